@@ -1,0 +1,5 @@
+"""Apache Airflow provider for You.com: hold a pipeline until the account can pay for it."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

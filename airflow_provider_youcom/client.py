@@ -1,0 +1,348 @@
+"""The one HTTP client: ask You.com for the balance, bounded in time and size, with the key kept close."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+import pendulum
+import requests
+import requests.auth
+import urllib3
+
+from airflow_provider_youcom import __version__
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.deadline import Deadline, DeadlineAdapter, DeadlineExceeded, seconds_left
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComResponseError,
+    YouComUnavailableError,
+)
+
+DEFAULT_BASE_URL = "https://api.you.com"
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_RETRIES = 2
+BALANCE_PATH = "/v1/billing/account_balance"
+PLATFORM_URL = "https://you.com/platform"
+
+_KEY_HEADER = "X-API-Key"
+# The contract's answer is some 150 bytes.
+_LARGEST_BODY = 64 * 1024
+_LONGEST_DETAIL = 200
+_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REMEDIES = {
+    401: f"create a key at {PLATFORM_URL} and put it there",
+    402: f"top up the account at {PLATFORM_URL}",
+    403: f"give the key the billing scope at {PLATFORM_URL}, or put one there that has it",
+    404: "check that the Base URL is You.com's",
+}
+
+
+class BillingClient:
+    """
+    You.com's billing API.
+
+    :param api_key: sent to the base URL's origin, and to nobody else.
+    :param base_url: where the API is; https, unless it is on this machine.
+    :param timeout: seconds that one call may take in all, retries included; default 30.
+    :param retries: how often a call is tried again within that time; default 2.
+    :param key_name: how errors name the key, so that its owner knows which one they mean.
+    :raises YouComRefusedError: if the key or the base URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = DEFAULT_BASE_URL,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        key_name: str = "the API key",
+    ) -> None:
+        self.base_url = check_base_url(base_url, key_name)
+        self.timeout = timeout
+        self.key_name = key_name
+        self._api_key = _check_key(api_key, key_name)
+        self.session = _OneOriginSession(self._api_key, self.base_url, timeout, retries)
+
+    def get_balance(self) -> AccountBalance:
+        """
+        Ask what the account holds.
+
+        :raises YouComUnavailableError: if there is no answer, or one that says to come back later.
+        :raises YouComRefusedError: if the answer is no.
+        :raises YouComResponseError: if the answer is not the contract's.
+        """
+        checked_at = pendulum.now("UTC")
+        try:
+            return Deadline[AccountBalance](self.timeout).run(lambda: self._exchange(checked_at))
+        except YouComError:
+            raise
+        except DeadlineExceeded:
+            # Its thread may still hold a connection of this session; a later call gets fresh ones.
+            self.session.close()
+            self._raise_no_answer(f"nothing complete within {self.timeout:g} s")
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            self._raise_transport_error(error)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+    def _exchange(self, checked_at: pendulum.DateTime) -> AccountBalance:
+        # Plain bytes only: a small compressed body can unpack to any size.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        with self.session.get(self.base_url + BALANCE_PATH, headers=headers, stream=True) as response:
+            if response.status_code != 200:
+                self._raise_for_status(response)
+            if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+                raise YouComResponseError(
+                    f"You.com answered 200 with a compressed body, which was not asked for; "
+                    f"check what stands between Airflow and {self.base_url}.",
+                    status_code=200,
+                )
+            body = _read_body(response)
+        if len(body) > _LARGEST_BODY:
+            raise YouComResponseError(
+                f"You.com answered 200 with more than {_LARGEST_BODY // 1024} KiB, which is no account "
+                f"balance; check that {self.base_url} is You.com's.",
+                status_code=200,
+            )
+        return AccountBalance.from_response(body, checked_at)
+
+    def _raise_for_status(self, response: requests.Response) -> NoReturn:
+        status = response.status_code
+        detail = _read_detail(response, self._api_key)
+        said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
+        if status in _PASSING_STATUSES or status >= 500:
+            raise YouComUnavailableError(
+                f"You.com gave no balance ({said}); this usually passes, so try again later.",
+                status_code=status,
+                detail=detail,
+                retry_after=_retry_after(response),
+            )
+        if 200 < status < 300:
+            raise YouComResponseError(
+                f"You.com answered {said} where its contract has only 200; "
+                f"check that {self.base_url} is You.com's.",
+                status_code=status,
+                detail=detail,
+            )
+        if 300 <= status < 400:
+            raise YouComRefusedError(
+                f"{self.base_url} redirects ({said}), and the key is not sent on to another place; "
+                f"put the address that it leads to in the Base URL of {self.key_name}, if it is You.com's.",
+                status_code=status,
+                detail=detail,
+            )
+        remedy = _REMEDIES.get(status, f"check the connection, and {PLATFORM_URL}")
+        raise YouComRefusedError(
+            f"You.com refused {self.key_name} ({said}); {remedy}.", status_code=status, detail=detail
+        )
+
+    def _raise_transport_error(self, error: Exception) -> NoReturn:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise YouComRefusedError(
+                    f"The certificate of {self.base_url} cannot be trusted ({cause.verify_message}); "
+                    "have it mended, or name the CA that signed it in REQUESTS_CA_BUNDLE."
+                ) from None
+        if any(isinstance(cause, (requests.exceptions.InvalidURL, OSError)) for cause in causes):
+            self._raise_no_answer(_in_words(causes))
+        self._raise_no_answer(type(error).__name__)
+
+    def _raise_no_answer(self, why: str) -> NoReturn:
+        raise YouComUnavailableError(
+            f"You.com gave no answer at {self.base_url}: {why}; "
+            "this usually passes, and if it does not, check the network between Airflow and You.com."
+        ) from None
+
+
+def check_base_url(base_url: str, key_name: str) -> str:
+    """
+    Give a base URL in its plain form: scheme, host, port and path, with no slash at the end.
+
+    :param base_url: as the user wrote it.
+    :param key_name: whose base URL it is, for the error.
+    :raises YouComRefusedError: if the key must not be sent there.
+    """
+    problem = _problem_with(base_url)
+    if problem:
+        raise YouComRefusedError(
+            f"The Base URL of {key_name} {problem}; put {DEFAULT_BASE_URL} there, or leave it empty."
+        )
+    return base_url.rstrip("/")
+
+
+def _problem_with(base_url: str) -> str | None:
+    try:
+        parts = urlsplit(base_url)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        return "is not a URL"
+    if not base_url.isascii() or not base_url.isprintable() or " " in base_url or not parts.hostname:
+        return "is not a URL"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "holds more than a scheme, a host, a port and a path"
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        return None
+    return "must start with https://, since the API key is sent there (http:// only for this machine)"
+
+
+def _is_loopback(hostname: str) -> bool:
+    if hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_key(api_key: str, key_name: str) -> str:
+    key = api_key.strip()
+    if not key:
+        raise YouComRefusedError(
+            f"There is no API key: create one at {PLATFORM_URL} and make it the password of {key_name}."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise YouComRefusedError(
+            f"The API key of {key_name} holds a character that no key has; paste it again from {PLATFORM_URL}."
+        )
+    return key
+
+
+class _OneOriginSession(requests.Session):
+    """Sends the key to one origin, follows no redirect, and tries again what may pass."""
+
+    def __init__(self, api_key: str, base_url: str, timeout: float, retries: int) -> None:
+        super().__init__()
+        self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
+        self.auth = _KeyForOneOrigin(api_key, base_url)
+        self._timeout = timeout
+        adapter = DeadlineAdapter(max_retries=_BoundedRetry.within(timeout, retries))
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = (min(5.0, self._timeout), min(10.0, self._timeout))
+        return super().request(*args, **kwargs)
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        # requests strips only Authorization when a redirect leaves the host, and would send our
+        # header along: https://github.com/psf/requests/blob/main/src/requests/sessions.py
+        return None
+
+
+class _KeyForOneOrigin(requests.auth.AuthBase):
+    def __init__(self, api_key: str, base_url: str) -> None:
+        self._api_key = api_key
+        self._origin = _origin(urlsplit(base_url))
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _origin(urlsplit(request.url or "")) == self._origin:
+            request.headers[_KEY_HEADER] = self._api_key
+        return request
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+class _BoundedRetry(urllib3.Retry):
+    """Tries a GET again after a passing failure, but never waits longer than the call may still take."""
+
+    @classmethod
+    def within(cls, timeout: float, retries: int) -> _BoundedRetry:
+        return cls(
+            total=retries,
+            redirect=0,
+            other=0,
+            allowed_methods={"GET"},
+            status_forcelist=_PASSING_STATUSES,
+            backoff_factor=0.25,
+            backoff_jitter=0.25,
+            backoff_max=timeout / 4,
+            raise_on_status=False,
+        )
+
+    def increment(self, *args: Any, **kwargs: Any) -> Any:
+        response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
+        if response is not None:
+            if (self.get_retry_after(response) or 0) >= seconds_left() / 2:
+                # Too long to wait for in this call; the caller hears of it, and may come back then.
+                raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", None)
+            # urllib3 drains the body before it tries again, all of it, however long it is.
+            response.close()
+        return super().increment(*args, **kwargs)
+
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        try:
+            return super().get_retry_after(response)
+        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
+            return None
+
+    def get_backoff_time(self) -> float:
+        return min(super().get_backoff_time(), seconds_left() / 2)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    return _BoundedRetry().get_retry_after(response.raw)
+
+
+def _read_body(response: requests.Response) -> bytes:
+    """Read at most one byte more than the largest body, which tells that there is more."""
+    return bytes(response.raw.read(_LARGEST_BODY + 1, decode_content=False))
+
+
+def _read_detail(response: requests.Response, api_key: str) -> str | None:
+    try:
+        document = json.loads(_read_body(response)[:_LARGEST_BODY])
+    except (ValueError, RecursionError, OSError, urllib3.exceptions.HTTPError):
+        return None
+    detail = document.get("detail") if isinstance(document, dict) else None
+    if not isinstance(detail, str):
+        return None
+    one_line = "".join(c if c.isprintable() else " " for c in detail.replace(api_key, "***"))
+    return one_line.strip()[:_LONGEST_DETAIL] or None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk from an error of requests down to what the system said."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+
+
+def _in_words(causes: list[BaseException]) -> str:
+    for kind, words in _WORDS.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            return words
+    return "the connection failed"
+
+
+_WORDS: dict[type[BaseException], str] = {
+    socket.gaierror: "its name could not be resolved",
+    requests.exceptions.ProxyError: "the proxy did not let the request through",
+    ConnectionRefusedError: "the connection was refused",
+    requests.exceptions.ConnectTimeout: "the connection could not be made in time",
+    ssl.SSLError: "the TLS handshake failed",
+    requests.exceptions.ReadTimeout: "it fell silent",
+    TimeoutError: "it fell silent",
+    urllib3.exceptions.ReadTimeoutError: "it fell silent",
+    ConnectionResetError: "the connection was cut",
+    urllib3.exceptions.ProtocolError: "the connection was cut",
+}

@@ -1,0 +1,50 @@
+"""
+What can go wrong with You.com, told apart by what helps: waiting, acting, or neither.
+
+None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a green
+skip, and a revoked key must be red.
+"""
+
+from __future__ import annotations
+
+
+class YouComError(Exception):
+    """
+    Something went wrong with You.com.
+
+    :param message: what happened, what was expected and what to do next, in one sentence.
+    :param status_code: the HTTP status of You.com's answer, if there was one.
+    :param detail: You.com's own words, if it gave any; never holds the API key.
+    """
+
+    def __init__(self, message: str, *, status_code: int | None = None, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.detail = detail
+
+
+class YouComUnavailableError(YouComError):
+    """
+    You.com gave no answer, or said to come back later: the balance is unknown, and waiting helps.
+
+    :param retry_after: seconds that You.com asked to wait, if it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        detail: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status_code=status_code, detail=detail)
+        self.retry_after = retry_after
+
+
+class YouComRefusedError(YouComError):
+    """The request was refused, or could not be made as configured: someone must act."""
+
+
+class YouComResponseError(YouComError):
+    """You.com answered 200 with something that is not its contract: waiting does not help."""

@@ -1,0 +1,185 @@
+"""The rule: what a gate does about a reading. Written once, asked in every mode."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from enum import Enum
+from typing import Any, Literal, get_args
+
+from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComResponseError,
+    YouComUnavailableError,
+)
+
+OnShortfall = Literal["wait", "fail", "skip"]
+OnUnavailable = Literal["wait", "fail", "pass"]
+Reading = AccountBalance | YouComError
+
+_ERRORS = {error.__name__: error for error in (YouComUnavailableError, YouComRefusedError, YouComResponseError)}
+
+
+class Action(Enum):
+    """What a gate does next."""
+
+    OPEN = "open"
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
+    """Fail now: a retry cannot help."""
+    RETRY = "retry"
+    """Fail this try: Airflow's ``retries`` apply."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    What a gate decided about one reading, and why.
+
+    :param action: what to do next.
+    :param reason: why, in one sentence that a person can read.
+    :param balance: the balance as JSON; None when it is unknown.
+    :param error: the error that stood in for a balance, if one did.
+    """
+
+    action: Action
+    reason: str
+    balance: dict[str, Any] | None = None
+    error: YouComError | None = None
+
+    @property
+    def log_line(self) -> str:
+        """One look at the balance, in one line of the task's log."""
+        return f"{self.reason} Waiting." if self.action is Action.WAIT else self.reason
+
+    @property
+    def log_level(self) -> int:
+        """A warning where the balance is unknown."""
+        return logging.INFO if self.error is None else logging.WARNING
+
+    @property
+    def xcom(self) -> dict[str, Any]:
+        """The reading that opened the gate, as the task returns it."""
+        return self.balance or dict(UNKNOWN_BALANCE)
+
+    def to_event(self) -> dict[str, Any]:
+        """Give the verdict as plain JSON, to travel from the triggerer to the worker."""
+        event: dict[str, Any] = {"action": self.action.value, "reason": self.reason, "balance": self.balance}
+        if self.error is not None:
+            event["error"] = {
+                "type": type(self.error).__name__,
+                "message": str(self.error),
+                "status_code": self.error.status_code,
+                "detail": self.error.detail,
+            }
+        return event
+
+    @classmethod
+    def from_event(cls, event: dict[str, Any]) -> Verdict:
+        """
+        Read a verdict that :meth:`to_event` wrote.
+
+        :param event: the payload of the trigger's event.
+        """
+        error = event.get("error")
+        return cls(
+            action=Action(event["action"]),
+            reason=event["reason"],
+            balance=event.get("balance"),
+            error=error
+            and _ERRORS[error["type"]](
+                error["message"], status_code=error["status_code"], detail=error["detail"]
+            ),
+        )
+
+
+class CreditGate:
+    """
+    The rule of one gate: open at a minimum, and one policy for each way of not getting there.
+
+    :param min_usd: the least that the account must hold, in dollars; int, Decimal, str or float.
+    :param on_shortfall: what to do when it holds less: ``"wait"`` (default), ``"fail"`` or ``"skip"``.
+    :param on_unavailable: what to do when You.com does not say: ``"wait"`` (default), ``"fail"`` or
+        ``"pass"``, which opens without knowing the balance.
+    :raises ValueError: if one of them is none of these.
+    """
+
+    def __init__(
+        self, min_usd: object, on_shortfall: OnShortfall = "wait", on_unavailable: OnUnavailable = "wait"
+    ) -> None:
+        self.min_usd: Decimal = parse_usd(min_usd, "min_usd")
+        check_policies(on_shortfall, on_unavailable)
+        self.on_shortfall = on_shortfall
+        self.on_unavailable = on_unavailable
+
+    def judge(self, reading: Reading) -> Verdict:
+        """
+        Decide about one reading.
+
+        :param reading: a balance, or the error that stands in for one.
+        """
+        if isinstance(reading, AccountBalance):
+            return self._judge_balance(reading)
+        if isinstance(reading, YouComUnavailableError):
+            return self._judge_unavailable(reading)
+        action = Action.FAIL if isinstance(reading, YouComRefusedError) else Action.RETRY
+        return Verdict(action, str(reading), error=reading)
+
+    def _judge_balance(self, balance: AccountBalance) -> Verdict:
+        holds = f"You.com account {balance.account_id} holds {format_usd(balance.balance_usd)}"
+        needs = f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
+        if balance.balance_usd >= self.min_usd:
+            return Verdict(Action.OPEN, f"{holds}, enough for {needs}.", balance.to_json())
+        missing = format_usd(subtract_usd(self.min_usd, balance.balance_usd), ROUND_CEILING)
+        action = {"wait": Action.WAIT, "fail": Action.FAIL, "skip": Action.SKIP}[self.on_shortfall]
+        return Verdict(action, f"{holds}, {missing} short of {needs}.", balance.to_json())
+
+    def _judge_unavailable(self, error: YouComUnavailableError) -> Verdict:
+        if self.on_unavailable == "fail":
+            return Verdict(Action.RETRY, str(error), error=error)
+        if self.on_unavailable == "pass":
+            return Verdict(
+                Action.OPEN, f'Opening without knowing the balance (on_unavailable="pass"): {error}', error=error
+            )
+        return Verdict(Action.WAIT, f"The balance is unknown, not low: {error}", error=error)
+
+
+def check_policies(on_shortfall: object, on_unavailable: object) -> None:
+    """
+    Refuse a policy that the gate does not know.
+
+    :param on_shortfall: see :class:`CreditGate`.
+    :param on_unavailable: see :class:`CreditGate`.
+    :raises ValueError: if one of them is not a known policy.
+    """
+    _check_policy("on_shortfall", on_shortfall, get_args(OnShortfall))
+    _check_policy("on_unavailable", on_unavailable, get_args(OnUnavailable))
+
+
+def _check_policy(name: str, policy: object, known: tuple[str, ...]) -> None:
+    if policy not in known:
+        choices = ", ".join(f'"{choice}"' for choice in known)
+        raise ValueError(f"{name}={policy!r} is not a policy of this gate: use one of {choices}.")
+
+
+def judge(
+    reading: Reading, *, min_usd: object, on_shortfall: OnShortfall, on_unavailable: OnUnavailable
+) -> Verdict:
+    """
+    Decide about a reading by options that may have come out of a template.
+
+    :param reading: a balance, or the error that stands in for one.
+    :param min_usd: see :class:`CreditGate`; what makes no gate is a refusal, for no retry can mend it.
+    :param on_shortfall: see :class:`CreditGate`.
+    :param on_unavailable: see :class:`CreditGate`.
+    """
+    try:
+        gate = CreditGate(min_usd, on_shortfall, on_unavailable)
+    except ValueError as error:
+        reading = YouComRefusedError(str(error))
+        return Verdict(Action.FAIL, str(error), error=reading)
+    return gate.judge(reading)

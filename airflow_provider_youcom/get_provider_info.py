@@ -1,0 +1,82 @@
+"""What Airflow reads to know this provider. Imports nothing heavy: Airflow calls it at every start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_youcom import __version__
+
+CONNECTION_TYPE = "youcom"
+CONNECTION_TYPE_NAME = "You.com"
+_INTEGRATION = "You.com"
+_LINK = "airflow_provider_youcom.links.TopUpCreditsLink"
+
+
+def form_behaviour() -> dict[str, Any]:
+    """Give how the standard fields of the connection form look."""
+    return {
+        "hidden_fields": ["schema", "login", "port", "extra"],
+        "relabeling": {"password": "API key", "host": "Base URL"},
+        "placeholders": {
+            "password": "from https://you.com/platform",
+            "host": "https://api.you.com",
+            "timeout": "30",
+            "retries": "2",
+        },
+    }
+
+
+def form_fields() -> dict[str, dict[str, Any]]:
+    """Give the connection form's own fields, which are kept in the connection's extra."""
+    return {
+        "timeout": {
+            "label": "Timeout (seconds)",
+            "description": "How long one call may take in all, tries included. Default: 30.",
+            "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
+        },
+        "retries": {
+            "label": "Retries per call",
+            "description": "How often a call is tried again within that time. Default: 2.",
+            "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 10},
+        },
+    }
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give Airflow this provider's metadata; a fresh dict each time, since callers may change it."""
+    behaviour = form_behaviour()
+    return {
+        "package-name": "airflow-provider-youcom",
+        "name": "You.com",
+        "description": "Hold a pipeline until the You.com account can pay for it.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": _INTEGRATION,
+                "external-doc-url": "https://you.com/docs/api-reference/billing/get-account-balance",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": CONNECTION_TYPE,
+                "hook-class-name": "airflow_provider_youcom.hooks.youcom.YouComHook",
+                "hook-name": CONNECTION_TYPE_NAME,
+                "conn-fields": form_fields(),
+                "ui-field-behaviour": {
+                    "hidden-fields": behaviour["hidden_fields"],
+                    "relabeling": behaviour["relabeling"],
+                    "placeholders": behaviour["placeholders"],
+                },
+            }
+        ],
+        "hooks": _modules("airflow_provider_youcom.hooks.youcom"),
+        "operators": _modules("airflow_provider_youcom.operators.balance"),
+        "sensors": _modules("airflow_provider_youcom.sensors.balance"),
+        "triggers": _modules("airflow_provider_youcom.triggers.balance"),
+        "extra-links": [_LINK],
+    }
+
+
+def _modules(*modules: str) -> list[dict[str, Any]]:
+    return [{"integration-name": _INTEGRATION, "python-modules": list(modules)}]

@@ -1,0 +1,193 @@
+"""From an Airflow connection to an authenticated You.com client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
+from airflow_provider_youcom.get_provider_info import (
+    CONNECTION_TYPE,
+    CONNECTION_TYPE_NAME,
+    form_behaviour,
+    form_fields,
+)
+
+if TYPE_CHECKING:
+    import requests
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_youcom.balance import AccountBalance
+    from airflow_provider_youcom.client import BillingClient
+
+
+class YouComHook(BaseHook):
+    """
+    Talks to You.com as an Airflow connection says.
+
+    The connection's password is the API key, its host the base URL (``https://api.you.com`` if empty; a
+    bare host goes with the connection's schema and port), and its extra may hold ``timeout`` (seconds for
+    one call in all, default 30) and ``retries`` (within that time, default 2).
+
+    :param youcom_conn_id: the connection.
+    """
+
+    conn_name_attr = "youcom_conn_id"
+    default_conn_name = "youcom_default"
+    conn_type = CONNECTION_TYPE
+    hook_name = CONNECTION_TYPE_NAME
+
+    def __init__(self, youcom_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.youcom_conn_id = youcom_conn_id
+        self._client: BillingClient | None = None
+
+    def get_conn(self) -> requests.Session:
+        """
+        Give a session that sends the API key to the connection's own origin, and nowhere else.
+
+        It follows no redirects, tries a GET again after a passing failure, and can be used for other calls
+        of You.com's on that origin: ``hook.get_conn().post(f"{hook.base_url}/v1/research", json=...)``.
+
+        :raises YouComRefusedError: if the connection is missing or cannot be used.
+        """
+        return self._connected().session
+
+    @property
+    def base_url(self) -> str:
+        """Where You.com's API is, with no slash at the end."""
+        return self._connected().base_url
+
+    def get_balance(self) -> AccountBalance:
+        """
+        Ask what the account holds.
+
+        :raises YouComUnavailableError: if there is no answer, or one that says to come back later.
+        :raises YouComRefusedError: if the answer is no, or the connection cannot be used.
+        :raises YouComResponseError: if the answer is not the contract's.
+        """
+        return self._connected().get_balance()
+
+    async def aget_balance(self) -> AccountBalance:
+        """
+        Ask what the account holds, off the event loop; reads the connection anew, for a key may be rotated.
+
+        Raises what :meth:`get_balance` raises.
+        """
+        try:
+            connection = await get_async_connection(self.youcom_conn_id)
+        except AirflowNotFoundException:
+            raise self._no_connection() from None
+        extra = await get_async_extra_dejson(connection)
+        client = await asyncio.to_thread(client_from_connection, connection, extra, self.youcom_conn_id)
+        try:
+            return await asyncio.to_thread(client.get_balance)
+        finally:
+            client.close()
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the balance, and say what came of it; behind the "Test" button of the connection form."""
+        try:
+            return True, str(self.get_balance())
+        except YouComError as error:
+            return False, str(error)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Give how the form's standard fields look; read by Airflow below 3.2."""
+        return form_behaviour()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give the form's own fields; read by Airflow below 3.2."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from flask_babel import lazy_gettext
+        from wtforms import IntegerField, StringField
+        from wtforms.validators import NumberRange, Optional
+
+        widgets: dict[str, Any] = {}
+        for name, field in form_fields().items():
+            limits = NumberRange(field["schema"]["minimum"], field["schema"]["maximum"])
+            # Airflow 2.11 and 3.0 take no FloatField here.
+            kind = IntegerField if "integer" in field["schema"]["type"] else StringField
+            widgets[name] = kind(
+                lazy_gettext(field["label"]),
+                widget=BS3TextFieldWidget(),
+                description=field["description"],
+                validators=[Optional(), limits] if kind is IntegerField else [Optional()],
+            )
+        return widgets
+
+    def _connected(self) -> BillingClient:
+        if self._client is None:
+            try:
+                connection = self.get_connection(self.youcom_conn_id)
+            except AirflowNotFoundException:
+                raise self._no_connection() from None
+            self._client = client_from_connection(connection, connection.extra_dejson, self.youcom_conn_id)
+        return self._client
+
+    def _no_connection(self) -> YouComRefusedError:
+        return YouComRefusedError(
+            f"There is no connection {self.youcom_conn_id!r}: add one of type {CONNECTION_TYPE_NAME} "
+            "with your API key as its password."
+        )
+
+
+def client_from_connection(connection: Connection, extra: dict[str, Any], conn_id: str) -> BillingClient:
+    """
+    Make the client that a connection describes.
+
+    :param connection: its password is the API key, its host the base URL.
+    :param extra: the connection's extra, parsed.
+    :param conn_id: the connection's name, for errors.
+    :raises YouComRefusedError: if the connection cannot be used.
+    """
+    # Imports requests: not at parse time, when this module may be imported but nothing is asked.
+    from airflow_provider_youcom.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
+
+    key_name = f"connection {conn_id!r}"
+    return BillingClient(
+        connection.password or "",
+        _base_url(connection),
+        timeout=_number(extra, "timeout", DEFAULT_TIMEOUT, key_name),
+        retries=int(_number(extra, "retries", DEFAULT_RETRIES, key_name)),
+        key_name=key_name,
+    )
+
+
+def _base_url(connection: Connection) -> str:
+    from airflow_provider_youcom.client import DEFAULT_BASE_URL
+
+    host = (connection.host or "").strip()
+    if not host:
+        return DEFAULT_BASE_URL
+    if "://" in host:
+        return host
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]" if host.count(":") > 1 else host
+    port = f":{connection.port}" if connection.port else ""
+    return f"{connection.schema or 'https'}://{host}{port}"
+
+
+def _number(extra: dict[str, Any], name: str, default: float, key_name: str) -> float:
+    limits = form_fields()[name]["schema"]
+    given = extra.get(name)
+    if given is None or given == "":
+        return default
+    try:
+        number = float(given) if not isinstance(given, bool) else math.nan
+    except (TypeError, ValueError):
+        number = math.nan
+    whole = "integer" in limits["type"]
+    if not limits["minimum"] <= number <= limits["maximum"] or (whole and number != int(number)):
+        kind = "a whole number" if whole else "a number"
+        raise YouComRefusedError(
+            f"{name}={given!r} in the extra of {key_name} cannot be used; "
+            f"give {kind} from {limits['minimum']} to {limits['maximum']}, or leave it out."
+        )
+    return number

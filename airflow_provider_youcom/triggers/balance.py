@@ -1,0 +1,186 @@
+"""
+The wait, without a worker.
+
+Every gate on one connection and interval shares one poll (Airflow 3.3 and later; below, each has its own):
+``open_shared_stream`` looks, ``filter_shared_stream`` is one gate's rule, and ``run`` is the two joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Hashable
+from contextlib import aclosing
+from typing import Any
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import TriggerEvent
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
+from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
+from airflow_provider_youcom.templates import is_template
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 1.0
+LONGEST_BACKOFF = 300.0
+NOT_RENDERED = {"action": "ask the worker"}
+
+
+class BalanceTrigger(BaseEventTrigger):
+    """
+    Fires once, when the gate decides; the event is the verdict.
+
+    Nothing is converted or checked here: the triggerer dies of an exception in a constructor, and with
+    ``start_from_trigger`` the values are not rendered yet.
+
+    :param youcom_conn_id: the connection.
+    :param min_usd: the least that the account must hold, in dollars, as a string.
+    :param on_shortfall: see :class:`~airflow_provider_youcom.gate.CreditGate`.
+    :param on_unavailable: see :class:`~airflow_provider_youcom.gate.CreditGate`.
+    :param poke_interval: seconds between two looks; at least 1.
+    :param exponential_backoff: wait twice as long after each look; such a gate polls for itself.
+    :param max_wait: the longest of these waits, in seconds.
+    :param silent_fail: go on waiting after an answer that cannot be read.
+    :param end_from_trigger: end the task here, without a worker, when it succeeds or is skipped.
+    :param do_xcom_push: whether a task that ends here pushes its reading.
+    """
+
+    # BaseEventTrigger turns it off for asset watchers, which have no queue; this one serves tasks.
+    supports_triggerer_queue = True
+
+    def __init__(
+        self,
+        youcom_conn_id: str = "youcom_default",
+        min_usd: str = "0",
+        on_shortfall: Any = "wait",
+        on_unavailable: Any = "wait",
+        poke_interval: float = 60.0,
+        exponential_backoff: bool = False,
+        max_wait: float | None = None,
+        silent_fail: bool = False,
+        end_from_trigger: bool = False,
+        do_xcom_push: bool = True,
+    ) -> None:
+        super().__init__()
+        self.youcom_conn_id = youcom_conn_id
+        self.min_usd = min_usd
+        self.on_shortfall = on_shortfall
+        self.on_unavailable = on_unavailable
+        self.poke_interval = poke_interval
+        self.exponential_backoff = exponential_backoff
+        self.max_wait = max_wait
+        self.silent_fail = silent_fail
+        self.end_from_trigger = end_from_trigger
+        self.do_xcom_push = do_xcom_push
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give the class path and the keyword arguments that make this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "youcom_conn_id": self.youcom_conn_id,
+                "min_usd": self.min_usd,
+                "on_shortfall": self.on_shortfall,
+                "on_unavailable": self.on_unavailable,
+                "poke_interval": self.poke_interval,
+                "exponential_backoff": self.exponential_backoff,
+                "max_wait": self.max_wait,
+                "silent_fail": self.silent_fail,
+                "end_from_trigger": self.end_from_trigger,
+                "do_xcom_push": self.do_xcom_push,
+            },
+        )
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Name the poll that this gate shares; none while its waits grow, or its values are not rendered."""
+        if self.exponential_backoff or self._is_template():
+            return None
+        return (type(self).__name__, str(self.youcom_conn_id), str(self.poke_interval))
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
+        """
+        Look at the balance, over and over; for as long as anyone listens.
+
+        An error is a reading too. Raising it would hand one exception object to every gate, and end all.
+
+        :param kwargs: what :meth:`serialize` gave for one of the gates.
+        """
+        from airflow_provider_youcom.hooks.youcom import YouComHook
+
+        clock = asyncio.get_running_loop().time
+        looks = failures = 0
+        while True:
+            started = clock()
+            try:
+                reading: Reading = await YouComHook(kwargs["youcom_conn_id"]).aget_balance()
+            except YouComError as error:
+                reading = error
+            except Exception as error:
+                # Airflow could not give the connection, say; it is the same for every gate, and may pass.
+                log.exception("The balance could not be looked at")
+                reading = YouComUnavailableError(
+                    f"Airflow could not look at the balance ({type(error).__name__}); see the triggerer's log."
+                )
+            looks += 1
+            failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
+            yield reading
+            await asyncio.sleep(max(0.0, _pause(kwargs, reading, looks, failures) - (clock() - started)))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncIterator[TriggerEvent]:
+        """
+        Judge each reading by this gate's rule, and say in its log why it still waits.
+
+        :param shared_stream: readings from :meth:`open_shared_stream`.
+        """
+        if self._is_template():
+            # Below Airflow 3.3 nothing renders what start_from_trigger hands over; the worker does.
+            yield TriggerEvent(NOT_RENDERED)
+            return
+        async for reading in shared_stream:
+            verdict = judge(
+                reading,
+                min_usd=self.min_usd,
+                on_shortfall=self.on_shortfall,
+                on_unavailable=self.on_unavailable,
+            )
+            self.log.log(verdict.log_level, verdict.log_line)
+            if verdict.action is Action.WAIT or (verdict.action is Action.RETRY and self.silent_fail):
+                continue
+            yield self._event(verdict)
+            return
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll for this gate alone: below Airflow 3.3, in ``dag.test``, and with exponential backoff."""
+        async with aclosing(self.open_shared_stream(self.serialize()[1])) as readings:  # type: ignore[type-var]
+            async for event in self.filter_shared_stream(readings):
+                yield event
+
+    def _is_template(self) -> bool:
+        return any(is_template(value) for value in (self.min_usd, self.youcom_conn_id))
+
+    def _event(self, verdict: Verdict) -> TriggerEvent:
+        if self.end_from_trigger and verdict.action is Action.OPEN:
+            from airflow.triggers.base import TaskSuccessEvent
+
+            return TaskSuccessEvent(xcoms={"return_value": verdict.xcom} if self.do_xcom_push else None)
+        if self.end_from_trigger and verdict.action is Action.SKIP:
+            from airflow.triggers.base import TaskSkippedEvent
+
+            return TaskSkippedEvent()
+        return TriggerEvent(verdict.to_event())
+
+
+def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) -> float:
+    """Give the seconds to the next look."""
+    pause = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
+    if kwargs["exponential_backoff"]:
+        pause *= 2 ** min(looks - 1, 30)
+        pause = min(pause, float(kwargs["max_wait"] or float("inf")))
+    if isinstance(reading, AccountBalance) or not failures:
+        return pause
+    backoff = pause * 2 ** min(failures - 1, 30)
+    asked_for = getattr(reading, "retry_after", None) or 0.0
+    return max(pause, min(max(backoff, asked_for), LONGEST_BACKOFF))

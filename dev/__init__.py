@@ -1,0 +1,1 @@
+"""Tools for working on the provider; none of them is part of the package."""
