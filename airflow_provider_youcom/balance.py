@@ -142,7 +142,9 @@ def _not_dollars(amount: object, name: str) -> str:
     shown = repr(amount)
     if len(shown) > 60:
         shown = f"{shown[:57]}..."
-    return f'{name}={shown} is not an amount in dollars: give a finite number, 0 or more, such as 25 or "7.50".'
+    return (
+        f'{name}={shown} is not an amount in dollars: give a finite number, 0 or more, such as 25 or "7.50".'
+    )
 
 
 def _parse_json(body: bytes) -> object:

@@ -17,7 +17,7 @@ import urllib3
 
 from airflow_provider_youcom import __version__
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.deadline import Deadline, DeadlineAdapter, DeadlineExceeded, seconds_left
+from airflow_provider_youcom.deadline import Deadline, DeadlineAdapter, DeadlineExceededError, seconds_left
 from airflow_provider_youcom.exceptions import (
     YouComError,
     YouComRefusedError,
@@ -84,7 +84,7 @@ class BillingClient:
             return Deadline[AccountBalance](self.timeout).run(lambda: self._exchange(checked_at))
         except YouComError:
             raise
-        except DeadlineExceeded:
+        except DeadlineExceededError:
             # Its thread may still hold a connection of this session; a later call gets fresh ones.
             self.session.close()
             self._raise_no_answer(f"nothing complete within {self.timeout:g} s")
@@ -121,11 +121,13 @@ class BillingClient:
         detail = _read_detail(response, self._api_key)
         said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
         if status in _PASSING_STATUSES or status >= 500:
+            retry_after = _retry_after(response)
+            when = f"in {retry_after:.0f} s, as it asks" if retry_after else "later"
             raise YouComUnavailableError(
-                f"You.com gave no balance ({said}); this usually passes, so try again later.",
+                f"You.com gave no balance ({said}); this usually passes, so try again {when}.",
                 status_code=status,
                 detail=detail,
-                retry_after=_retry_after(response),
+                retry_after=retry_after,
             )
         if 200 < status < 300:
             raise YouComResponseError(
@@ -154,9 +156,7 @@ class BillingClient:
                     f"The certificate of {self.base_url} cannot be trusted ({cause.verify_message}); "
                     "have it mended, or name the CA that signed it in REQUESTS_CA_BUNDLE."
                 ) from None
-        if any(isinstance(cause, (requests.exceptions.InvalidURL, OSError)) for cause in causes):
-            self._raise_no_answer(_in_words(causes))
-        self._raise_no_answer(type(error).__name__)
+        self._raise_no_answer(_in_words(causes))
 
     def _raise_no_answer(self, why: str) -> NoReturn:
         raise YouComUnavailableError(
@@ -213,7 +213,8 @@ def _check_key(api_key: str, key_name: str) -> str:
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise YouComRefusedError(
-            f"The API key of {key_name} holds a character that no key has; paste it again from {PLATFORM_URL}."
+            f"The API key of {key_name} holds a character that no key has; "
+            f"paste it again from {PLATFORM_URL}."
         )
     return key
 
@@ -275,10 +276,11 @@ class _BoundedRetry(urllib3.Retry):
 
     def increment(self, *args: Any, **kwargs: Any) -> Any:
         response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
+        asked_for = self.get_retry_after(response) or 0.0 if response is not None else 0.0
+        if asked_for >= seconds_left() / 2:
+            # Too long to wait for in this call; the caller hears of it, and may come back then.
+            raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], BALANCE_PATH, kwargs.get("error"))
         if response is not None:
-            if (self.get_retry_after(response) or 0) >= seconds_left() / 2:
-                # Too long to wait for in this call; the caller hears of it, and may come back then.
-                raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", None)
             # urllib3 drains the body before it tries again, all of it, however long it is.
             response.close()
         return super().increment(*args, **kwargs)
@@ -299,7 +301,14 @@ def _retry_after(response: requests.Response) -> float | None:
 
 def _read_body(response: requests.Response) -> bytes:
     """Read at most one byte more than the largest body, which tells that there is more."""
-    return bytes(response.raw.read(_LARGEST_BODY + 1, decode_content=False))
+    body = b""
+    # One read may give less; and only the read that gives nothing notices a body cut short.
+    while len(body) <= _LARGEST_BODY:
+        chunk = response.raw.read(_LARGEST_BODY + 1 - len(body), decode_content=False)
+        if not chunk:
+            break
+        body += chunk
+    return body
 
 
 def _read_detail(response: requests.Response, api_key: str) -> str | None:

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 _current: ContextVar[Deadline[Any] | None] = ContextVar("youcom_deadline", default=None)
 
 
-class DeadlineExceeded(Exception):
+class DeadlineExceededError(Exception):
     """The exchange did not end in time."""
 
 
@@ -51,7 +51,7 @@ class Deadline(Generic[Result]):
         Give the exchange's result, or raise what it raised.
 
         :param exchange: the whole exchange; may use sessions that have a :class:`DeadlineAdapter`.
-        :raises DeadlineExceeded: if it did not end in time.
+        :raises DeadlineExceededError: if it did not end in time.
         """
         context = contextvars.copy_context()
         context.run(_current.set, self)
@@ -60,7 +60,7 @@ class Deadline(Generic[Result]):
         thread.join(self.remaining())
         self._shut_sockets()
         if self._outcome is None:
-            raise DeadlineExceeded
+            raise DeadlineExceededError
         result, error = self._outcome
         if error is not None:
             raise error
@@ -86,7 +86,7 @@ class Deadline(Generic[Result]):
     def _work(self, exchange: Callable[[], Result]) -> None:
         try:
             self._outcome = (exchange(), None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again where the exchange was asked for
             self._outcome = (None, error)
 
     def _shut_sockets(self) -> None:
@@ -110,10 +110,12 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """An HTTP adapter whose connections are known to the current :class:`Deadline`."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         _watch_connections(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+        """Make the pools of connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **proxy_kwargs)
         _watch_connections(manager)
         return manager

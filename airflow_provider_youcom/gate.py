@@ -8,7 +8,13 @@ from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Any, Literal, get_args
 
-from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.balance import (
+    UNKNOWN_BALANCE,
+    AccountBalance,
+    format_usd,
+    parse_usd,
+    subtract_usd,
+)
 from airflow_provider_youcom.exceptions import (
     YouComError,
     YouComRefusedError,
@@ -20,7 +26,9 @@ OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]
 Reading = AccountBalance | YouComError
 
-_ERRORS = {error.__name__: error for error in (YouComUnavailableError, YouComRefusedError, YouComResponseError)}
+_ERRORS = {
+    error.__name__: error for error in (YouComUnavailableError, YouComRefusedError, YouComResponseError)
+}
 
 
 class Action(Enum):
@@ -143,7 +151,9 @@ class CreditGate:
             return Verdict(Action.RETRY, str(error), error=error)
         if self.on_unavailable == "pass":
             return Verdict(
-                Action.OPEN, f'Opening without knowing the balance (on_unavailable="pass"): {error}', error=error
+                Action.OPEN,
+                f'Opening without knowing the balance (on_unavailable="pass"): {error}',
+                error=error,
             )
         return Verdict(Action.WAIT, f"The balance is unknown, not low: {error}", error=error)
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
@@ -63,7 +63,8 @@ class Fault:
     :param delay: seconds of silence before the answer.
     :param cut: cut the connection ``"before"`` the answer or ``"inside"`` its body.
     :param drip: seconds between any two bytes of the answer.
-    :param repeat: how often the body is sent, up to without end for -1.
+    :param repeat: how often the body is sent; without end for -1.
+    :param lasting: strike until the sandbox is healed.
     """
 
     status: int | None = None
@@ -73,6 +74,7 @@ class Fault:
     cut: Literal["before", "inside"] | None = None
     drip: float = 0.0
     repeat: int = 1
+    lasting: bool = False
 
 
 class Sandbox:
@@ -97,13 +99,15 @@ class Sandbox:
         port: int = 0,
     ) -> None:
         if not ipaddress.ip_address(host).is_loopback:
-            raise ValueError(f"host={host!r} would let others in: the sandbox listens on 127.0.0.1 or ::1 only.")
+            raise ValueError(
+                f"host={host!r} would let others in: the sandbox listens on 127.0.0.1 or ::1 only."
+            )
         self.api_key = api_key
         self.accounts = {
             key: _new_account(key, usd) for key, usd in {api_key: balance_usd, **(accounts or {})}.items()
         }
         self._address = (host, port)
-        self._faults: deque[Fault] = deque()
+        self._faults: dict[str | None, deque[Fault]] = {}
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self.request_count = 0
@@ -185,20 +189,29 @@ class Sandbox:
             account.balance_cents -= cents
             return True
 
-    def inject(self, fault: Fault, times: int = 1) -> None:
+    def inject(self, fault: Fault, times: int | None = 1, api_key: str | None = None) -> None:
         """
-        Let the next answers of the billing API go wrong.
+        Let the next answers about a balance go wrong.
 
         :param fault: how.
-        :param times: how many answers; they line up behind those injected before.
+        :param times: how many answers, behind those injected before; None for all until :meth:`heal`.
+        :param api_key: strike only this key's requests; all of them by default.
         """
         with self._lock:
-            self._faults.extend([fault] * times)
+            faults = self._faults.setdefault(api_key, deque())
+            faults.extend([fault] * times if times is not None else [replace(fault, lasting=True)])
 
-    def heal(self) -> None:
-        """Forget the faults that have not struck yet."""
+    def heal(self, api_key: str | None = None) -> None:
+        """
+        Forget the faults that have not struck yet.
+
+        :param api_key: only those of this key; all of them by default.
+        """
         with self._lock:
-            self._faults.clear()
+            if api_key is None:
+                self._faults.clear()
+            else:
+                self._faults.pop(api_key, None)
 
     def state(self) -> dict[str, Any]:
         """Tell what the accounts hold, how often the balance was asked, and how many faults wait."""
@@ -209,13 +222,16 @@ class Sandbox:
                     for account in self.accounts.values()
                 ],
                 "request_count": self.request_count,
-                "faults": len(self._faults),
+                "faults": sum(len(faults) for faults in self._faults.values()),
             }
 
-    def _next_fault(self) -> Fault:
+    def _next_fault(self, api_key: str) -> Fault:
         with self._lock:
             self.request_count += 1
-            return self._faults.popleft() if self._faults else Fault()
+            faults = self._faults.get(api_key) or self._faults.get(None)
+            if not faults:
+                return Fault()
+            return faults[0] if faults[0].lasting else faults.popleft()
 
 
 def _new_account(api_key: str, usd: object) -> Account:
@@ -283,7 +299,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: requests are counted, and their headers hold keys."""
 
     def _answer_balance(self) -> None:
-        fault = self.server.sandbox._next_fault()
+        fault = self.server.sandbox._next_fault(self.headers.get("X-API-Key") or "")
         status, document = self._balance()
         answer = _Answer(fault.status or status, json.dumps(document), fault)
         answer.send(self)
@@ -316,12 +332,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _control(self, command: str, request: dict[str, Any]) -> None:
         sandbox = self.server.sandbox
         if command == "faults":
-            times = int(request.pop("times", 1))
-            sandbox.inject(Fault(**request), times)
+            times, api_key = request.pop("times", 1), request.pop("api_key", None)
+            sandbox.inject(Fault(**request), times, api_key)
         elif command == "heal":
-            sandbox.heal()
+            sandbox.heal(request.get("api_key"))
         else:
-            change = {"balance": sandbox.set_balance, "top-up": sandbox.top_up, "spend": sandbox.spend}[command]
+            change = {"balance": sandbox.set_balance, "top-up": sandbox.top_up, "spend": sandbox.spend}[
+                command
+            ]
             change(request["usd"], request.get("api_key"))
         self._send(200, sandbox.state())
 
@@ -386,7 +404,9 @@ def main() -> None:
         prog="python -m airflow_provider_youcom.sandbox", description="A local You.com billing API."
     )
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="default: %(default)s; 0 takes a free one")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="default: %(default)s; 0 takes a free one"
+    )
     parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the key to accept (default: %(default)s)")
     parser.add_argument("--balance-usd", default="100", help="what its account holds (default: %(default)s)")
     parser.add_argument("--account", action="append", default=[], metavar="KEY=USD", help="one more account")
@@ -405,7 +425,7 @@ def main() -> None:
         parser.error(str(error))
     print(f"You.com sandbox at {sandbox.base_url}, holding {format_usd(sandbox.balance_usd())}.", flush=True)
     print("  look:   curl -H 'X-API-Key: <key>' " + sandbox.base_url + BALANCE_PATH)
-    print("  top up: curl -d '{\"usd\": \"25\"}' " + sandbox.base_url + "/sandbox/top-up", flush=True)
+    print('  top up: curl -d \'{"usd": "25"}\' ' + sandbox.base_url + "/sandbox/top-up", flush=True)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
     sandbox.stop()

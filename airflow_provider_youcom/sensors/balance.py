@@ -273,8 +273,8 @@ class BalanceSensor(BaseSensorOperator):
             lost = [name for name in _LOST_WITHOUT_A_WORKER if getattr(self, name, None)]
             if lost:
                 raise ValueError(
-                    f"end_from_trigger=True would lose {' and '.join(lost)} without a word, since no worker ends "
-                    "the task: drop end_from_trigger, or move them to another task."
+                    f"end_from_trigger=True would lose {' and '.join(lost)} without a word, since no worker "
+                    "ends the task: drop end_from_trigger, or move them to another task."
                 )
 
 

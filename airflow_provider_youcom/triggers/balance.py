@@ -16,7 +16,6 @@ from typing import Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.templates import is_template
@@ -63,7 +62,7 @@ class BalanceTrigger(BaseEventTrigger):
         end_from_trigger: bool = False,
         do_xcom_push: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.youcom_conn_id = youcom_conn_id
         self.min_usd = min_usd
         self.on_shortfall = on_shortfall
@@ -122,14 +121,16 @@ class BalanceTrigger(BaseEventTrigger):
                 # Airflow could not give the connection, say; it is the same for every gate, and may pass.
                 log.exception("The balance could not be looked at")
                 reading = YouComUnavailableError(
-                    f"Airflow could not look at the balance ({type(error).__name__}); see the triggerer's log."
+                    f"Airflow could not look at the balance ({type(error).__name__}); see the log above."
                 )
             looks += 1
             failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
             yield reading
             await asyncio.sleep(max(0.0, _pause(kwargs, reading, looks, failures) - (clock() - started)))
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Reading]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Reading]
+    ) -> AsyncIterator[TriggerEvent]:
         """
         Judge each reading by this gate's rule, and say in its log why it still waits.
 
@@ -175,12 +176,11 @@ class BalanceTrigger(BaseEventTrigger):
 
 def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) -> float:
     """Give the seconds to the next look."""
-    pause = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
+    pause: float = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
     if kwargs["exponential_backoff"]:
         pause *= 2 ** min(looks - 1, 30)
         pause = min(pause, float(kwargs["max_wait"] or float("inf")))
-    if isinstance(reading, AccountBalance) or not failures:
+    if not isinstance(reading, YouComUnavailableError):
         return pause
     backoff = pause * 2 ** min(failures - 1, 30)
-    asked_for = getattr(reading, "retry_after", None) or 0.0
-    return max(pause, min(max(backoff, asked_for), LONGEST_BACKOFF))
+    return max(pause, min(max(backoff, reading.retry_after or 0.0), LONGEST_BACKOFF))
