@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import json
+import sys
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +15,9 @@ from airflow_provider_youcom.exceptions import YouComResponseError
 # The default context rounds every result to 28 digits; this one loses nothing.
 _EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _CENT = Decimal("0.01")
-# A double reaches 1.8e308 and has at most 1074 decimal places; an amount beyond that is no price.
+# A double has at most 309 digits and 1074 decimal places; an amount beyond that is no price, and JSON
+# would be given Infinity for it.
+_LARGEST_AMOUNT = Decimal(sys.float_info.max)
 _LARGEST_EXPONENT = 308
 _MOST_DECIMAL_PLACES = 1074
 
@@ -134,12 +137,16 @@ def is_amount(value: Decimal) -> bool:
         isinstance(exponent, int)
         and exponent >= -_MOST_DECIMAL_PLACES
         and exponent <= _LARGEST_EXPONENT
-        and value.adjusted() <= _LARGEST_EXPONENT
+        and value.copy_abs() <= _LARGEST_AMOUNT
     )
 
 
 def _not_dollars(amount: object, name: str) -> str:
-    shown = repr(amount)
+    try:
+        shown = repr(amount)
+    except ValueError:
+        # Python refuses to write an int of more than 4,300 digits.
+        shown = "a huge int"
     if len(shown) > 60:
         shown = f"{shown[:57]}..."
     return (

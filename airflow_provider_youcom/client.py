@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import pendulum
 import requests
@@ -80,16 +81,18 @@ class BillingClient:
         :raises YouComResponseError: if the answer is not the contract's.
         """
         checked_at = pendulum.now("UTC")
+        problem: YouComError
         try:
             return Deadline[AccountBalance](self.timeout).run(lambda: self._exchange(checked_at))
-        except YouComError:
-            raise
         except DeadlineExceededError:
             # Its thread may still hold a connection of this session; a later call gets fresh ones.
             self.session.close()
-            self._raise_no_answer(f"nothing complete within {self.timeout:g} s")
+            problem = self._no_answer(f"nothing complete within {self.timeout:g} s")
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            self._raise_transport_error(error)
+            problem = self._transport_error(error)
+        # Not raised where it was caught: an error of requests holds the request, and so the key, and would
+        # go along as the context of ours to whatever reports errors.
+        raise problem
 
     def close(self) -> None:
         """Close the connections."""
@@ -114,7 +117,14 @@ class BillingClient:
                 f"balance; check that {self.base_url} is You.com's.",
                 status_code=200,
             )
-        return AccountBalance.from_response(body, checked_at)
+        balance = AccountBalance.from_response(body, checked_at)
+        if balance.account_id == self._api_key:
+            raise YouComResponseError(
+                "You.com answered 200 with something that is not an account balance: data.id is the API key, "
+                f"which must not be shown; check that {self.base_url} is You.com's.",
+                status_code=200,
+            )
+        return balance
 
     def _raise_for_status(self, response: requests.Response) -> NoReturn:
         status = response.status_code
@@ -148,21 +158,21 @@ class BillingClient:
             f"You.com refused {self.key_name} ({said}); {remedy}.", status_code=status, detail=detail
         )
 
-    def _raise_transport_error(self, error: Exception) -> NoReturn:
+    def _transport_error(self, error: Exception) -> YouComError:
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
-                raise YouComRefusedError(
+                return YouComRefusedError(
                     f"The certificate of {self.base_url} cannot be trusted ({cause.verify_message}); "
                     "have it mended, or name the CA that signed it in REQUESTS_CA_BUNDLE."
-                ) from None
-        self._raise_no_answer(_in_words(causes))
+                )
+        return self._no_answer(_in_words(causes))
 
-    def _raise_no_answer(self, why: str) -> NoReturn:
-        raise YouComUnavailableError(
+    def _no_answer(self, why: str) -> YouComUnavailableError:
+        return YouComUnavailableError(
             f"You.com gave no answer at {self.base_url}: {why}; "
             "this usually passes, and if it does not, check the network between Airflow and You.com."
-        ) from None
+        )
 
 
 def check_base_url(base_url: str, key_name: str) -> str:
@@ -226,6 +236,8 @@ class _OneOriginSession(requests.Session):
         super().__init__()
         self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
         self.auth = _KeyForOneOrigin(api_key, base_url)
+        # Plain HTTP is for this machine only, and a proxy is another one: it would be sent the key in plain.
+        self.trust_env = urlsplit(base_url).scheme == "https"
         self._timeout = timeout
         adapter = DeadlineAdapter(max_retries=_BoundedRetry.within(timeout, retries))
         self.mount("https://", adapter)
@@ -280,10 +292,11 @@ class _BoundedRetry(urllib3.Retry):
         if asked_for >= seconds_left() / 2:
             # Too long to wait for in this call; the caller hears of it, and may come back then.
             raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], BALANCE_PATH, kwargs.get("error"))
+        next_try = super().increment(*args, **kwargs)
         if response is not None:
             # urllib3 drains the body before it tries again, all of it, however long it is.
             response.close()
-        return super().increment(*args, **kwargs)
+        return next_try
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         try:
@@ -319,7 +332,9 @@ def _read_detail(response: requests.Response, api_key: str) -> str | None:
     detail = document.get("detail") if isinstance(document, dict) else None
     if not isinstance(detail, str):
         return None
-    one_line = "".join(c if c.isprintable() else " " for c in detail.replace(api_key, "***"))
+    for form in (api_key, quote(api_key, safe=""), base64.b64encode(api_key.encode()).decode()):
+        detail = detail.replace(form, "***")
+    one_line = "".join(c if c.isprintable() else " " for c in detail)
     return one_line.strip()[:_LONGEST_DETAIL] or None
 
 

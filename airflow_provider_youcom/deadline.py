@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import contextvars
 import os
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import requests.adapters
 import urllib3
 import urllib3.connection
 
 Result = TypeVar("Result")
+
+# Long enough for one call after the other; then a process that merely asked once is single-threaded again.
+_IDLE_SECONDS = 5.0
 
 _current: ContextVar[Deadline[Any] | None] = ContextVar("youcom_deadline", default=None)
 
@@ -32,7 +36,7 @@ class DeadlineExceededError(Exception):
 
 class Deadline(Generic[Result]):
     """
-    Run an exchange in a thread of its own, and give up on it when its time is over.
+    Run an exchange in a thread that nobody else uses meanwhile, and give up on it when its time is over.
 
     Giving up shuts the exchange's sockets, so that its thread ends too instead of piling up.
 
@@ -41,9 +45,11 @@ class Deadline(Generic[Result]):
 
     def __init__(self, seconds: float) -> None:
         self.ends_at = time.monotonic() + seconds
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[int] = []
         self._lock = threading.Lock()
         self._given_up = False
+        self._running = threading.Lock()
+        self._running.acquire()
         self._outcome: tuple[Result | None, BaseException | None] | None = None
 
     def run(self, exchange: Callable[[], Result]) -> Result:
@@ -55,13 +61,13 @@ class Deadline(Generic[Result]):
         """
         context = contextvars.copy_context()
         context.run(_current.set, self)
-        thread = threading.Thread(target=context.run, args=(self._work, exchange), daemon=True)
-        thread.start()
-        thread.join(self.remaining())
-        self._shut_sockets()
-        if self._outcome is None:
+        _Worker.take().given.put(lambda: context.run(self._work, exchange))
+        self._running.acquire(timeout=self.remaining())
+        outcome = self._outcome
+        self._let_go_of_sockets(shut=outcome is None)
+        if outcome is None:
             raise DeadlineExceededError
-        result, error = self._outcome
+        result, error = outcome
         if error is not None:
             raise error
         return result  # type: ignore[return-value]
@@ -76,7 +82,7 @@ class Deadline(Generic[Result]):
 
         :param sock: a connected socket. A duplicate is kept: TLS takes the original over.
         """
-        duplicate = socket.socket(fileno=os.dup(sock.fileno()))
+        duplicate = os.dup(sock.fileno())
         with self._lock:
             if not self._given_up:
                 self._sockets.append(duplicate)
@@ -88,16 +94,65 @@ class Deadline(Generic[Result]):
             self._outcome = (exchange(), None)
         except BaseException as error:  # noqa: BLE001 - raised again where the exchange was asked for
             self._outcome = (None, error)
+        finally:
+            self._running.release()
 
-    def _shut_sockets(self) -> None:
+    def _let_go_of_sockets(self, *, shut: bool) -> None:
         with self._lock:
             self._given_up = True
             sockets, self._sockets = self._sockets, []
         for duplicate in sockets:
-            if self._outcome is None:
+            if shut:
                 _shut(duplicate)
             else:
-                duplicate.close()
+                os.close(duplicate)
+
+
+class _Worker(threading.Thread):
+    """Runs one piece of work after the other: starting a thread takes longer than a call to a near server."""
+
+    _idle: ClassVar[list[_Worker]] = []
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self) -> None:
+        super().__init__(name="youcom-exchange", daemon=True)
+        self.given: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    @classmethod
+    def take(cls) -> _Worker:
+        with cls._lock:
+            if cls._idle:
+                return cls._idle.pop()
+        worker = cls()
+        worker.start()
+        return worker
+
+    @classmethod
+    def forget_all(cls) -> None:
+        cls._idle, cls._lock = [], threading.Lock()
+
+    def run(self) -> None:
+        while True:
+            try:
+                self.given.get(timeout=_IDLE_SECONDS)()
+            except queue.Empty:
+                if self._retire():
+                    return
+                continue
+            with self._lock:
+                self._idle.append(self)
+
+    def _retire(self) -> bool:
+        """Leave, unless somebody took this worker just now, whose work is on its way."""
+        with self._lock:
+            if self not in self._idle:
+                return False
+            self._idle.remove(self)
+            return True
+
+
+# A forked child has the list, but none of the threads.
+os.register_at_fork(after_in_child=_Worker.forget_all)
 
 
 def seconds_left() -> float:
@@ -122,6 +177,9 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
 
 class _WatchedConnection(urllib3.connection.HTTPConnection):
+    # Where http.client's debug output is on for all, it would print the headers, and with them the key.
+    debuglevel = 0
+
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         _watch(sock)
@@ -155,7 +213,6 @@ def _watch(sock: socket.socket) -> None:
         deadline.watch(sock)
 
 
-def _shut(sock: socket.socket) -> None:
-    with suppress(OSError):
+def _shut(duplicate: int) -> None:
+    with socket.socket(fileno=duplicate) as sock, suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-    sock.close()

@@ -111,6 +111,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self.request_count = 0
+        self.connection_count = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -253,6 +254,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.add(request)
+        self.sandbox.connection_count += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

@@ -83,7 +83,7 @@ class YouComHook(BaseHook):
         except AirflowNotFoundException:
             raise self._no_connection() from None
         extra = await get_async_extra_dejson(connection)
-        client = await asyncio.to_thread(client_from_connection, connection, extra, self.youcom_conn_id)
+        client = await asyncio.to_thread(client_from_connection, connection, extra, self._key_name)
         try:
             return await asyncio.to_thread(client.get_balance)
         finally:
@@ -92,7 +92,12 @@ class YouComHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the balance, and say what came of it; behind the "Test" button of the connection form."""
         try:
-            return True, str(self.get_balance())
+            # Not by its name: Airflow's UI and REST API test under one that they make up.
+            client = self._connect("this connection")
+            try:
+                return True, str(client.get_balance())
+            finally:
+                client.close()
         except YouComError as error:
             return False, str(error)
 
@@ -124,12 +129,19 @@ class YouComHook(BaseHook):
 
     def _connected(self) -> BillingClient:
         if self._client is None:
-            try:
-                connection = self.get_connection(self.youcom_conn_id)
-            except AirflowNotFoundException:
-                raise self._no_connection() from None
-            self._client = client_from_connection(connection, connection.extra_dejson, self.youcom_conn_id)
+            self._client = self._connect(self._key_name)
         return self._client
+
+    def _connect(self, key_name: str) -> BillingClient:
+        try:
+            connection = self.get_connection(self.youcom_conn_id)
+        except AirflowNotFoundException:
+            raise self._no_connection() from None
+        return client_from_connection(connection, connection.extra_dejson, key_name)
+
+    @property
+    def _key_name(self) -> str:
+        return f"connection {self.youcom_conn_id!r}"
 
     def _no_connection(self) -> YouComRefusedError:
         return YouComRefusedError(
@@ -138,19 +150,18 @@ class YouComHook(BaseHook):
         )
 
 
-def client_from_connection(connection: Connection, extra: dict[str, Any], conn_id: str) -> BillingClient:
+def client_from_connection(connection: Connection, extra: dict[str, Any], key_name: str) -> BillingClient:
     """
     Make the client that a connection describes.
 
     :param connection: its password is the API key, its host the base URL.
     :param extra: the connection's extra, parsed.
-    :param conn_id: the connection's name, for errors.
+    :param key_name: how errors name the connection.
     :raises YouComRefusedError: if the connection cannot be used.
     """
     # Imports requests: not at parse time, when this module may be imported but nothing is asked.
     from airflow_provider_youcom.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
 
-    key_name = f"connection {conn_id!r}"
     return BillingClient(
         connection.password or "",
         _base_url(connection),

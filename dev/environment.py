@@ -1,0 +1,85 @@
+"""
+Make a virtual environment and install into it; needs nothing but Python.
+
+    python3 -m dev.environment .venv --constraints constraints/airflow-3.3.txt . pytest
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from dev.story import Story
+
+
+class Environment:
+    """
+    A virtual environment.
+
+    :param folder: where it is, or will be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+
+    def make(self) -> None:
+        """Make it if it is not there, with uv in it, which installs Airflow ten times as fast as pip."""
+        if not self.python.exists():
+            venv.create(self.folder, with_pip=True, clear=True)
+        if not self._has_uv():
+            self._pip("install", "--quiet", "--disable-pip-version-check", "uv", check=False)
+
+    def install(self, packages: list[str], constraints: Path) -> None:
+        """
+        Install packages, and folders anew, for they may have changed.
+
+        :param packages: names and folders, as pip takes them.
+        :param constraints: the versions to take.
+        :raises subprocess.CalledProcessError: if that does not work.
+        """
+        wanted = ["--constraint", str(constraints), *packages]
+        if not self._has_uv():
+            self._pip("install", "--quiet", *wanted)
+            return
+        anew = ["--reinstall-package", "airflow-provider-youcom"] if "." in packages else []
+        uv = [self.folder / "bin" / "uv", "pip", "install", "--quiet", "--python", self.python]
+        _run(*uv, *anew, *wanted)
+
+    def _has_uv(self) -> bool:
+        return (self.folder / "bin" / "uv").exists()
+
+    def _pip(self, *arguments: str, check: bool = True) -> None:
+        _run(self.python, "-m", "pip", *arguments, check=check)
+
+
+def _run(*command: str | Path, check: bool = True) -> None:
+    subprocess.run(command, check=check, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def main() -> int:
+    """Make the environment, and tell by the exit status whether that worked."""
+    parser = argparse.ArgumentParser(prog="python3 -m dev.environment", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--constraints", type=Path, required=True)
+    parser.add_argument("packages", nargs="+")
+    options = parser.parse_args()
+    story = Story()
+    environment = Environment(options.folder)
+    try:
+        with story.waiting(f"Making the virtual environment {options.folder}"):
+            environment.make()
+        with story.waiting(f"Installing into it, by {options.constraints}; the first time takes a minute"):
+            environment.install(options.packages, options.constraints)
+    except subprocess.CalledProcessError as error:
+        print(f"\nThat did not work:\n{error.stdout}", file=sys.stderr)
+        return 1
+    story.tell(f"{options.folder} is ready.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

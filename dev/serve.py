@@ -1,0 +1,106 @@
+"""
+Leave a whole Airflow running to click through: the examples, their connections, and a You.com sandbox.
+
+Run it with ``make airflow``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from airflow_provider_youcom.sandbox import Sandbox
+from dev.local_airflow import LocalAirflow, LocalAirflowError
+from dev.story import Story
+
+PROJECT = Path(__file__).parents[1]
+HOME = PROJECT / "build" / "airflow"
+EXAMPLES = PROJECT / "example_dags"
+# The keys of the sandbox behind the connections that the examples name, and what their accounts hold.
+ACCOUNTS = {
+    "youcom_default": ("default-key", "3.20"),
+    "youcom_research": ("research-key", "80"),
+    "youcom_support": ("support-key", "12.50"),
+}
+
+WELCOME = """
+  Airflow     {airflow}   (nobody has to log in)
+  You.com     {sandbox}   (a sandbox; {connections} lead there)
+
+  Trigger example_youcom_preflight_gate: its gate waits for $25, and the account holds $3.20.
+  Top it up, and the gate opens within 10 s:
+
+    curl -d '{{"usd": "25"}}' {sandbox}/sandbox/top-up
+
+  Ctrl-C stops it all. The next `make airflow` starts afresh.
+"""
+
+
+def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
+    """
+    Put the connections where the UI shows them.
+
+    :param airflow: knows none of them yet.
+    :param sandbox: where they lead.
+    """
+    for connection_id, (api_key, _) in ACCOUNTS.items():
+        connection = {"conn_type": "youcom", "host": sandbox.base_url, "password": api_key}
+        airflow.request("POST", "/connections", json={"connection_id": connection_id, **connection})
+
+
+def serve(story: Story) -> None:
+    """
+    Start everything, and keep it running until it is interrupted.
+
+    :param story: where it is told.
+    """
+    (default_key, default_usd), *others = ACCOUNTS.values()
+    with Sandbox(default_usd, api_key=default_key, accounts=dict(others)) as sandbox:
+        shutil.rmtree(HOME, ignore_errors=True)
+        airflow = LocalAirflow(HOME, EXAMPLES)
+        with story.waiting(f"Starting a private Airflow {airflow.version}, some 30 s"):
+            airflow.start()
+        with airflow:
+            add_connections(airflow, sandbox)
+            with story.waiting("Reading the examples"):
+                for example in sorted(EXAMPLES.glob("*.py")):
+                    airflow.wait_for_dag(example.stem)
+            story.tell("All of it runs.")
+            connections = ", ".join(ACCOUNTS)
+            print(
+                WELCOME.format(airflow=airflow.base_url, sandbox=sandbox.base_url, connections=connections),
+                flush=True,
+            )
+            watch(airflow)
+
+
+def watch(airflow: LocalAirflow) -> None:
+    """
+    Wait for an interrupt, or for a part of Airflow that ends by itself.
+
+    :param airflow: runs.
+    """
+    clock = threading.Event()
+    while not clock.wait(1):
+        if trouble := airflow.trouble():
+            raise LocalAirflowError(trouble)
+
+
+def main() -> int:
+    """Serve, and tell by the exit status whether it ended as it should."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve(Story())
+    except LocalAirflowError as error:
+        print(f"\nAirflow ended early. {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nAirflow and the sandbox are stopped.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

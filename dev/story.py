@@ -1,0 +1,68 @@
+"""Tell on the terminal what happens, line by line, with the seconds since the beginning."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_INDENT = " " * 7
+_WIDTH = 100
+
+
+class Story:
+    """A story that begins now."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> int:
+        """Seconds since the beginning."""
+        return int(time.monotonic() - self._began)
+
+    def tell(self, what: str, *quotes: str) -> None:
+        """
+        Say what happened.
+
+        :param what: one sentence.
+        :param quotes: what somebody else said about it, word for word.
+        """
+        print(_wrapped(f"{self.seconds:4} s ", what), flush=True)
+        for quote in quotes:
+            print(_wrapped(f"{_INDENT}  | ", quote), flush=True)
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """
+        Say what is waited for; on a terminal the seconds go on, and the line gives way to the next one.
+
+        :param what: what goes on meanwhile.
+        """
+        if not sys.stdout.isatty():
+            self.tell(f"{what} ...")
+            yield
+            return
+        over = threading.Event()
+        clock = threading.Thread(target=self._count, args=(what, over))
+        clock.start()
+        try:
+            yield
+        finally:
+            over.set()
+            clock.join()
+
+    def _count(self, what: str, over: threading.Event) -> None:
+        while True:
+            print(f"\r{self.seconds:4} s {what} ...", end="", flush=True)
+            if over.wait(0.5):
+                print("\r\033[K", end="", flush=True)
+                return
+
+
+def _wrapped(first: str, text: str) -> str:
+    later = first if first.endswith("| ") else _INDENT
+    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)

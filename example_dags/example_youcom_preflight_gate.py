@@ -1,0 +1,76 @@
+"""
+### Hold a pipeline until its account can pay for it, then say what it cost
+
+`enough_credit` waits, without holding a worker, until the account behind the connection `youcom_default`
+holds `min_usd`. `research` then spends: one paid question after the other. `report` compares the balance
+that opened the gate with the one afterwards. Whoever else spends from the same account meanwhile is
+counted too.
+
+`questions` may be empty: then nothing is spent.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import Param, dag, task
+
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+
+
+@dag(
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=None,
+    catchup=False,
+    params={
+        "min_usd": Param(25, type="number", minimum=0, description="The least that the account must hold"),
+        "questions": Param(
+            ["Why is the sea salty?", "How do tides work?", "Who named the Pacific?"],
+            type="array",
+            items={"type": "string"},
+            description="What to ask You.com, one question a line; each costs 1.2 cents",
+        ),
+    },
+    tags=["example", "youcom"],
+    doc_md=__doc__,
+)
+def example_youcom_preflight_gate() -> None:
+    enough_credit = BalanceSensor(
+        task_id="enough_credit",
+        min_usd="{{ params.min_usd }}",
+        deferrable=True,
+        poke_interval=10,
+        timeout=60 * 60,
+    )
+
+    @task
+    def research(params: dict[str, Any] | None = None) -> list[str]:
+        assert params is not None
+        hook = YouComHook()
+        answers = []
+        for question in params["questions"]:
+            response = hook.get_conn().post(
+                f"{hook.base_url}/v1/research",
+                json={"input": question, "research_effort": "lite"},
+                timeout=120,
+            )
+            response.raise_for_status()
+            answers.append(response.json()["output"]["content"])
+        return answers
+
+    @task
+    def report(before: dict[str, Any], answers: list[str]) -> dict[str, Any]:
+        after = YouComHook().get_balance()
+        cost_usd = Decimal(str(before["balance_usd"])) - after.balance_usd
+        print(f"{len(answers)} answers cost ${cost_usd:f}. {after}.")
+        return {"answers": len(answers), "cost_usd": float(cost_usd), "left_usd": float(after.balance_usd)}
+
+    answers = research()
+    enough_credit >> answers
+    report(enough_credit.output, answers)
+
+
+example_youcom_preflight_gate()

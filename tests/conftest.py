@@ -1,0 +1,51 @@
+"""A private Airflow home, set before anything imports Airflow, and a You.com of our own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
+    del os.environ[_name]
+os.environ["AIRFLOW_HOME"] = _HOME.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(_HOME.name) / "dags")
+os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+
+from airflow_provider_youcom.sandbox import Sandbox  # noqa: E402 - Airflow's home comes first
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A You.com that holds $100 and is the connection ``youcom_default``."""
+    with Sandbox(100) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+        yield sandbox
+
+
+@pytest.fixture
+def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What our operators and triggers log, whichever logging this Airflow has."""
+    from airflow_provider_youcom.operators.balance import GetBalanceOperator
+    from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+    for cls in (GetBalanceOperator, BalanceTrigger):
+        monkeypatch.setattr(cls, "log", logging.getLogger("task"))
+    caplog.set_level(logging.INFO, logger="task")
+    return caplog
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """The metadata database of this run's private Airflow home."""
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300
+    )

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.hooks.youcom import YouComHook, client_from_connection
+from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
+
+
+def base_url_of(uri: str) -> str:
+    connection = Connection(conn_id="x", uri=uri)
+    return client_from_connection(connection, connection.extra_dejson, "connection 'x'").base_url
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **extra: object) -> None:
+    connection = {**json.loads(sandbox.connection()), "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
+
+
+def test_the_balance_comes_by_way_of_the_connection(sandbox: Sandbox):
+    assert YouComHook().get_balance().balance_cents == 10_000
+
+
+def test_the_balance_comes_without_blocking_the_event_loop(sandbox: Sandbox):
+    sandbox.inject(Fault(delay=0.5))
+
+    async def count_while_asking() -> tuple[int, int]:
+        asking = asyncio.create_task(YouComHook().aget_balance())
+        turns = 0
+        while not asking.done():
+            await asyncio.sleep(0.01)
+            turns += 1
+        return turns, int((await asking).balance_cents)
+
+    turns, cents = asyncio.run(count_while_asking())
+    assert cents == 10_000
+    assert turns > 5
+
+
+def test_a_rotated_key_counts_at_the_next_asynchronous_look(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    hook = YouComHook()
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection("old-key"))
+    with pytest.raises(YouComRefusedError, match="HTTP 401"):
+        asyncio.run(hook.aget_balance())
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+    assert asyncio.run(hook.aget_balance()).balance_cents == 10_000
+
+
+def test_a_session_for_other_calls_on_the_same_origin(sandbox: Sandbox):
+    hook = YouComHook()
+    answer = hook.get_conn().post(
+        hook.base_url + RESEARCH_PATH, json={"input": "tides", "research_effort": "lite"}
+    )
+    assert answer.status_code == 200
+    assert hook.get_balance().balance_cents == Decimal("9998.8")
+
+
+@pytest.mark.parametrize(
+    ("uri", "base_url"),
+    [
+        ("youcom://:key@", "https://api.you.com"),
+        ("youcom://:key@api.you.com", "https://api.you.com"),
+        ("youcom://:key@api.you.com:8443", "https://api.you.com:8443"),
+        ("youcom://:key@127.0.0.1:8765/http", "http://127.0.0.1:8765"),
+        ("youcom://:key@https%3A%2F%2Fgateway.example%2Fyou%2F", "https://gateway.example/you"),
+        ("youcom://:key@http%3A%2F%2Flocalhost%3A8765", "http://localhost:8765"),
+    ],
+)
+def test_the_host_is_a_base_url_or_goes_with_schema_and_port(uri: str, base_url: str):
+    assert base_url_of(uri) == base_url
+
+
+def test_an_ipv6_address_may_stand_without_brackets():
+    connection = Connection(
+        conn_id="x", conn_type="youcom", host="::1", port=8765, schema="http", password="key"
+    )
+    assert client_from_connection(connection, {}, "connection 'x'").base_url == "http://[::1]:8765"
+
+
+@pytest.mark.parametrize(
+    ("uri", "problem"),
+    [
+        (
+            "youcom://api.you.com",
+            "There is no API key: create one at .* and make it the password of connection 'x'",
+        ),
+        ("youcom://:key@http%3A%2F%2Fapi.you.com", "The Base URL of connection 'x' must start with https://"),
+        ("youcom://:key@?timeout=0", "timeout='0' in the extra of connection 'x' .* a number from 1 to 600"),
+        ("youcom://:key@?timeout=soon", "timeout='soon'"),
+        ("youcom://:key@?timeout=nan", "timeout='nan'"),
+        ("youcom://:key@?retries=1.5", "retries='1.5' .* a whole number from 0 to 10"),
+        ("youcom://:key@?retries=-1", "retries='-1'"),
+    ],
+)
+def test_a_connection_that_cannot_be_used_says_what_to_put_where(uri: str, problem: str):
+    with pytest.raises(YouComRefusedError, match=problem) as caught:
+        base_url_of(uri)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"timeout": "", "retries": None}, {"timeout": "5", "retries": "0"}, {"timeout": 2.5}]
+)
+def test_extras_may_be_numbers_text_as_a_form_gives_it_or_left_out(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, extra: dict
+):
+    connect(monkeypatch, sandbox, **extra)
+    assert YouComHook().get_balance().balance_cents == 10_000
+
+
+def test_timeout_and_retries_of_the_connection_are_kept_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    connect(monkeypatch, sandbox, timeout=7, retries=0)
+    sandbox.inject(Fault(status=503), times=None)
+    with pytest.raises(YouComUnavailableError):
+        YouComHook().get_balance()
+    assert sandbox.request_count == 1
+    sandbox.inject(Fault(delay=60), times=None)
+    connect(monkeypatch, sandbox, timeout=1)
+    sandbox.heal()
+    sandbox.inject(Fault(delay=60), times=None)
+    with pytest.raises(YouComUnavailableError, match="within 1 s"):
+        YouComHook().get_balance()
+
+
+@pytest.mark.usefixtures("airflow_database")
+def test_a_missing_connection_says_what_to_add():
+    with pytest.raises(YouComRefusedError, match="There is no connection 'nowhere': add one of type You.com"):
+        YouComHook("nowhere").get_balance()
+    with pytest.raises(YouComRefusedError, match="There is no connection 'nowhere'"):
+        asyncio.run(YouComHook("nowhere").aget_balance())
+
+
+def test_the_connection_test_answers_with_the_balance(sandbox: Sandbox):
+    sandbox.set_balance("7189.245")
+    account = sandbox.accounts[sandbox.api_key].account_id
+    assert YouComHook().test_connection() == (True, f"You.com account {account}: $7,189.24 left")
+
+
+def test_the_connection_test_answers_with_what_is_wrong(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection("old-key"))
+    worked, sentence = YouComHook().test_connection()
+    assert not worked
+    assert sentence == (
+        'You.com refused this connection (HTTP 401, "Invalid or missing API key"); '
+        "create a key at https://you.com/platform and put it there."
+    )

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, Decimal
+
+import pytest
+
+from airflow_provider_youcom.balance import AccountBalance, format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.exceptions import YouComResponseError
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def body(balance: str = "718924.5", account_id: str = '"4f1c"', kind: str = '"account"') -> bytes:
+    return (
+        f'{{"data": {{"type": {kind}, "id": {account_id}, "attributes": {{"balance": {balance}}}}}}}'.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("cents", "shown"),
+    [
+        ("718924.5", "$7,189.24"),
+        ("718925.5", "$7,189.25"),
+        ("-0.5", "-$0.01"),
+        ("0", "$0.00"),
+        ("-0.0", "$0.00"),
+        ("0.999", "$0.00"),
+        ("100", "$1.00"),
+        ("-123456", "-$1,234.56"),
+        ("123456789012345678901234567890.5", "$1,234,567,890,123,456,789,012,345,678.90"),
+    ],
+)
+def test_a_balance_is_shown_in_whole_cents_and_never_claims_money_that_is_not_there(cents: str, shown: str):
+    balance = AccountBalance.from_response(body(cents), NOW)
+    assert format_usd(balance.balance_usd) == shown
+    assert str(balance) == f"You.com account 4f1c: {shown} left"
+
+
+@pytest.mark.parametrize(
+    "cents", ["0.1", "718924.5", "1e-9", "123456789012345678901234567890.123456789", "5e2"]
+)
+def test_a_balance_is_read_exactly_from_the_text_of_the_answer(cents: str):
+    assert AccountBalance.from_response(body(cents), NOW).balance_cents == Decimal(cents)
+
+
+def test_dollars_are_the_exact_hundredth_of_the_cents():
+    balance = AccountBalance.from_response(body("123456789012345678901234567890.123"), NOW)
+    assert balance.balance_usd == Decimal("1234567890123456789012345678.90123")
+
+
+def test_what_xcom_carries_is_plain_json():
+    balance = AccountBalance.from_response(body("718924.5"), NOW)
+    assert json.loads(json.dumps(balance.to_json())) == {
+        "account_id": "4f1c",
+        "balance_cents": 718924.5,
+        "balance_usd": 7189.245,
+        "checked_at": "2026-11-22T12:00:00+00:00",
+    }
+
+
+def test_whole_amounts_are_whole_in_xcom():
+    carried = AccountBalance.from_response(body("2500"), NOW).to_json()
+    assert (carried["balance_cents"], carried["balance_usd"]) == (2500, 25)
+    assert isinstance(carried["balance_usd"], int)
+
+
+def test_an_amount_too_large_for_every_reader_of_json_integers_is_carried_as_a_float():
+    assert isinstance(AccountBalance.from_response(body("1e30"), NOW).to_json()["balance_cents"], float)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"", "not JSON"),
+        (b"<html>", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"null", "data is missing"),
+        (b"[]", "data is missing"),
+        (b'{"data": null}', "data is not an object"),
+        (b'{"data": {}}', "data.type is missing"),
+        (body(kind='"user"'), 'data.type is not "account"'),
+        (body(kind="7"), "data.type is not a string"),
+        (body(account_id="7"), "data.id is not a string"),
+        (body(account_id='""'), "data.id is empty"),
+        (body(account_id='"a\\nb"'), "not printable"),
+        (body("true"), "balance is not a number"),
+        (body("null"), "balance is not a number"),
+        (body('"25"'), "balance is not a number"),
+        (body("NaN"), "NaN is not a JSON number"),
+        (body("-Infinity"), "-Infinity is not a JSON number"),
+        (body("1e400"), "outside the range of a double"),
+        (body("1e999999999999999999999"), "not JSON"),
+        (body('1, "balance": 2'), "same member twice"),
+    ],
+)
+def test_an_answer_that_breaks_the_contract_is_named_in_one_sentence(answer: bytes, problem: str):
+    with pytest.raises(YouComResponseError, match=problem) as caught:
+        AccountBalance.from_response(answer, NOW)
+    assert caught.value.status_code == 200
+    assert "\n" not in str(caught.value)
+
+
+def test_members_that_the_contract_does_not_name_are_accepted():
+    answer = json.loads(body("5"))
+    answer["data"]["attributes"]["currency"] = "usd"
+    answer["meta"] = {"page": 1}
+    assert AccountBalance.from_response(json.dumps(answer).encode(), NOW).balance_cents == 5
+
+
+@pytest.mark.parametrize(
+    ("amount", "dollars"),
+    [
+        (25, "25"),
+        (0, "0"),
+        ("7.50", "7.50"),
+        (" 3 ", "3"),
+        (0.1, "0.1"),
+        (Decimal("1e3"), "1000"),
+        (1e22, "1e22"),
+    ],
+)
+def test_an_amount_of_dollars_is_taken_as_its_author_wrote_it(amount: object, dollars: str):
+    assert parse_usd(amount, "min_usd") == Decimal(dollars)
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "ten",
+        "",
+        "$5",
+        "1,000",
+        -1,
+        "-0.01",
+        float("nan"),
+        float("inf"),
+        "NaN",
+        "1e400",
+        True,
+        None,
+        [],
+        b"5",
+        "x" * 999,
+    ],
+)
+def test_what_is_not_an_amount_of_dollars_is_refused_in_one_sentence_that_names_the_argument(amount: object):
+    with pytest.raises(ValueError, match="^min_usd=.* is not an amount in dollars: give ") as caught:
+        parse_usd(amount, "min_usd")
+    assert len(str(caught.value)) < 200
+
+
+def test_what_is_missing_is_rounded_up_so_that_bringing_it_is_enough():
+    missing = subtract_usd(Decimal(25), Decimal("24.995"))
+    assert format_usd(missing, ROUND_CEILING) == "$0.01"

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+
+from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError, seconds_left
+
+
+def test_the_result_of_an_exchange_is_handed_on():
+    assert Deadline[int](5).run(lambda: 7) == 7
+
+
+def test_what_an_exchange_raises_is_raised():
+    def fail() -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        Deadline[None](5).run(fail)
+
+
+def test_an_exchange_that_hangs_is_given_up():
+    never = threading.Event()
+    with pytest.raises(DeadlineExceededError):
+        Deadline[bool](0.05).run(never.wait)
+    never.set()
+
+
+def test_giving_up_shuts_the_sockets_so_that_the_thread_ends():
+    ours, theirs = socket.socketpair()
+    ended = threading.Event()
+    deadline = Deadline[None](0.05)
+
+    def exchange() -> None:
+        deadline.watch(ours)
+        ours.recv(1)
+        ended.set()
+
+    with pytest.raises(DeadlineExceededError):
+        deadline.run(exchange)
+    assert ended.wait(10)
+    ours.close()
+    theirs.close()
+
+
+def test_a_socket_made_after_giving_up_is_shut_at_once():
+    ours, theirs = socket.socketpair()
+    deadline = Deadline[None](0)
+    never = threading.Event()
+    with pytest.raises(DeadlineExceededError):
+        deadline.run(lambda: never.wait() and None)
+    deadline.watch(ours)
+    assert theirs.recv(1) == b""
+    never.set()
+    ours.close()
+    theirs.close()
+
+
+def test_an_exchange_that_ended_leaves_its_sockets_open():
+    ours, theirs = socket.socketpair()
+    deadline = Deadline[None](5)
+    deadline.run(lambda: deadline.watch(ours))
+    ours.sendall(b"x")
+    assert theirs.recv(1) == b"x"
+    ours.close()
+    theirs.close()
+
+
+def test_an_exchange_knows_how_long_it_may_still_take():
+    assert seconds_left() == float("inf")
+    assert 0 < Deadline[float](60).run(seconds_left) <= 60

@@ -1,0 +1,196 @@
+"""The examples run as they stand, against a You.com that charges for what they ask."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Fault, Sandbox
+
+FOLDER = Path(__file__).parents[1] / "example_dags"
+EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+PARSE_ALONE = """
+import runpy, socket, sys, warnings
+
+def refuse(*args, **kwargs):
+    raise AssertionError("the example reaches for the network")
+
+from airflow.providers.common.compat.sdk import DAG
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    left_behind = runpy.run_path(sys.argv[1])
+assert not (own := [str(each.message) for each in caught if each.filename == sys.argv[1]]), own
+assert "requests" not in left_behind
+"""
+
+
+class Run:
+    """One run of an example, in this process."""
+
+    def __init__(self, dag_id: str, **conf: Any) -> None:
+        run = _parse(dag_id).test(run_conf=conf)
+        self.state = str(run.state)
+        self._tasks = {(task.task_id, task.map_index): task for task in run.get_task_instances()}
+
+    def task_state(self, task_id: str, map_index: int = -1) -> str:
+        return str(self._tasks[task_id, map_index].state)
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        return self._tasks[task_id, -1].xcom_pull(task_ids=task_id, key=key)
+
+
+def _parse(dag_id: str) -> Any:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 2.11 to 3.1
+        from airflow.models.dagbag import DagBag
+
+    bag = DagBag(FOLDER / f"{dag_id}.py")
+    assert not bag.import_errors
+    return bag.dags[dag_id]
+
+
+def _answer_with(balance_cents: float) -> Fault:
+    account = {"type": "account", "id": "4f1c", "attributes": {"balance": balance_cents}}
+    return Fault(body=json.dumps({"data": account}))
+
+
+@pytest.fixture
+def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Airflow whose DAGs are the examples: from 3.1 on, dag.test looks for the DAG there."""
+    bundle = {
+        "name": "examples",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(FOLDER)},
+    }
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_an_example_parses_without_a_warning_a_network_or_a_database(dag_id: str, tmp_path: Path) -> None:
+    nowhere = tmp_path / "no" / "such" / "airflow.db"
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE_ALONE, FOLDER / f"{dag_id}.py"],
+        env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{nowhere}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_quickstart_opens_its_gate_and_runs_what_is_behind_it(sandbox: Sandbox) -> None:
+    run = Run("example_youcom_quickstart")
+
+    assert run.state == "success"
+    assert run.task_state("spend") == "success"
+    assert run.xcom("enough_credit")["balance_usd"] == 100
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_preflight_gate_waits_then_spends_and_reports_to_a_fraction_of_a_cent(sandbox: Sandbox) -> None:
+    sandbox.inject(_answer_with(balance_cents=320))
+
+    run = Run("example_youcom_preflight_gate")
+
+    assert run.state == "success"
+    assert run.xcom("enough_credit")["balance_usd"] == 100
+    assert run.xcom("research") == [
+        "All there is to know about: Why is the sea salty?",
+        "All there is to know about: How do tides work?",
+        "All there is to know about: Who named the Pacific?",
+    ]
+    assert run.xcom("report") == {"answers": 3, "cost_usd": 0.036, "left_usd": 99.964}
+    assert sandbox.balance_usd() == Decimal("99.964")
+    looks_of_the_gate, looks_of_the_report = 2, 1
+    assert sandbox.request_count == looks_of_the_gate + looks_of_the_report
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_preflight_gate_spends_nothing_when_there_is_nothing_to_ask(sandbox: Sandbox) -> None:
+    run = Run("example_youcom_preflight_gate", questions=[], min_usd=0)
+
+    assert run.state == "success"
+    assert run.xcom("report") == {"answers": 0, "cost_usd": 0, "left_usd": 100}
+    assert sandbox.balance_usd() == 100
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_preflight_gate_turns_red_when_the_credits_run_out_behind_it(sandbox: Sandbox) -> None:
+    sandbox.set_balance("0.013")
+
+    run = Run("example_youcom_preflight_gate", min_usd=0.013, questions=["One?", "Two?"])
+
+    assert run.state == "failed"
+    assert run.task_state("enough_credit") == "success"
+    assert run.task_state("research") == "failed"
+    assert run.task_state("report") == "upstream_failed"
+    assert sandbox.balance_usd() == Decimal("0.001")
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.parametrize(
+    ("balance_usd", "chosen", "left_out"),
+    [("50", "research_deeply", "research_lightly"), ("49.995", "research_lightly", "research_deeply")],
+)
+def test_the_branch_does_what_the_balance_in_xcom_can_pay_for(
+    sandbox: Sandbox, balance_usd: str, chosen: str, left_out: str
+) -> None:
+    sandbox.set_balance(balance_usd)
+
+    run = Run("example_youcom_get_balance")
+
+    assert run.state == "success"
+    assert run.task_state(chosen) == "success"
+    assert run.task_state(left_out) == "skipped"
+    assert run.xcom("get_balance", "balance_usd") == float(balance_usd)
+    assert sandbox.request_count == 1
+
+
+@pytest.fixture
+def three_accounts(monkeypatch: pytest.MonkeyPatch) -> Any:
+    with Sandbox(100, accounts={"research-key": "20.005", "support-key": 3}) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_RESEARCH", sandbox.connection("research-key"))
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_SUPPORT", sandbox.connection("support-key"))
+        yield sandbox
+
+
+@pytest.mark.usefixtures("airflow")
+def test_many_accounts_are_asked_side_by_side_and_summed_up(three_accounts: Sandbox) -> None:
+    run = Run("example_youcom_many_accounts")
+
+    assert run.state == "success"
+    assert run.xcom("summarize") == {"accounts": 3, "total_usd": 123.005}
+    assert three_accounts.request_count == 3
+
+
+@pytest.mark.usefixtures("airflow")
+def test_keys_of_one_account_are_counted_once(
+    three_accounts: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_SUPPORT", three_accounts.connection())
+
+    run = Run("example_youcom_many_accounts")
+
+    assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_refused_key_among_many_is_red_by_itself(three_accounts: Sandbox) -> None:
+    three_accounts.accounts["support-key"].has_billing_scope = False
+
+    run = Run("example_youcom_many_accounts")
+
+    assert [run.task_state("get_balance", index) for index in range(3)] == ["success", "success", "failed"]
+    assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComResponseError,
+    YouComUnavailableError,
+)
+from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def holds(cents: str) -> AccountBalance:
+    return AccountBalance("4f1c", Decimal(cents), NOW)
+
+
+ENOUGH = holds("2500")
+SHORT = holds("320")
+UNAVAILABLE = YouComUnavailableError("You.com gave no answer.", status_code=503)
+REFUSED = YouComRefusedError("You.com refused the key.", status_code=401, detail="Invalid key")
+NOT_THE_CONTRACT = YouComResponseError("You.com answered nonsense.", status_code=200)
+
+OPEN, WAIT, SKIP, FAIL, RETRY = Action.OPEN, Action.WAIT, Action.SKIP, Action.FAIL, Action.RETRY
+
+
+@pytest.mark.parametrize(
+    ("reading", "policy", "action"),
+    [
+        (ENOUGH, {}, OPEN),
+        (ENOUGH, {"on_shortfall": "fail", "on_unavailable": "fail"}, OPEN),
+        (SHORT, {}, WAIT),
+        (SHORT, {"on_shortfall": "wait"}, WAIT),
+        (SHORT, {"on_shortfall": "fail"}, FAIL),
+        (SHORT, {"on_shortfall": "skip"}, SKIP),
+        (UNAVAILABLE, {}, WAIT),
+        (UNAVAILABLE, {"on_unavailable": "wait", "on_shortfall": "fail"}, WAIT),
+        (UNAVAILABLE, {"on_unavailable": "fail"}, RETRY),
+        (UNAVAILABLE, {"on_unavailable": "pass"}, OPEN),
+        (REFUSED, {}, FAIL),
+        (REFUSED, {"on_unavailable": "pass", "on_shortfall": "skip"}, FAIL),
+        (NOT_THE_CONTRACT, {}, RETRY),
+        (NOT_THE_CONTRACT, {"on_unavailable": "pass", "on_shortfall": "skip"}, RETRY),
+    ],
+)
+def test_the_decision_table(reading: Reading, policy: dict, action: Action):
+    assert CreditGate(25, **policy).judge(reading).action is action
+
+
+@pytest.mark.parametrize(
+    ("cents", "min_usd", "action"),
+    [
+        ("2500", "25", OPEN),
+        ("2499.5", "25", WAIT),
+        ("2499.999999999999999999999999999999", "25", WAIT),
+        ("2500.000000000000000000000000000001", "25.00000000000000000000000000000001", OPEN),
+        ("-1", 0, WAIT),
+        ("-0.0", 0, OPEN),
+        ("30", 0.3, OPEN),
+    ],
+)
+def test_amounts_are_compared_before_they_are_rounded(cents: str, min_usd: object, action: Action):
+    assert CreditGate(min_usd).judge(holds(cents)).action is action
+
+
+def test_the_reason_reads_like_a_sentence():
+    assert CreditGate(25).judge(SHORT).reason == (
+        "You.com account 4f1c holds $3.20, $21.80 short of the $25.00 that this gate needs."
+    )
+    assert CreditGate("2.5").judge(SHORT).reason == (
+        "You.com account 4f1c holds $3.20, enough for the $2.50 that this gate needs."
+    )
+
+
+def test_a_balance_that_is_unknown_is_never_called_low():
+    verdict = CreditGate(25).judge(UNAVAILABLE)
+    assert verdict.log_line == "The balance is unknown, not low: You.com gave no answer. Waiting."
+    assert verdict.log_level == logging.WARNING
+    assert verdict.balance is None
+
+
+def test_opening_without_a_balance_hands_on_nulls_and_warns():
+    verdict = CreditGate(25, on_unavailable="pass").judge(UNAVAILABLE)
+    assert verdict.log_level == logging.WARNING
+    assert verdict.xcom == {
+        "account_id": None,
+        "balance_cents": None,
+        "balance_usd": None,
+        "checked_at": None,
+    }
+
+
+@pytest.mark.parametrize("reading", [ENOUGH, SHORT, UNAVAILABLE, REFUSED, NOT_THE_CONTRACT])
+def test_a_verdict_survives_the_way_from_the_triggerer_to_the_worker(reading: Reading):
+    sent = CreditGate(25).judge(reading)
+    received = Verdict.from_event(json.loads(json.dumps(sent.to_event())))
+    assert (received.action, received.reason, received.xcom) == (sent.action, sent.reason, sent.xcom)
+    assert type(received.error) is type(sent.error)
+    if isinstance(reading, YouComError):
+        assert received.error is not None
+        assert (str(received.error), received.error.status_code, received.error.detail) == (
+            str(reading),
+            reading.status_code,
+            reading.detail,
+        )
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        ({"on_shortfall": "ignore"}, "on_shortfall='ignore' is not a policy"),
+        ({"on_shortfall": "pass"}, 'use one of "wait", "fail", "skip"'),
+        ({"on_unavailable": "skip"}, "on_unavailable='skip' is not a policy"),
+        ({"on_unavailable": None}, 'use one of "wait", "fail", "pass"'),
+    ],
+)
+def test_a_policy_that_the_gate_does_not_know_is_refused(policy: dict, sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        CreditGate(25, **policy)
+
+
+def test_a_threshold_that_rendered_to_nonsense_is_a_refusal():
+    verdict = judge(ENOUGH, min_usd="ten", on_shortfall="skip", on_unavailable="pass")
+    assert verdict.action is Action.FAIL
+    assert isinstance(verdict.error, YouComRefusedError)
+    assert verdict.reason.startswith("min_usd='ten' is not an amount in dollars")

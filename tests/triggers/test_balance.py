@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.triggers import balance as module
+from airflow_provider_youcom.triggers.balance import NOT_RENDERED, BalanceTrigger, _pause
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.01)
+
+
+def trigger(**options: Any) -> BalanceTrigger:
+    return BalanceTrigger(**{"min_usd": "25", "poke_interval": 0.01, **options})
+
+
+async def first(events: AsyncIterator[TriggerEvent]) -> TriggerEvent:
+    async with aclosing(events) as open_events:  # type: ignore[type-var]
+        return await anext(open_events)
+
+
+def fire(fired: BalanceTrigger) -> TriggerEvent:
+    return asyncio.run(asyncio.wait_for(first(fired.run()), 60))
+
+
+def test_it_fires_with_the_verdict_once_there_is_enough(sandbox: Sandbox):
+    payload = fire(trigger()).payload
+    assert payload["action"] == "open"
+    assert payload["balance"]["balance_usd"] == 100
+
+
+def test_it_goes_on_looking_while_there_is_not_enough(sandbox: Sandbox):
+    sandbox.set_balance(1)
+
+    async def top_up_after_three_looks() -> TriggerEvent:
+        waiting = asyncio.create_task(first(trigger().run()))
+        while sandbox.request_count < 3:
+            await asyncio.sleep(0.01)
+        sandbox.top_up(50)
+        return await asyncio.wait_for(waiting, 60)
+
+    assert asyncio.run(top_up_after_three_looks()).payload["balance"]["balance_usd"] == 51
+
+
+def test_each_look_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.LogCaptureFixture):
+    sandbox.set_balance("3.20")
+    sandbox.inject(Fault(status=503), times=3)
+    fire(trigger(on_shortfall="fail"))
+    unknown, short = (record for record in task_log.records if record.name == "task")
+    assert unknown.levelname == "WARNING"
+    assert unknown.getMessage().startswith(
+        "The balance is unknown, not low: You.com gave no balance (HTTP 503)"
+    )
+    assert unknown.getMessage().endswith("Waiting.")
+    assert "holds $3.20, $21.80 short of the $25.00 that this gate needs." in short.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "action"),
+    [
+        (Fault(status=401), {}, "fail"),
+        (Fault(body="{}"), {}, "retry"),
+        (Fault(status=503), {"on_unavailable": "fail"}, "retry"),
+        (Fault(status=503), {"on_unavailable": "pass"}, "open"),
+    ],
+)
+def test_it_fires_with_what_stands_in_for_a_balance(
+    sandbox: Sandbox, fault: Fault, options: dict, action: str
+):
+    sandbox.inject(fault, times=None)
+    assert fire(trigger(**options)).payload["action"] == action
+
+
+def test_silent_fail_goes_on_after_an_answer_that_cannot_be_read(sandbox: Sandbox):
+    sandbox.inject(Fault(body="{}"), times=2)
+    assert fire(trigger(silent_fail=True)).payload["action"] == "open"
+
+
+def test_it_ends_the_task_by_itself_only_when_asked_and_only_in_success_or_skip(sandbox: Sandbox):
+    success = fire(trigger(end_from_trigger=True))
+    assert isinstance(success, TaskSuccessEvent)
+    assert success.xcoms is not None
+    assert success.xcoms["return_value"]["balance_usd"] == 100
+    assert fire(trigger(end_from_trigger=True, do_xcom_push=False)).xcoms is None
+    sandbox.set_balance(0)
+    assert isinstance(fire(trigger(end_from_trigger=True, on_shortfall="skip")), TaskSkippedEvent)
+    assert fire(trigger(end_from_trigger=True, on_shortfall="fail")).payload["action"] == "fail"
+
+
+def test_a_threshold_that_is_no_amount_is_a_refusal_not_a_crash(sandbox: Sandbox):
+    assert fire(trigger(min_usd="ten")).payload["error"]["type"] == "YouComRefusedError"
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_usd": "{{ params.limit }}"}, {"youcom_conn_id": "{% if a %}b{% endif %}"}]
+)
+def test_a_template_that_nobody_rendered_goes_to_the_worker_without_a_look(sandbox: Sandbox, options: dict):
+    assert fire(trigger(**options)).payload == NOT_RENDERED
+    assert trigger(**options).shared_stream_key() is None
+    assert sandbox.request_count == 0
+
+
+def test_gates_on_one_connection_and_interval_share_a_poll_whatever_they_need():
+    assert trigger().shared_stream_key() == trigger(min_usd="99", on_unavailable="pass").shared_stream_key()
+    assert trigger().shared_stream_key() != trigger(youcom_conn_id="other").shared_stream_key()
+    assert trigger().shared_stream_key() != trigger(poke_interval=30).shared_stream_key()
+
+
+def test_a_gate_whose_waits_grow_polls_for_itself():
+    assert trigger(exponential_backoff=True).shared_stream_key() is None
+
+
+def test_the_stream_hands_on_errors_as_readings_and_never_ends(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
+):
+    sandbox.inject(Fault(status=401))
+
+    async def four_readings() -> list[object]:
+        readings: list[object] = []
+        async with aclosing(BalanceTrigger.open_shared_stream(trigger().serialize()[1])) as stream:  # type: ignore[type-var]
+            readings.append(await anext(stream))
+            readings.append(await anext(stream))
+            monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
+            readings.append(await anext(stream))
+            monkeypatch.setattr(YouComHook, "aget_balance", airflow_is_broken)
+            readings.append(await anext(stream))
+        return readings
+
+    async def airflow_is_broken(hook: YouComHook) -> AccountBalance:
+        raise OSError("the metadata database is gone")
+
+    refused, balance, missing, broken = asyncio.run(four_readings())
+    assert isinstance(refused, YouComRefusedError)
+    assert isinstance(balance, AccountBalance)
+    assert isinstance(missing, YouComRefusedError)
+    assert isinstance(broken, YouComUnavailableError)
+    assert "OSError" in str(broken)
+
+
+def test_each_gate_ends_by_its_own_rule_on_the_same_readings(sandbox: Sandbox):
+    sandbox.set_balance(10)
+
+    async def judge_together() -> list[str]:
+        async def readings() -> AsyncIterator[Any]:
+            async for reading in BalanceTrigger.open_shared_stream(trigger().serialize()[1]):
+                yield reading
+
+        gates = [trigger(min_usd="5"), trigger(on_shortfall="fail"), trigger(on_shortfall="skip")]
+        return [(await first(gate.filter_shared_stream(readings()))).payload["action"] for gate in gates]
+
+    assert asyncio.run(judge_together()) == ["open", "fail", "skip"]
+
+
+PLAIN = {"poke_interval": 60.0, "exponential_backoff": False, "max_wait": None}
+UNAVAILABLE = YouComUnavailableError("No answer.")
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 60), (2, 120), (3, 240), (4, 300), (50, 300)])
+def test_a_failure_that_stays_is_asked_about_less_and_less_often(failures: int, seconds: float):
+    assert _pause(PLAIN, UNAVAILABLE, looks=9, failures=failures) == seconds
+
+
+def test_you_com_may_ask_for_a_longer_pause_within_reason():
+    assert _pause(PLAIN, YouComUnavailableError("Busy.", retry_after=90), looks=1, failures=1) == 90
+    assert _pause(PLAIN, YouComUnavailableError("Busy.", retry_after=9999), looks=1, failures=1) == 300
+
+
+def test_a_backoff_never_shortens_a_long_interval():
+    assert _pause({**PLAIN, "poke_interval": 3600}, UNAVAILABLE, looks=1, failures=9) == 3600
+
+
+@pytest.mark.parametrize(("looks", "seconds"), [(1, 60), (2, 120), (3, 200), (99, 200)])
+def test_exponential_backoff_doubles_the_waits_up_to_max_wait(looks: int, seconds: float):
+    growing = {**PLAIN, "exponential_backoff": True, "max_wait": 200}
+    assert _pause(growing, YouComRefusedError("No."), looks=looks, failures=0) == seconds
