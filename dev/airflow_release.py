@@ -162,12 +162,12 @@ def write_configuration(
             "job_heartbeat_sec": "1",
             "scheduler_heartbeat_sec": "1",
             "scheduler_idle_sleep_time": "0.2",
-            "scheduler_health_check_threshold": "10",
+            "scheduler_health_check_threshold": "15",
             "orphaned_tasks_check_interval": "5",
             "trigger_timeout_check_interval": "2",
         },
         # A triggerer that starts after a crash only gets the triggers of one known to be dead.
-        "triggerer": {"job_heartbeat_sec": "1", "triggerer_health_check_threshold": "10"},
+        "triggerer": {"job_heartbeat_sec": "1", "triggerer_health_check_threshold": "15"},
         "usage_data_collection": {"enabled": "False"},
     }
     parser = configparser.ConfigParser()

@@ -39,7 +39,7 @@ _REPORT_SAYS = re.compile(r"\d+ answers cost .*? left\.")
 NEXT_AFTER_SANDBOX = f"""
 Next:
   make airflow                  leaves this Airflow running, to click through
-  {KEY_VARIABLE}=... make demo      does the same with your own account, and spends nothing
+  {KEY_VARIABLE}=... make demo     does the same with your own account, and spends nothing
   README.md                     puts the gate into your own DAG
 """
 NEXT_AFTER_YOU = """
@@ -142,7 +142,7 @@ def show_with_key(story: Story, api_key: str, base_url: str) -> None:
     balance = BillingClient(api_key, base_url, key_name=KEY_VARIABLE).get_balance()
     story.tell(f"{base_url} knows the key in {KEY_VARIABLE}.", f"{balance}")
     if balance.balance_usd < 0:
-        raise LocalAirflowError("This account is overdrawn, and even a gate of $0 stays shut: top it up first.")
+        raise LocalAirflowError("The account is overdrawn, and even a gate of $0 stays shut: top it up.")
     connection = {"conn_type": "youcom", "host": base_url, "password": api_key.strip()}
     with new_airflow(story, json.dumps(connection)) as airflow:
         run = GateRun(airflow, {"min_usd": 0, "questions": []})

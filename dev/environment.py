@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 from dev.story import Story
@@ -26,12 +25,15 @@ class Environment:
         self.folder = folder
         self.python = folder / "bin" / "python"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is there, and whole: pip comes last."""
+        return (self.folder / "bin" / "pip").exists()
+
     def make(self) -> None:
-        """Make it if it is not there, with uv in it, which installs Airflow ten times as fast as pip."""
-        if not self.python.exists():
-            venv.create(self.folder, with_pip=True, clear=True)
-        if not self._has_uv():
-            self._pip("install", "--quiet", "--disable-pip-version-check", "uv", check=False)
+        """Make it, with uv in it, which installs Airflow ten times as fast as pip."""
+        _run(sys.executable, "-m", "venv", "--clear", self.folder)
+        self._pip("install", "--quiet", "--disable-pip-version-check", "uv", check=False)
 
     def install(self, packages: list[str], constraints: Path) -> None:
         """
@@ -46,8 +48,8 @@ class Environment:
             self._pip("install", "--quiet", *wanted)
             return
         anew = ["--reinstall-package", "airflow-provider-youcom"] if "." in packages else []
-        uv = [self.folder / "bin" / "uv", "pip", "install", "--quiet", "--python", self.python]
-        _run(*uv, *anew, *wanted)
+        uv = self.folder / "bin" / "uv"
+        _run(uv, "pip", "install", "--quiet", "--python", self.python, *anew, *wanted)
 
     def _has_uv(self) -> bool:
         return (self.folder / "bin" / "uv").exists()
@@ -70,13 +72,16 @@ def main() -> int:
     story = Story()
     environment = Environment(options.folder)
     try:
-        with story.waiting(f"Making the virtual environment {options.folder}"):
-            environment.make()
+        if not environment.is_made:
+            with story.waiting(f"Making the virtual environment {options.folder}"):
+                environment.make()
         with story.waiting(f"Installing into it, by {options.constraints}; the first time takes a minute"):
             environment.install(options.packages, options.constraints)
     except subprocess.CalledProcessError as error:
         print(f"\nThat did not work:\n{error.stdout}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     story.tell(f"{options.folder} is ready.")
     return 0
 

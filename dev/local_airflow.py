@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -82,7 +82,7 @@ class LocalAirflow(AirflowApi):
     ) -> None:
         self.stop()
 
-    def start(self, *components: str, timeout: float = 120) -> Self:
+    def start(self, *components: str, timeout: float = 180) -> Self:
         """
         Start components side by side, and wait until they work; those that run already stay as they are.
 
@@ -137,7 +137,7 @@ class LocalAirflow(AirflowApi):
             raise LocalAirflowError(f"{name} does not run")
         kill_session(self._processes.pop(name))
 
-    def restart(self, component: str, timeout: float = 120) -> None:
+    def restart(self, component: str, timeout: float = 180) -> None:
         """
         Start a component anew, which may run or have been killed, and wait until it works.
 
@@ -179,7 +179,7 @@ class LocalAirflow(AirflowApi):
         """Return the end of what each component wrote."""
         return "\n".join(f"--- {name}\n{self._log_tail(name, 15)}" for name in self._started)
 
-    def _names(self, components: tuple[str, ...] | list[str]) -> list[str]:
+    def _names(self, components: Sequence[str]) -> list[str]:
         names = [self._release.aliases.get(each, each) for each in components or self.components]
         if unknown := set(names) - set(self.components):
             raise ValueError(f"Airflow {self.version} has no {unknown}, only {self.components}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import textwrap
 import threading
@@ -57,7 +58,9 @@ class Story:
 
     def _count(self, what: str, over: threading.Event) -> None:
         while True:
-            print(f"\r{self.seconds:4} s {what} ...", end="", flush=True)
+            # A line that wraps could not be taken back.
+            line = f"{self.seconds:4} s {what} ..."[: shutil.get_terminal_size().columns - 1]
+            print(f"\r{line}", end="", flush=True)
             if over.wait(0.5):
                 print("\r\033[K", end="", flush=True)
                 return
