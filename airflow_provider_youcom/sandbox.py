@@ -195,7 +195,7 @@ class Sandbox:
         Let the next answers about a balance go wrong.
 
         :param fault: how.
-        :param times: how many answers, behind those injected before; None for all until :meth:`heal`.
+        :param times: how many answers, behind those injected before; None for all until ``heal``.
         :param api_key: strike only this key's requests; all of them by default.
         """
         with self._lock:

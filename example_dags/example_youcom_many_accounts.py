@@ -27,9 +27,7 @@ CONNECTIONS = ["youcom_default", "youcom_research", "youcom_support"]
     doc_md=__doc__,
 )
 def example_youcom_many_accounts() -> None:
-    get_balance = GetBalanceOperator.partial(
-        task_id="get_balance", map_index_template="{{ task.youcom_conn_id }}"
-    ).expand(youcom_conn_id=CONNECTIONS)
+    get_balance = GetBalanceOperator.partial(task_id="get_balance").expand(youcom_conn_id=CONNECTIONS)
 
     @task(trigger_rule="all_done")
     def summarize(balances: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
             description="What to ask You.com, one question a line; each costs 1.2 cents",
         ),
     },
+    render_template_as_native_obj=True,
     tags=["example", "youcom"],
     doc_md=__doc__,
 )
@@ -47,11 +48,10 @@ def example_youcom_preflight_gate() -> None:
     )
 
     @task
-    def research(params: dict[str, Any] | None = None) -> list[str]:
-        assert params is not None
+    def research(questions: list[str]) -> list[str]:
         hook = YouComHook()
         answers = []
-        for question in params["questions"]:
+        for question in questions:
             response = hook.get_conn().post(
                 f"{hook.base_url}/v1/research",
                 json={"input": question, "research_effort": "lite"},
@@ -68,7 +68,7 @@ def example_youcom_preflight_gate() -> None:
         print(f"{len(answers)} answers cost ${cost_usd:f}. {after}.")
         return {"answers": len(answers), "cost_usd": float(cost_usd), "left_usd": float(after.balance_usd)}
 
-    answers = research()
+    answers = research("{{ params.questions }}")
     enough_credit >> answers
     report(enough_credit.output, answers)
 

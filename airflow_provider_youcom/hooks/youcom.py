@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
@@ -76,7 +77,7 @@ class YouComHook(BaseHook):
         """
         Ask what the account holds, off the event loop; reads the connection anew, for a key may be rotated.
 
-        Raises what :meth:`get_balance` raises.
+        Raises what ``get_balance`` raises.
         """
         try:
             connection = await get_async_connection(self.youcom_conn_id)
@@ -111,21 +112,19 @@ class YouComHook(BaseHook):
         """Give the form's own fields; read by Airflow below 3.2."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import IntegerField, StringField
-        from wtforms.validators import NumberRange, Optional
+        from wtforms import StringField
+        from wtforms.validators import Optional
 
-        widgets: dict[str, Any] = {}
-        for name, field in form_fields().items():
-            limits = NumberRange(field["schema"]["minimum"], field["schema"]["maximum"])
-            # Airflow 2.11 and 3.0 take no FloatField here.
-            kind = IntegerField if "integer" in field["schema"]["type"] else StringField
-            widgets[name] = kind(
+        # Text, though a number is meant: Airflow 2.11 forgets an IntegerField's 0 when it is edited.
+        return {
+            name: StringField(
                 lazy_gettext(field["label"]),
                 widget=BS3TextFieldWidget(),
                 description=field["description"],
-                validators=[Optional(), limits] if kind is IntegerField else [Optional()],
+                validators=[Optional(), _form_check(name)],
             )
-        return widgets
+            for name, field in form_fields().items()
+        }
 
     def _connected(self) -> BillingClient:
         if self._client is None:
@@ -192,13 +191,25 @@ def _number(extra: dict[str, Any], name: str, default: float, key_name: str) -> 
         return default
     try:
         number = float(given) if not isinstance(given, bool) else math.nan
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     whole = "integer" in limits["type"]
     if not limits["minimum"] <= number <= limits["maximum"] or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise YouComRefusedError(
-            f"{name}={given!r} in the extra of {key_name} cannot be used; "
+            f"{name}={repr(given)[:60]} in the extra of {key_name} cannot be used; "
             f"give {kind} from {limits['minimum']} to {limits['maximum']}, or leave it out."
         )
     return number
+
+
+def _form_check(name: str) -> Callable[[Any, Any], None]:
+    from wtforms.validators import ValidationError
+
+    def check(form: Any, field: Any) -> None:
+        try:
+            _number({name: field.data}, name, 0, "this connection")
+        except YouComRefusedError as error:
+            raise ValidationError(str(error)) from None
+
+    return check

@@ -36,8 +36,8 @@ class BalanceTrigger(BaseEventTrigger):
 
     :param youcom_conn_id: the connection.
     :param min_usd: the least that the account must hold, in dollars, as a string.
-    :param on_shortfall: see :class:`~airflow_provider_youcom.gate.CreditGate`.
-    :param on_unavailable: see :class:`~airflow_provider_youcom.gate.CreditGate`.
+    :param on_shortfall: see ``CreditGate``.
+    :param on_unavailable: see ``CreditGate``.
     :param poke_interval: seconds between two looks; at least 1.
     :param exponential_backoff: wait twice as long after each look; such a gate polls for itself.
     :param max_wait: the longest of these waits, in seconds.

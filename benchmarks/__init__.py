@@ -1,0 +1,1 @@
+"""What waiting costs, and what it survives; measured on a whole Airflow."""

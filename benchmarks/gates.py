@@ -1,0 +1,254 @@
+"""Let a number of gates wait, top the account up, and take down what it cost."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.process_accounting import child_sessions, cpu_seconds, memory_kb
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.sandbox import Sandbox
+    from benchmarks.ledger import Ledger
+    from benchmarks.postgres import PrivatePostgres
+    from dev.local_airflow import LocalAirflow
+
+EMPTY_USD = "3.20"
+FULL_USD = "100"
+DEFERRED_MODES = "cd"
+# Airflow itself is done within seconds; this is for a machine that does a lot besides.
+PATIENCE = 3600.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """
+    What was measured while some gates waited and went.
+
+    Processor seconds are those of all Airflow processes, less what an idle Airflow uses in the same time.
+    """
+
+    mode: str
+    gates: int
+    api_calls_per_minute: float
+    cpu_per_gate_minute: float
+    """Of one minute in which all gates wait."""
+    cpu_per_gate_life: float
+    """From the start of the runs to their end, that minute included."""
+    cpu_per_gate_life_with_idle: float
+    database_cpu_per_gate_life: float
+    triggerer_idle_kb: int
+    triggerer_waiting_kb: int
+    worker_starts: int
+    seconds_to_all_waiting: float
+    sample_after_top_up: float
+    first_done_after_top_up: float
+    last_done_after_top_up: float
+    last_done_after_sample: float
+    lost: int
+    twice: int
+    load: float
+
+
+@dataclass(frozen=True)
+class _Meter:
+    airflow: float
+    database: float
+    at: float
+
+
+class Stage:
+    """
+    An Airflow at work, with all that is needed to measure it.
+
+    :param airflow: it, running, with the DAGs ``gate_a`` to ``gate_d``.
+    :param postgres: its database.
+    :param sandbox: the You.com that the gates ask.
+    :param ledger: what the database writes down.
+    :param minute: seconds to measure the wait for; the figures are scaled to 60.
+    """
+
+    def __init__(
+        self,
+        airflow: LocalAirflow,
+        postgres: PrivatePostgres,
+        sandbox: Sandbox,
+        ledger: Ledger,
+        minute: float,
+    ) -> None:
+        self.airflow = airflow
+        self.postgres = postgres
+        self.sandbox = sandbox
+        self.ledger = ledger
+        self.minute = minute
+        self._triggerer = self._restart_triggerer()
+        self.idle_cpu_per_second = 0.0
+        self._idle_database_cpu_per_second = 0.0
+
+    def measure_idle(self) -> None:
+        """Measure what Airflow uses when there is nothing to do."""
+        before = self._meter()
+        time.sleep(self.minute)
+        after = self._meter()
+        seconds = after.at - before.at
+        self.idle_cpu_per_second = (after.airflow - before.airflow) / seconds
+        self._idle_database_cpu_per_second = (after.database - before.database) / seconds
+
+    def measure(self, mode: str, gates: int) -> Cost:
+        """
+        Let gates wait for a minute and then go, and give what that cost.
+
+        :param mode: which of the DAGs.
+        :param gates: how many.
+        """
+        dag_id = f"gate_{mode}"
+        if mode in DEFERRED_MODES:
+            # Memory that gates before took is not given back.
+            self._triggerer = self._restart_triggerer()
+        self.sandbox.set_balance(EMPTY_USD)
+        known = len(self.ledger.endings(dag_id))
+        workers_before = self.ledger.worker_starts(dag_id)
+        self._create_runs(dag_id, gates)
+        triggerer_idle_kb = memory_kb([self._triggerer])
+        with _watch_requests(self.sandbox) as looks:
+            start = self._meter()
+            self._pause(dag_id, paused=False)
+            self._wait_until_all_wait(dag_id, mode, known, gates)
+            waiting = self._meter()
+            time.sleep(self.minute)
+            waited = self._meter()
+            triggerer_waiting_kb = memory_kb([self._triggerer])
+            load = os.getloadavg()[0]
+            self.sandbox.set_balance(FULL_USD)
+            topped_up = time.time()
+            self._wait("gates to end", lambda: len(self.ledger.endings(dag_id)) >= known + gates)
+            self._wait("runs to end", lambda: not self.ledger.left_to_do(dag_id))
+            end = self._meter()
+        endings = self.ledger.endings(dag_id)
+        done = self.ledger.times_of(dag_id, "success")[known:]
+        sample = min(at for at in looks if at >= topped_up)
+        return Cost(
+            mode=mode,
+            gates=gates,
+            api_calls_per_minute=_per_minute(
+                [at for at in looks if waiting.at <= at <= waited.at], waited.at - waiting.at
+            ),
+            cpu_per_gate_minute=self._net_cpu(waiting, waited) / (waited.at - waiting.at) * 60 / gates,
+            cpu_per_gate_life=self._net_cpu(start, end) / gates,
+            cpu_per_gate_life_with_idle=(end.airflow - start.airflow) / gates,
+            database_cpu_per_gate_life=(
+                end.database - start.database - self._idle_database_cpu_per_second * (end.at - start.at)
+            )
+            / gates,
+            triggerer_idle_kb=triggerer_idle_kb,
+            triggerer_waiting_kb=triggerer_waiting_kb,
+            worker_starts=self.ledger.worker_starts(dag_id) - workers_before,
+            seconds_to_all_waiting=waiting.at - start.at,
+            sample_after_top_up=sample - topped_up,
+            first_done_after_top_up=done[0] - topped_up,
+            last_done_after_top_up=done[-1] - topped_up,
+            last_done_after_sample=done[-1] - sample,
+            lost=known + gates - len(endings),
+            twice=sum(count - 1 for count in endings.values()),
+            load=load,
+        )
+
+    def measure_crash(self, gates: int) -> dict[str, float]:
+        """
+        Kill the triggerer while gates wait in it, start it again, and let them go.
+
+        :param gates: how many, in mode d.
+        """
+        dag_id = "gate_d"
+        self.sandbox.set_balance(EMPTY_USD)
+        known = len(self.ledger.endings(dag_id))
+        self._create_runs(dag_id, gates)
+        self._pause(dag_id, paused=False)
+        self._wait_until_all_wait(dag_id, "d", known, gates)
+        self.airflow.kill("triggerer")
+        killed = time.time()
+        self.sandbox.set_balance(FULL_USD)
+        self.airflow.start("triggerer")
+        self._wait("gates to end", lambda: len(self.ledger.endings(dag_id)) >= known + gates)
+        self._wait("runs to end", lambda: not self.ledger.left_to_do(dag_id))
+        endings = self.ledger.endings(dag_id)
+        done = self.ledger.times_of(dag_id, "success")[known:]
+        return {
+            "gates": gates,
+            "lost": known + gates - len(endings),
+            "twice": sum(count - 1 for count in endings.values()),
+            "last_done_after_kill": done[-1] - killed,
+        }
+
+    def _restart_triggerer(self) -> int:
+        self.airflow.stop("triggerer")
+        others = child_sessions()
+        self.airflow.start("triggerer")
+        (triggerer,) = child_sessions() - others
+        return triggerer
+
+    def _create_runs(self, dag_id: str, gates: int) -> None:
+        # Held back while they are made: making them costs the same in every mode, and is no gate's doing.
+        self._pause(dag_id, paused=True)
+        for _ in range(gates):
+            self.airflow.trigger(dag_id)
+
+    def _pause(self, dag_id: str, *, paused: bool) -> None:
+        self.airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
+
+    def _wait_until_all_wait(self, dag_id: str, mode: str, known: int, gates: int) -> None:
+        if mode not in DEFERRED_MODES:
+            self._wait(
+                "gates to have looked once",
+                lambda: self.ledger.gates_that_were(dag_id, "up_for_reschedule") >= known + gates,
+            )
+            return
+        self._wait("gates to be deferred", lambda: self.ledger.gates_in(dag_id, "deferred") == gates)
+        self._wait("triggers to be taken", lambda: not self.ledger.triggers_without_triggerer())
+        # All wait when they have heard of a look at the balance: the one after the next is heard by all.
+        asked = self.sandbox.request_count
+        self._wait("another look", lambda: self.sandbox.request_count >= asked + 2)
+
+    def _wait(self, what: str, reached: Callable[[], bool]) -> None:
+        self.airflow.wait_until(what, reached, bool, PATIENCE)
+
+    def _meter(self) -> _Meter:
+        database = self.postgres.pid
+        airflow = child_sessions() - {database}
+        return _Meter(cpu_seconds(airflow), cpu_seconds([database]), time.time())
+
+    def _net_cpu(self, before: _Meter, after: _Meter) -> float:
+        return after.airflow - before.airflow - self.idle_cpu_per_second * (after.at - before.at)
+
+
+@contextmanager
+def _watch_requests(sandbox: Sandbox) -> Iterator[list[float]]:
+    """Give the times of the sandbox's requests, to which those to come are added."""
+    looks: list[float] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        seen = sandbox.request_count
+        while not ended.wait(0.02):
+            looks.extend([time.time()] * (sandbox.request_count - seen))
+            seen = sandbox.request_count
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield looks
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _per_minute(looks: list[float], seconds: float) -> float:
+    """Give the rate; of few looks, by what lies between the first and the last, which is exact."""
+    if 2 <= len(looks) <= seconds / 3:
+        return (len(looks) - 1) / (looks[-1] - looks[0]) * 60
+    return len(looks) / seconds * 60

@@ -1,0 +1,144 @@
+"""
+Every change of a task's state, written down by the database in the moment it happens.
+
+Airflow's tables hold the last state only; that a gate ended twice, or that a worker was started for it in
+between, could not be seen there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+_SCHEMA = """
+CREATE SCHEMA ledger;
+CREATE TABLE ledger.change (
+    dag_id text, run_id text, task_id text, old text, new text,
+    at double precision DEFAULT extract(epoch FROM clock_timestamp())
+);
+CREATE FUNCTION ledger.write_down() RETURNS trigger AS $$
+BEGIN
+    INSERT INTO ledger.change VALUES (NEW.dag_id, NEW.run_id, NEW.task_id, OLD.state, NEW.state);
+    RETURN NEW;
+END
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER write_down AFTER UPDATE ON task_instance
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION ledger.write_down();
+"""
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+
+class Ledger:
+    """
+    Reads what the database wrote down about the gates, which are all tasks named ``gate``.
+
+    :param connection: a connection to Airflow's database, of which each statement stands for itself.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, connection: Any) -> Ledger:
+        """
+        Let the database write down all that happens from now on.
+
+        :param connection: a connection to Airflow's database, of which each statement stands for itself.
+        """
+        connection.cursor().execute(_SCHEMA)
+        return cls(connection)
+
+    def gates_that_were(self, dag_id: str, *states: str) -> int:
+        """
+        Count the gates of a DAG that have been in one of these states.
+
+        :param dag_id: the DAG.
+        :param states: the states.
+        """
+        query = (
+            "SELECT count(DISTINCT run_id) FROM ledger.change"
+            " WHERE dag_id=%s AND new IN %s AND task_id='gate'"
+        )
+        return int(self._rows(query, dag_id, states)[0][0])
+
+    def gates_in(self, dag_id: str, *states: str) -> int:
+        """
+        Count the gates of a DAG that are in one of these states now.
+
+        :param dag_id: the DAG.
+        :param states: the states.
+        """
+        query = "SELECT count(*) FROM task_instance WHERE dag_id=%s AND state IN %s AND task_id='gate'"
+        return int(self._rows(query, dag_id, states)[0][0])
+
+    def left_to_do(self, dag_id: str) -> int:
+        """
+        Count the runs of a DAG that have not ended, and the callbacks that wait for the dag-processor.
+
+        Airflow sends it one for each task that ends in the triggerer, whether it has a callback or not.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT (SELECT count(*) FROM dag_run WHERE dag_id=%s AND state IN ('queued', 'running'))"
+            " + (SELECT count(*) FROM callback)"
+        )
+        return int(self._rows(query, dag_id)[0][0])
+
+    def triggers_without_triggerer(self) -> int:
+        """Count the triggers that no triggerer has taken."""
+        return int(self._rows("SELECT count(*) FROM trigger WHERE triggerer_id IS NULL")[0][0])
+
+    def worker_starts(self, dag_id: str) -> int:
+        """
+        Count how often a gate of a DAG went to a worker.
+
+        :param dag_id: the DAG.
+        """
+        query = "SELECT count(*) FROM ledger.change WHERE dag_id=%s AND new='running' AND task_id='gate'"
+        return int(self._rows(query, dag_id)[0][0])
+
+    def times_of(self, dag_id: str, *states: str) -> list[float]:
+        """
+        Give when gates of a DAG came into one of these states, in order.
+
+        :param dag_id: the DAG.
+        :param states: the states.
+        """
+        query = "SELECT at FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate' ORDER BY at"
+        return [float(row[0]) for row in self._rows(query, dag_id, states)]
+
+    def endings(self, dag_id: str) -> Counter[str]:
+        """
+        Give how often each gate of a DAG ended, by its run; a gate that never did is missing.
+
+        :param dag_id: the DAG.
+        """
+        query = "SELECT run_id FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate'"
+        return Counter(row[0] for row in self._rows(query, dag_id, ENDED))
+
+    def final_states(self, dag_id: str) -> dict[str, tuple[str, float]]:
+        """
+        Give each gate's last state and when it came to it, by its run.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT DISTINCT ON (run_id) run_id, new, at FROM ledger.change"
+            " WHERE dag_id=%s AND task_id='gate' ORDER BY run_id, at DESC"
+        )
+        return {row[0]: (row[1], float(row[2])) for row in self._rows(query, dag_id)}
+
+    def gates_by_triggerer(self) -> dict[int, int]:
+        """Count the gates that each triggerer holds, by the id of its job."""
+        query = "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id IS NOT NULL GROUP BY 1"
+        return {int(row[0]): int(row[1]) for row in self._rows(query)}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(query, values)
+            return list(cursor.fetchall())

@@ -1,0 +1,55 @@
+"""The benchmark's picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from benchmarks.gates import Cost
+
+NAMES = {
+    "a": "HttpSensor,\nreschedule",
+    "b": "BalanceSensor,\nreschedule",
+    "c": "BalanceSensor,\ndeferred",
+    "d": "BalanceSensor,\nin the triggerer",
+}
+COLOURS = {"a": "#9aa0a6", "b": "#b7a6e8", "c": "#7c5cd6", "d": "#3d1fa8"}
+
+
+def plot(costs: list[Cost], conditions: dict[str, str], path: Path) -> None:
+    """
+    Draw what a gate costs, how often You.com is asked, and when the last gate goes.
+
+    :param costs: what was measured.
+    :param conditions: date, versions and machine.
+    :param path: the SVG to write.
+    """
+    shown = [cost for cost in costs if cost.gates > 1]
+    panels = (
+        ("CPU seconds a gate,\none minute of waiting included", [cost.cpu_per_gate_life for cost in shown]),
+        ("API calls a minute", [cost.api_calls_per_minute for cost in shown]),
+        ("Last gate done,\nseconds after the top-up", [cost.last_done_after_top_up for cost in shown]),
+    )
+    plt.rcParams.update({"font.size": 9, "svg.hashsalt": "waiting", "svg.fonttype": "none"})
+    figure, axes = plt.subplots(1, len(panels), figsize=(12, 0.42 * len(shown) + 1.8), sharey=True)
+    for axis, (title, values) in zip(axes, panels, strict=True):
+        bars = axis.barh(range(len(shown)), values, color=[COLOURS[cost.mode] for cost in shown])
+        axis.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=3)
+        axis.set_title(title)
+        axis.margins(x=0.18)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(
+        range(len(shown)), [f"{NAMES[cost.mode].replace(chr(10), ' ')} × {cost.gates}" for cost in shown]
+    )
+    axes[0].invert_yaxis()
+    figure.text(
+        0.01,
+        0.01,
+        f"Airflow {conditions['airflow']}, {conditions['machine']}, {conditions['date']}",
+        fontsize=7,
+        color="#5f6368",
+    )
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,88 @@
+"""What processes cost: processor time, that of the exited ones too, and memory; Linux only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class _Process:
+    parent: int
+    session: int
+    ticks: int
+    alive: bool
+
+
+def cpu_seconds(leaders: Iterable[int]) -> float:
+    """
+    Give the processor time that these processes and all their descendants have used so far.
+
+    One that has exited counts where it was waited for: the kernel adds its time, and that of the children
+    it had waited for itself, to its parent's. So it is counted once, however briefly it lived.
+
+    :param leaders: process ids.
+    """
+    table = _table()
+    return sum(table[pid].ticks for pid in _family(table, leaders)) / _TICKS_PER_SECOND
+
+
+def child_sessions() -> set[int]:
+    """Give the living children of this process that lead a session, as servers started here do."""
+    return {
+        pid
+        for pid, process in _table().items()
+        if process.parent == os.getpid() and process.session == pid and process.alive
+    }
+
+
+def memory_kb(leaders: Iterable[int]) -> int:
+    """
+    Give the memory of these processes and all their descendants; what some share is counted once.
+
+    :param leaders: process ids.
+    """
+    return sum(_proportional_set_size(pid) for pid in _family(_table(), leaders))
+
+
+def machine() -> str:
+    """Describe the machine in half a line."""
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = names[0].split(":")[1].strip() if names else os.uname().machine
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GB"
+
+
+def _family(table: dict[int, _Process], leaders: Iterable[int]) -> set[int]:
+    # By session too: a process whose parent died has another parent since.
+    wanted = set(leaders)
+    family = {pid for pid, process in table.items() if pid in wanted or process.session in wanted}
+    while more := {pid for pid, process in table.items() if process.parent in family} - family:
+        family |= more
+    return family
+
+
+def _table() -> dict[int, _Process]:
+    table = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            # It may be gone by now.
+            with suppress(OSError):
+                # The name, in parentheses, may hold anything.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                ticks = sum(int(field) for field in fields[11:15])
+                table[int(entry.name)] = _Process(int(fields[1]), int(fields[3]), ticks, fields[0] != "Z")
+    return table
+
+
+def _proportional_set_size(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,221 @@
+"""The benchmark's table, bars, JSON and plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gates import DEFERRED_MODES, Cost
+
+WAYS = {
+    "a": "HttpSensor, reschedule",
+    "b": "BalanceSensor, reschedule",
+    "c": "BalanceSensor, deferred",
+    "d": "BalanceSensor, started and ended in the triggerer",
+}
+LEAST_SAVING = 15
+# With fewer, most of it is what the scheduler uses for the first twenty runs, whatever they wait for, and
+# the first use of this and that in the triggerer.
+MANY_GATES = 200
+MOST_KB_PER_GATE = 100
+# Seconds from the sample that satisfies them to the last of so many gates.
+LONGEST_TO_LAST = {200: 5.0, 1000: 20.0}
+_COLUMNS = (
+    "mode", "gates", "API calls/min", "CPU s/gate, a minute", "CPU s/gate, life", "worker starts",
+    "triggerer kB/gate", "first done s", "last done s", "after sample s", "lost", "twice",
+)  # fmt: skip
+
+
+@dataclass
+class Report:
+    """
+    Collects what was measured, and judges it.
+
+    :param out: where to write, without a suffix.
+    :param interval: seconds between two looks of a deferred gate.
+    :param conditions: date, versions and machine.
+    """
+
+    out: Path
+    interval: float
+    conditions: dict[str, str]
+    costs: list[Cost] = field(default_factory=list)
+    crash: dict[str, float] | None = None
+    idle_cpu_per_second: float = 0.0
+
+    def add(self, cost: Cost) -> None:
+        """
+        Take a result, print it, and write all there is so far.
+
+        :param cost: the result.
+        """
+        self.costs.append(cost)
+        print(self.table([cost]), flush=True)
+        self.write_json()
+
+    def text(self) -> str:
+        """Give everything as text."""
+        conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items())
+        idle = f"An idle Airflow uses {self.idle_cpu_per_second:.2f} CPU s a second, which is taken off."
+        bars = "\n".join(f"{'passed    ' if met else 'NOT PASSED'}  {what}" for what, met in self.bars())
+        return "\n\n".join([conditions, self.table(self.costs), idle, *self.ratios(), bars])
+
+    def table(self, costs: list[Cost]) -> str:
+        """
+        Give results as a table, in Markdown.
+
+        :param costs: the results.
+        """
+        rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(self._row(cost) for cost in costs)]
+        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+    def ratios(self) -> Iterator[str]:
+        """Give each result against mode a, in words."""
+        today = self._largest("a")
+        for cost in self.costs:
+            if today is not None and cost.mode != "a" and cost.gates > 1:
+                cpu = _times(today.cpu_per_gate_life, cost.cpu_per_gate_life)
+                minute = _times(today.cpu_per_gate_minute, cost.cpu_per_gate_minute)
+                calls = _times(today.api_calls_per_minute, cost.api_calls_per_minute)
+                last = _times(today.last_done_after_top_up, cost.last_done_after_top_up)
+                yield (
+                    f"{_name(cost)} against {_name(today)}: {cpu} less CPU a gate, {minute} in the minute, "
+                    f"{calls} fewer API calls, last gate {last} sooner."
+                )
+
+    def bars(self) -> list[tuple[str, bool]]:
+        """Judge what was measured, as far as it was."""
+        return [
+            *self._bars_of_calls(),
+            *self._bars_of_cpu(),
+            *self._bars_of_the_last_gate(),
+            *self._bars_of_memory(),
+            *self._bars_of_endings(),
+        ]
+
+    def passed(self) -> bool:
+        """Tell whether every bar is met."""
+        return all(met for _, met in self.bars())
+
+    def write(self) -> None:
+        """Write the JSON and the plot."""
+        from benchmarks.plot import plot
+
+        self.write_json()
+        plot(self.costs, self.conditions, self.out.with_suffix(".svg"))
+        print(f"Written to {self.out.with_suffix('.json')} and .svg")
+
+    def write_json(self) -> None:
+        """Write all there is so far as JSON."""
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        document: dict[str, Any] = {
+            "conditions": self.conditions,
+            "idle_cpu_per_second": self.idle_cpu_per_second,
+            "costs": [asdict(cost) for cost in self.costs],
+            "crash": self.crash,
+            "ratios": list(self.ratios()),
+            "bars": [{"bar": what, "passed": met} for what, met in self.bars()],
+        }
+        self.out.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
+
+    def kb_per_gate(self, cost: Cost) -> float | None:
+        """
+        Give the triggerer's memory for one more gate: against the fewest gates in the same mode.
+
+        :param cost: the result to look at.
+        """
+        if cost.mode not in DEFERRED_MODES:
+            return None
+        fewest = min((each for each in self.costs if each.mode == cost.mode), key=lambda each: each.gates)
+        if fewest.gates == cost.gates:
+            return (cost.triggerer_waiting_kb - cost.triggerer_idle_kb) / cost.gates
+        return (cost.triggerer_waiting_kb - fewest.triggerer_waiting_kb) / (cost.gates - fewest.gates)
+
+    def _row(self, cost: Cost) -> tuple[str, ...]:
+        kb_per_gate = self.kb_per_gate(cost)
+        return (
+            cost.mode,
+            str(cost.gates),
+            f"{cost.api_calls_per_minute:.1f}",
+            f"{cost.cpu_per_gate_minute:.3f}",
+            f"{cost.cpu_per_gate_life:.3f}",
+            str(cost.worker_starts),
+            "" if kb_per_gate is None else f"{kb_per_gate:.0f}",
+            f"{cost.first_done_after_top_up:.1f}",
+            f"{cost.last_done_after_top_up:.1f}",
+            f"{cost.last_done_after_sample:.1f}",
+            str(cost.lost),
+            str(cost.twice),
+        )
+
+    def _bars_of_calls(self) -> Iterator[tuple[str, bool]]:
+        wanted = 60 / self.interval
+        for cost in self.costs:
+            if cost.mode in DEFERRED_MODES:
+                calls = cost.api_calls_per_minute
+                yield (
+                    f"{_name(cost)}: {calls:.2f} API calls a minute, {wanted:g} within 10 %",
+                    abs(calls - wanted) <= wanted / 10,
+                )
+
+    def _bars_of_cpu(self) -> Iterator[tuple[str, bool]]:
+        ended_there = [cost for cost in self.costs if cost.mode == "d" and cost.gates > 1]
+        today = self._largest("a")
+        for cost in ended_there:
+            yield f"{_name(cost)}: {cost.worker_starts} worker starts, none wanted", cost.worker_starts == 0
+        for cost in (each for each in ended_there if each.gates >= MANY_GATES):
+            for other in self.costs:
+                if other is today or (other.mode == "c" and other.gates == cost.gates):
+                    yield self._saving(cost, other)
+
+    def _saving(self, cost: Cost, other: Cost) -> tuple[str, bool]:
+        mine, others = cost.cpu_per_gate_life, other.cpu_per_gate_life
+        what = (
+            f"{_name(cost)}: {mine:.3f} CPU s a gate for a life with a minute of waiting, "
+            f"{_times(others, mine)} less than the {others:.2f} of {_name(other)}; "
+            f"at least {LEAST_SAVING} times"
+        )
+        return what, mine * LEAST_SAVING <= others
+
+    def _bars_of_the_last_gate(self) -> Iterator[tuple[str, bool]]:
+        for cost in self.costs:
+            limit = LONGEST_TO_LAST.get(cost.gates)
+            if cost.mode == "d" and limit:
+                seconds = cost.last_done_after_sample
+                yield (
+                    f"{_name(cost)}: last gate done {seconds:.1f} s after the sample, at most {limit:g} s",
+                    seconds <= limit,
+                )
+
+    def _bars_of_memory(self) -> Iterator[tuple[str, bool]]:
+        for cost in self.costs:
+            kb_per_gate = self.kb_per_gate(cost)
+            if kb_per_gate is not None and cost.gates >= MANY_GATES:
+                yield (
+                    f"{_name(cost)}: {kb_per_gate:.0f} kB of triggerer a gate, at most {MOST_KB_PER_GATE}",
+                    kb_per_gate <= MOST_KB_PER_GATE,
+                )
+
+    def _bars_of_endings(self) -> Iterator[tuple[str, bool]]:
+        for cost in self.costs:
+            yield f"{_name(cost)}: {cost.lost} lost, {cost.twice} twice", cost.lost == cost.twice == 0
+        if self.crash:
+            gates, lost, twice = (self.crash[name] for name in ("gates", "lost", "twice"))
+            yield (
+                f"kill -9 of the triggerer with {gates} gates waiting: {lost} lost, {twice} twice",
+                lost == twice == 0,
+            )
+
+    def _largest(self, mode: str) -> Cost | None:
+        return max((c for c in self.costs if c.mode == mode), key=lambda c: c.gates, default=None)
+
+
+def _name(cost: Cost) -> str:
+    return f"{cost.mode} × {cost.gates}"
+
+
+def _times(more: float, less: float) -> str:
+    return f"{more / less:.1f} times" if less > 0 else "beyond measure"

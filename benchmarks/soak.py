@@ -1,0 +1,257 @@
+"""
+Minutes of random trouble for a hundred gates: at the end, each has ended once, and as it should.
+
+You.com answers wrongly 30 % of the time, the triggerer and the scheduler are killed with ``kill -9`` and
+PostgreSQL crashes at random moments, and the balance crosses the gates' lines several times. Then two
+triggerers share some gates, and one of them is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from airflow_provider_youcom.sandbox import Sandbox
+from benchmarks.ledger import Ledger
+from benchmarks.postgres import PrivatePostgres
+from benchmarks.process_accounting import machine
+from benchmarks.trouble import FaultyYouCom, RestlessBalance, Servers, at_random, play
+from dev.local_airflow import LocalAirflow
+from dev.process_session import kill_session, spawn
+
+DAGS = Path(__file__).parent / "soak_dags"
+RESULTS = Path(__file__).parent / "results"
+LINES_USD = [20, 40, 60, 80]
+# How many gates of each DAG, and the state that each of them must end in.
+GATES = {
+    "in_the_triggerer": (40, "success"),
+    "started_in_the_triggerer": (10, "success"),
+    "ended_in_the_triggerer": (10, "success"),
+    "deferred": (20, "success"),
+    "rescheduled": (4, "success"),
+    "skipped": (8, "skipped"),
+    "timed_out": (4, "failed"),
+    "timed_out_softly": (4, "skipped"),
+}
+SHARED_GATES = 40
+CAPACITY_OF_THE_FIRST = 15
+PATIENCE = 1800.0
+
+
+def soak(minutes: float, seed: int) -> dict[str, object]:
+    """
+    Start the gates, make trouble, let it end, and look what became of each gate.
+
+    :param minutes: how long the trouble lasts.
+    :param seed: what makes the trouble the same again, as far as a machine's timing lets it.
+    """
+    chance = random.Random(seed)
+    seconds = minutes * 60
+    crashes = {
+        "triggerer": max(2, round(minutes * 0.8)),
+        "scheduler": max(1, round(minutes * 0.5)),
+        "postgresql": 2 if minutes >= 5 else 1,
+    }
+    with _whole_airflow() as (airflow, postgres, sandbox):
+        Ledger.open(postgres.connect()).close()
+        for dag_id, (gates, _) in GATES.items():
+            _start_gates(airflow, dag_id, gates)
+        servers = Servers(airflow, postgres)
+        balance = RestlessBalance(sandbox, random.Random(chance.random()), LINES_USD)
+        you_com = FaultyYouCom(sandbox, random.Random(chance.random()))
+        moves = max(10, round(minutes * 4))
+        plan = [
+            (moment, partial(servers.kill, component))
+            for component, times in crashes.items()
+            for moment in at_random(chance, seconds, times)
+        ] + [(seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)]
+        you_com.start()
+        play(plan, seconds, servers.bring_back)
+        you_com.stop()
+        sandbox.set_balance(100)
+        ledger = Ledger(postgres.connect())
+        wanted = sum(gates for gates, _ in GATES.values())
+        _wait_for_endings(airflow, servers, ledger, list(GATES), wanted)
+        outcome = _judge(airflow, ledger)
+        shared = _share_between_two_triggerers(airflow, sandbox, ledger)
+    return {
+        "minutes": minutes,
+        "seed": seed,
+        "gates": wanted,
+        **outcome,
+        "faults": dict(you_com.tried),
+        "answers_struck": you_com.struck,
+        "killed": dict(servers.killed),
+        "died_of_it": dict(servers.died),
+        "lines_crossed": balance.crossings,
+        "two_triggerers": shared,
+    }
+
+
+@contextmanager
+def _whole_airflow() -> Iterator[tuple[LocalAirflow, PrivatePostgres, Sandbox]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-airflow-") as home,
+        Sandbox(0) as sandbox,
+        PrivatePostgres() as postgres,
+    ):
+        environment = {"AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection()}
+        airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
+        with airflow:
+            yield airflow, postgres, sandbox
+
+
+def _start_gates(airflow: LocalAirflow, dag_id: str, gates: int) -> None:
+    airflow.wait_for_dag(dag_id, timeout=300)
+    for gate in range(gates):
+        min_usd = LINES_USD[gate % len(LINES_USD)]
+        airflow.trigger(dag_id, {"min_usd": str(min_usd)}, run_id=f"{min_usd}-{gate}")
+
+
+def _wait_for_endings(
+    airflow: LocalAirflow, servers: Servers, ledger: Ledger, dag_ids: list[str], wanted: int
+) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while sum(len(ledger.endings(dag_id)) for dag_id in dag_ids) < wanted and time.monotonic() < deadline:
+        servers.bring_back()
+        time.sleep(1)
+
+
+def _judge(airflow: LocalAirflow, ledger: Ledger) -> dict[str, object]:
+    lost, twice, wrong = [], [], []
+    states: Counter[str] = Counter()
+    workers = {dag_id: ledger.worker_starts(dag_id) for dag_id in GATES}
+    for dag_id, (gates, right) in GATES.items():
+        endings, finals = ledger.endings(dag_id), ledger.final_states(dag_id)
+        twice += [f"{dag_id}/{run_id}" for run_id, count in endings.items() if count > 1]
+        states.update(state for state, _ in finals.values())
+        for gate in range(gates):
+            run_id = f"{LINES_USD[gate % len(LINES_USD)]}-{gate}"
+            name = f"{dag_id}/{run_id}"
+            if run_id not in endings:
+                lost.append(name)
+            elif finals[run_id][0] != right:
+                wrong.append(f"{name}: {finals[run_id][0]}")
+            elif right == "success" and _reading_usd(airflow, dag_id, run_id) < float(run_id.split("-")[0]):
+                wrong.append(f"{name}: opened too early")
+    return {
+        "lost": lost,
+        "twice": twice,
+        "wrong": wrong,
+        "states": dict(states),
+        "worker_starts": workers,
+    }
+
+
+def _reading_usd(airflow: LocalAirflow, dag_id: str, run_id: str) -> float:
+    """Give the balance that opened a gate."""
+    reading = airflow.xcom(dag_id, run_id, "gate")
+    # What is pushed in the triggerer comes back as the text of a JSON document.
+    while isinstance(reading, str):
+        reading = json.loads(reading)
+    return float(reading["balance_usd"])
+
+
+def _share_between_two_triggerers(
+    airflow: LocalAirflow, sandbox: Sandbox, ledger: Ledger
+) -> dict[str, object]:
+    """Let two triggerers hold gates, kill one, and let the gates go."""
+    dag_id = "in_the_triggerer"
+    known = set(ledger.endings(dag_id))
+    airflow.stop("triggerer")
+    sandbox.set_balance(0)
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(airflow.home),
+        "AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection(),
+    }
+    command = [str(Path(sys.executable).parent / "airflow"), "triggerer", "--skip-serve-logs", "--capacity"]
+    log = airflow.home / "logs" / "two-triggerers.log"
+    first = spawn([*command, str(CAPACITY_OF_THE_FIRST)], environment, log)
+    second = None
+    try:
+        run_ids = [airflow.trigger(dag_id, {"min_usd": "20"}) for _ in range(SHARED_GATES)]
+        airflow.wait_until(
+            "the first triggerer to be full",
+            lambda: sum(ledger.gates_by_triggerer().values()),
+            lambda held: held >= CAPACITY_OF_THE_FIRST,
+            300,
+        )
+        second = spawn([*command, "1000"], environment, log)
+        held = airflow.wait_until(
+            "both triggerers to hold gates",
+            ledger.gates_by_triggerer,
+            lambda held: sum(held.values()) == SHARED_GATES,
+            300,
+        )
+        kill_session(first)
+        airflow.wait_until(
+            "the gates to move",
+            ledger.gates_by_triggerer,
+            lambda held: sorted(held.values()) == [SHARED_GATES],
+            300,
+        )
+        sandbox.set_balance(100)
+        airflow.wait_until(
+            "the gates to end",
+            lambda: set(run_ids) <= set(ledger.endings(dag_id)),
+            bool,
+            300,
+        )
+    finally:
+        for process in filter(None, (first, second)):
+            kill_session(process)
+    endings = ledger.endings(dag_id)
+    return {
+        "gates": SHARED_GATES,
+        "held": sorted(held.values()),
+        "moved": min(held.values()),
+        "lost": len(set(run_ids) - set(endings)),
+        "twice": sum(endings[run_id] - 1 for run_id in endings if run_id not in known),
+    }
+
+
+def main() -> int:
+    """Soak, print the counts, and tell by the exit status whether all went well."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="of trouble (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of an earlier run; by default another one each time")
+    parser.add_argument("--json", type=Path, help="write the result there")
+    options = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "airflow": version("apache-airflow"),
+        "machine": machine(),
+        **soak(options.minutes, seed),
+    }
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    shared = result["two_triggerers"]
+    assert isinstance(shared, dict)
+    bad = [result["lost"], result["twice"], result["wrong"], shared["lost"], shared["twice"]]
+    print("every gate ended once, and as it should" if not any(bad) else "NOT every gate ended as it should")
+    return int(any(bad))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""
+What it costs to wait: gates on an empty account, in each way of waiting, side by side on a whole Airflow.
+
+Modes: (a) HttpSensor with response_check in reschedule mode, (b) BalanceSensor in reschedule mode, (c)
+BalanceSensor deferred, (d) BalanceSensor started and ended in the triggerer. N gates are N runs of a DAG
+that is one gate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from airflow_provider_youcom.sandbox import Sandbox
+from benchmarks.gates import EMPTY_USD, Stage
+from benchmarks.ledger import Ledger
+from benchmarks.postgres import PrivatePostgres
+from benchmarks.process_accounting import machine
+from benchmarks.report import Report
+from dev.local_airflow import LocalAirflow
+
+DAGS = Path(__file__).parent / "dags"
+RESULTS = Path(__file__).parent / "results"
+MODES = "abcd"
+FULL = "d:1,50,200,1000 a:50 b:50 c:1,50,200,1000"
+SMALL = "d:1,20 a:20 c:20"
+# The private Airflow reacts faster than its defaults, which costs; these are the defaults again.
+AIRFLOW_DEFAULTS = {
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "300",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "5",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "30",
+    "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "300",
+    "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "5",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "30",
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_FETCH_INTERVAL": "10",
+}
+
+
+def measure(
+    phases: list[tuple[str, int]],
+    *,
+    interval: float,
+    reschedule_interval: float,
+    minute: float,
+    crash_gates: int,
+    report: Report,
+) -> None:
+    """
+    Run all phases on one Airflow, and write each result as soon as it is there.
+
+    :param phases: mode and number of gates of each.
+    :param interval: seconds between two looks of a deferred gate.
+    :param reschedule_interval: seconds between two looks of a gate in reschedule mode.
+    :param minute: seconds for which the wait is measured.
+    :param crash_gates: how many gates wait when the triggerer is killed; 0 leaves that out.
+    :param report: takes the results.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark-airflow-") as home,
+        Sandbox(EMPTY_USD) as sandbox,
+        PrivatePostgres() as postgres,
+    ):
+        environment = {
+            **AIRFLOW_DEFAULTS,
+            "AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection(),
+            "AIRFLOW_CONN_YOUCOM_HTTP": json.dumps({"conn_type": "http", "host": sandbox.base_url}),
+            "BENCHMARK_INTERVAL": str(interval),
+            "BENCHMARK_RESCHEDULE_INTERVAL": str(reschedule_interval),
+        }
+        airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
+        with airflow:
+            for mode in MODES:
+                airflow.wait_for_dag(f"gate_{mode}", timeout=300)
+            stage = Stage(airflow, postgres, sandbox, Ledger.open(postgres.connect()), minute)
+            stage.measure_idle()
+            report.idle_cpu_per_second = stage.idle_cpu_per_second
+            report.conditions["postgresql"] = postgres.version
+            for mode, gates in phases:
+                print(f"{time.strftime('%H:%M:%S')} {gates} gates in mode {mode} …", flush=True)
+                report.add(stage.measure(mode, gates))
+            if crash_gates:
+                print(f"{time.strftime('%H:%M:%S')} kill -9 with {crash_gates} gates …", flush=True)
+                report.crash = stage.measure_crash(crash_gates)
+
+
+def parse_phases(text: str) -> list[tuple[str, int]]:
+    """
+    Read phases such as ``a:50 d:50,200``.
+
+    :param text: modes, each with its numbers of gates.
+    """
+    phases = [
+        (mode, int(gates))
+        for part in text.split()
+        for mode, _, numbers in [part.partition(":")]
+        for gates in numbers.split(",")
+    ]
+    if any(mode not in MODES or gates < 1 for mode, gates in phases):
+        raise argparse.ArgumentTypeError("phases look like: a:50 d:50,200")
+    return phases
+
+
+def main() -> int:
+    """Measure, print, write, and tell by the exit status whether all bars are met."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.waiting",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--modes", default="a,b,c,d", help="which modes (default: %(default)s)")
+    parser.add_argument("--gates", default="50", help="how many gates, such as 50,200 (default: %(default)s)")
+    parser.add_argument("--phases", type=parse_phases, help="instead of these two: a:50 d:50,200")
+    parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each")
+    parser.add_argument("--full", action="store_true", help=FULL)
+    parser.add_argument("--interval", type=float, default=10, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--reschedule-interval",
+        type=float,
+        default=30,
+        help="seconds, of modes a and b (default: %(default)s)",
+    )
+    parser.add_argument("--crash-gates", type=int, help="kill -9 with so many (default: 200, 20 if small)")
+    parser.add_argument("--out", type=Path, help="where to write, without a suffix")
+    options = parser.parse_args()
+    size = "small" if options.small else "full" if options.full else "own"
+    crash_gates = options.crash_gates
+    report = Report(
+        out=options.out or RESULTS / f"waiting-{size}",
+        interval=options.interval,
+        conditions={
+            "date": datetime.now(UTC).date().isoformat(),
+            "airflow": version("apache-airflow"),
+            "provider": version("airflow-provider-youcom"),
+            "python": sys.version.split()[0],
+            "machine": machine(),
+            "interval": f"{options.interval:g} s deferred, {options.reschedule_interval:g} s rescheduled",
+        },
+    )
+    chosen = parse_phases(" ".join(f"{mode}:{options.gates}" for mode in options.modes.split(",")))
+    measure(
+        options.phases or (parse_phases({"small": SMALL, "full": FULL}[size]) if size != "own" else chosen),
+        interval=options.interval,
+        reschedule_interval=options.reschedule_interval,
+        minute=30 if options.small else 60,
+        crash_gates=(20 if options.small else 200) if crash_gates is None else crash_gates,
+        report=report,
+    )
+    print(report.text())
+    report.write()
+    return 0 if report.passed() else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.exit(main())

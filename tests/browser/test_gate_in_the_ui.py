@@ -1,0 +1,69 @@
+"""A gate in the UI: it waits, is topped up, and turns green."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Sandbox
+from dev.local_airflow import LocalAirflow
+
+pytestmark = pytest.mark.browser
+
+DAG_ID = "example_youcom_preflight_gate"
+GATE = "enough_credit"
+
+
+@contextmanager
+def new_run(airflow: LocalAirflow) -> Iterator[list[str]]:
+    """Collect the ids of the runs that start meanwhile."""
+    path = f"/dags/{DAG_ID}/dagRuns"
+
+    def run_ids() -> set[str]:
+        return {run["dag_run_id"] for run in airflow.request("GET", path).json()["dag_runs"]}
+
+    before, started = run_ids(), []
+    yield started
+    started += airflow.wait_until("the new run", lambda: run_ids() - before, bool)
+
+
+def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_tell_the_story(
+    ui: Any, airflow: LocalAirflow, you_com: Sandbox, screenshot: Callable[[str], None]
+):
+    ui.open_new_connection("youcom_default", "You.com")
+    ui.field("Base URL").fill(you_com.base_url)
+    ui.field("API key").fill(you_com.api_key)
+    ui.save()
+    airflow.wait_for_dag(DAG_ID)
+    with new_run(airflow) as started:
+        ui.trigger(DAG_ID)
+    (run_id,) = started
+    task = (DAG_ID, run_id, GATE)
+    account = f"You.com account {you_com.accounts[you_com.api_key].account_id}"
+    waiting = f"{account} holds $3.20, $21.80 short of the $25.00 that this gate needs. Waiting."
+
+    airflow.wait_for_task(*task, "deferred")
+    ui.read_log(*task, waiting)
+    screenshot("gate-waiting-log")
+    ui.open_details(*task)
+    ui.shows_state("Deferred")
+    assert ui.link("Top up credits") == "https://you.com/platform"
+    screenshot("gate-waiting-link")
+
+    you_com.top_up(50)
+    airflow.wait_for_task(*task, "success")
+    log = ui.read_log(*task, f"{account} holds $53.20, enough for the $25.00 that this gate needs.")
+    assert "WARNING" not in log
+    screenshot("gate-open-log")
+    ui.open_details(*task)
+    ui.shows_state("Success")
+    assert ui.link("Top up credits") == "https://you.com/platform"
+    screenshot("gate-open-link")
+
+    ui.open_rendered_templates(*task)
+    assert ui.rendered("min_usd") == "25"
+    screenshot("gate-rendered-template")
+    airflow.wait_for_run(DAG_ID, run_id, "success")

@@ -1,0 +1,76 @@
+"""One You.com and one Airflow for all tests here, and the decision table printed at the end."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Account, Sandbox
+from dev.local_airflow import LocalAirflow
+from tests.real_airflow.decision_table import GATES
+
+DAGS = Path(__file__).parent / "dags"
+_CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor"]
+SUMMARY = pytest.StashKey[list[str]]()
+# A machine busy with a hundred tasks is slow, but alive.
+_PATIENCE = {
+    "AIRFLOW__CORE__PARALLELISM": "5",
+    # Airflow 2 runs one task at a time on SQLite, unless it is told that this is a test.
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "300",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
+}
+
+
+@pytest.fixture(scope="session")
+def you_com() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def airflow(you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {**_PATIENCE, "PYTHONWARNINGS": "default::DeprecationWarning"}
+    environment["DECISION_TABLE"] = str(_write_gates(home / "decision_table.json"))
+    for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
+        environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
+    database = f"sqlite:///{home}/airflow.db?timeout=60"
+    with LocalAirflow(home, DAGS, environment=environment, database_url=database) as started:
+        yield started
+
+
+def hold(you_com: Sandbox, api_key: str, usd: str) -> None:
+    """Let the account of a key hold this much."""
+    you_com.accounts[api_key] = Account("4f1c", Decimal(usd) * 100)
+
+
+def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:
+    """Give the Airflow's version, as (3, 3)."""
+    return tuple(int(part) for part in airflow.version.split(".")[:2])
+
+
+def _connection(you_com: Sandbox, api_key: str) -> str:
+    """Give a connection whose client does not try again by itself: each look is one request."""
+    return json.dumps({**json.loads(you_com.connection(api_key)), "extra": {"retries": 0, "timeout": 20}})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(SUMMARY, []):
+        terminalreporter.write_line(line)
+
+
+def _write_gates(path: Path) -> Path:
+    dags = defaultdict(list)
+    for gate in GATES:
+        dags[gate.dag_id].append(gate.arguments())
+    path.write_text(json.dumps(dags))
+    return path

@@ -1,0 +1,46 @@
+"""Gates that wait for one account in every mode but poke, each with a task behind it that spends a dollar."""
+
+from __future__ import annotations
+
+import json
+from urllib.request import Request, urlopen
+
+from airflow.providers.common.compat.sdk import DAG, task
+
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+
+CONN_ID = "youcom_waiting"
+IN_THE_TRIGGERER = {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True}
+# A gate that looks seldom is not hit at work by what happens while it waits.
+GATES = {
+    "reschedule": {"mode": "reschedule", "poke_interval": 30},
+    "deferred": {"deferrable": True, "poke_interval": 2},
+    "triggerer": {**IN_THE_TRIGGERER, "poke_interval": 2},
+}
+
+
+@task
+def spend() -> None:
+    purchase = json.dumps({"usd": "1", "api_key": CONN_ID}).encode()
+    urlopen(Request(f"{YouComHook(CONN_ID).base_url}/sandbox/spend", purchase), timeout=30).close()
+
+
+with DAG("waiting_gates", schedule=None, default_args={"retries": 1}):
+    for name, options in GATES.items():
+        for number in (1, 2):
+            gate = BalanceSensor(
+                task_id=f"{name}_{number}", youcom_conn_id=CONN_ID, min_usd=5, timeout=900, **options
+            )
+            gate >> spend.override(task_id=f"spend_behind_{name}_{number}")()
+
+with DAG("crowd", schedule=None):
+    for number in range(20):
+        BalanceSensor(
+            task_id=f"gate_{number}", youcom_conn_id=CONN_ID, min_usd=5, timeout=900, poke_interval=2,
+            **IN_THE_TRIGGERER,
+        )  # fmt: skip
+
+with DAG("rotated_key", schedule=None):
+    for name in ("deferred", "triggerer"):
+        BalanceSensor(task_id=name, youcom_conn_id="youcom_rotated", min_usd=5, timeout=900, **GATES[name])

@@ -1,0 +1,216 @@
+"""The decision table: what You.com answers, what the gate was told, and how its task has to end."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+
+from airflow_provider_youcom.sandbox import Account, Fault, Sandbox
+
+MIN_USD = "5"
+
+
+class Answer(Enum):
+    """What You.com says about a gate's account."""
+
+    ENOUGH = "enough"
+    SHORT = "short"
+    UNAVAILABLE = "unavailable"
+    BAD_KEY = "bad key"
+    NO_SCOPE = "no scope"
+    NOT_THE_CONTRACT = "not the contract"
+
+
+ENOUGH, SHORT, UNAVAILABLE, BAD_KEY, NO_SCOPE, NOT_THE_CONTRACT = Answer
+
+MODES: dict[str, dict[str, Any]] = {
+    "poke": {"mode": "poke"},
+    "reschedule": {"mode": "reschedule"},
+    "deferred": {"deferrable": True},
+    "triggerer": {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True},
+}
+
+
+class Pace(NamedTuple):
+    """
+    How fast a gate looks.
+
+    :param poke_interval: seconds between two looks.
+    :param timeout: seconds, for a gate that is to time out.
+    :param looks: to how many of them one answer is given, when another one follows.
+    """
+
+    poke_interval: int
+    timeout: int
+    looks: int
+
+
+# A gate that comes back before the scheduler has noticed that it left is taken for lost, and tried again:
+# off the worker, a wait has to be longer than the scheduler of a busy machine needs for one round.
+_PACE = {
+    "poke": Pace(poke_interval=1, timeout=2, looks=1),
+    "reschedule": Pace(poke_interval=20, timeout=15, looks=1),
+    "deferred": Pace(poke_interval=5, timeout=15, looks=3),
+    "triggerer": Pace(poke_interval=5, timeout=15, looks=3),
+}
+_LONG = 600
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One row of the table.
+
+    :param name: what it is about, as its id in the tests.
+    :param answers: what You.com says, one after the other: the last one for ever, those before to one look,
+        or to a few where the gate waits off the worker.
+    :param options: what the gate was told.
+    :param state: how the task ends.
+    :param tries: how many tries it took; one more is always allowed.
+    :param xcom: what it returns: a ``balance``, an ``unknown`` one, or nothing.
+    :param because: words of the reason in the task's log.
+    """
+
+    name: str
+    answers: Sequence[Answer]
+    options: Mapping[str, Any]
+    state: str
+    tries: int
+    xcom: str | None
+    because: str
+
+    @property
+    def downstream(self) -> str:
+        """How the task behind the gate ends."""
+        return "upstream_failed" if self.state == "failed" else self.state
+
+
+def _row(answers: Answer | Sequence[Answer], told: str, ends: str, because: str) -> Row:
+    """Read ``told`` as ``option=value, flag, …`` and ``ends`` as ``state, tries[, xcom]``."""
+    said = (answers,) if isinstance(answers, Answer) else tuple(answers)
+    options = {name: value or True for name, _, value in map(_halve, filter(None, told.split(", ")))}
+    state, tries, *xcom = ends.split(", ")
+    name = ", ".join(filter(None, [" then ".join(answer.value for answer in said), told]))
+    return Row(name, said, options, state, int(tries), xcom[0] if xcom else None, because)
+
+
+def _halve(option: str) -> tuple[str, str, str]:
+    return option.partition("=")
+
+
+_HOLDS_ENOUGH = "enough for the $5.00 that this gate needs"
+_IS_SHORT = "$1.80 short of the $5.00 that this gate needs"
+_UNKNOWN = "The balance is unknown, not low"
+_NO_BALANCE = "You.com gave no balance (HTTP 503"
+_BLIND = "Opening without knowing the balance"
+_CREATE_A_KEY = '(HTTP 401, "Invalid or missing API key"); create a key'
+_GIVE_SCOPE = "give the key the billing scope"
+_LAST_SAW_SHORT = "Last seen: You.com account 4f1c holds $3.20, $1.80 short"
+_LAST_SAW_NONE = "Last seen: The balance is unknown, not low"
+_UNREADABLE = "something that is not an account balance"
+
+# fmt: off
+_WHATEVER_THE_GATE_SEES = [
+    #    You.com says      the gate was told                 the task ends          its log says
+    _row(ENOUGH,           "",                               "success, 1, balance", _HOLDS_ENOUGH),
+    _row(SHORT,            "on_shortfall=fail",              "failed, 1",           _IS_SHORT),
+    _row(SHORT,            "on_shortfall=fail, soft_fail",   "skipped, 1",          _IS_SHORT),
+    _row(SHORT,            "on_shortfall=skip",              "skipped, 1",          _IS_SHORT),
+    _row(UNAVAILABLE,      "on_unavailable=fail",            "failed, 2",           _NO_BALANCE),
+    _row(UNAVAILABLE,      "on_unavailable=fail, soft_fail", "failed, 2",           _NO_BALANCE),
+    _row(UNAVAILABLE,      "on_unavailable=pass",            "success, 1, unknown", _BLIND),
+    _row(BAD_KEY,          "",                               "failed, 1",           _CREATE_A_KEY),
+    _row(BAD_KEY,          "soft_fail",                      "failed, 1",           _CREATE_A_KEY),
+    _row(BAD_KEY,          "never_fail",                     "skipped, 1",          _CREATE_A_KEY),
+    _row(NO_SCOPE,         "",                               "failed, 1",           _GIVE_SCOPE),
+    _row(NOT_THE_CONTRACT, "",                               "failed, 2",           _UNREADABLE),
+    _row(NOT_THE_CONTRACT, "soft_fail",                      "failed, 2",           _UNREADABLE),
+    _row(NOT_THE_CONTRACT, "never_fail",                     "skipped, 1",          _UNREADABLE),
+]
+_WAITS = [
+    _row(SHORT,            "timeout",                        "failed, 1",           _LAST_SAW_SHORT),
+    _row(SHORT,            "timeout, soft_fail",             "skipped, 1",          _IS_SHORT),
+    _row(SHORT,            "timeout, never_fail",            "skipped, 1",          _IS_SHORT),
+    _row(UNAVAILABLE,      "timeout",                        "failed, 1",           _LAST_SAW_NONE),
+    _row(UNAVAILABLE,      "timeout, soft_fail",             "skipped, 1",          _UNKNOWN),
+    _row((UNAVAILABLE, ENOUGH),      "",                     "success, 1, balance", _UNKNOWN),
+    _row((NOT_THE_CONTRACT, ENOUGH), "silent_fail",          "success, 1, balance", _UNREADABLE),
+]
+# fmt: on
+
+
+def _while_it_waits(row: Row) -> Row:
+    """Let the gate look once in vain before, so that the wait is where the condition arises."""
+    waits_for_credits = row.options.get("on_shortfall", "wait") == "wait"
+    before = SHORT if waits_for_credits else UNAVAILABLE
+    return replace(row, name=f"{row.name}, while it waits", answers=(before, *row.answers))
+
+
+ROWS = [*_WHATEVER_THE_GATE_SEES, *map(_while_it_waits, _WHATEVER_THE_GATE_SEES), *_WAITS]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One row in one mode: a task with a connection and an account of its own."""
+
+    row: Row
+    mode: str
+    task_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        words = re.sub(r"\W+", "_", self.row.name)
+        object.__setattr__(self, "task_id", f"{words}.{self.mode}")
+
+    @property
+    def dag_id(self) -> str:
+        """The DAG that the task is in."""
+        return f"decision_table_{self.mode}"
+
+    @property
+    def conn_id(self) -> str:
+        """The gate's connection, and its API key."""
+        return f"gate_{ROWS.index(self.row)}_{self.mode}"
+
+    def arguments(self) -> dict[str, Any]:
+        """Give the sensor's arguments, as JSON."""
+        times_out = "timeout" in self.row.options
+        pace = _PACE[self.mode]
+        return {
+            **self.row.options,
+            **MODES[self.mode],
+            "task_id": self.task_id,
+            "youcom_conn_id": self.conn_id,
+            "min_usd": MIN_USD,
+            "poke_interval": pace.poke_interval,
+            "timeout": pace.timeout if times_out else _LONG,
+        }
+
+    def open_account(self, sandbox: Sandbox) -> None:
+        """
+        Let You.com answer this gate's looks as its row says.
+
+        :param sandbox: the You.com that the gate's connection leads to.
+        """
+        *first, last = self.row.answers
+        if last is not BAD_KEY:
+            holds_cents = Decimal(320) if last is SHORT else Decimal(10_000)
+            sandbox.accounts[self.conn_id] = Account("4f1c", holds_cents, last is not NO_SCOPE)
+        for answer in first:
+            sandbox.inject(_FAULTS[answer], _PACE[self.mode].looks, self.conn_id)
+        if last in (UNAVAILABLE, NOT_THE_CONTRACT):
+            sandbox.inject(_FAULTS[last], None, self.conn_id)
+
+
+GATES = [Gate(row, mode) for row in ROWS for mode in MODES]
+
+_SHORT_ACCOUNT = {"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 320}}}
+_FAULTS = {
+    SHORT: Fault(status=200, body=json.dumps(_SHORT_ACCOUNT)),
+    UNAVAILABLE: Fault(status=503, body='{"detail": "Try again later"}'),
+    NOT_THE_CONTRACT: Fault(status=200, body="<html>Welcome to the hotel's network</html>"),
+}

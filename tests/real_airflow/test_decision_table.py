@@ -1,0 +1,125 @@
+"""The decision table holds in real Airflow, in every mode."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_provider_youcom.sandbox import Sandbox
+from dev.airflow_api import RUN_ENDED
+from dev.local_airflow import LocalAirflow
+from tests.real_airflow.conftest import SUMMARY
+from tests.real_airflow.decision_table import GATES, MODES, ROWS, Gate, Row
+
+pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a gate's task ended."""
+
+    state: str
+    tries: int
+    xcom: str | None
+    downstream: str
+    log: str
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    airflow: LocalAirflow, you_com: Sandbox, pytestconfig: pytest.Config
+) -> dict[tuple[str, str], Outcome]:
+    for gate in GATES:
+        gate.open_account(you_com)
+    dag_ids = list(dict.fromkeys(gate.dag_id for gate in GATES))
+    for dag_id in dag_ids:
+        airflow.wait_for_dag(dag_id)
+    runs = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
+    airflow.wait_until(
+        "the decision table",
+        lambda: {airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()},
+        lambda states: states <= RUN_ENDED,
+        timeout=900,
+    )
+    instances = {
+        each["task_id"]: each
+        for dag_id, run_id in runs.items()
+        for each in _instances(airflow, dag_id, run_id)
+    }
+    seen = {
+        (gate.row.name, gate.mode): _outcome(airflow, gate, runs[gate.dag_id], instances) for gate in GATES
+    }
+    pytestconfig.stash[SUMMARY] = _as_table(airflow.version, seen)
+    return seen
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_gate_ends_as_the_table_says(row: Row, mode: str, outcomes: dict[tuple[str, str], Outcome]) -> None:
+    outcome = outcomes[row.name, mode]
+    assert (outcome.state, outcome.tries, outcome.xcom, outcome.downstream) == (
+        row.state,
+        row.tries,
+        row.xcom,
+        row.downstream,
+    ), outcome.log
+    assert row.because in outcome.log
+
+
+@pytest.mark.usefixtures("outcomes")
+def test_airflow_tells_of_nothing_deprecated_in_the_provider(airflow: LocalAirflow) -> None:
+    logs = [path.read_text(errors="replace") for path in (airflow.home / "logs").rglob("*.log")]
+    warnings = [line for log in logs for line in log.splitlines() if re.search(r"Deprecat|RemovedIn", line)]
+
+    assert any("the DAG of the decision table warns" in line for line in warnings), "warnings are not logged"
+    assert not [line for line in warnings if re.search(r"airflow_provider_youcom/\S+\.py", line)]
+
+
+def _instances(airflow: LocalAirflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+    answer = airflow.request("GET", path, params={"limit": 1000}).json()
+    return list(answer["task_instances"])
+
+
+def _outcome(airflow: LocalAirflow, gate: Gate, run_id: str, instances: dict[str, dict[str, Any]]) -> Outcome:
+    instance = instances[gate.task_id]
+    return Outcome(
+        instance["state"],
+        instance["try_number"],
+        _xcom(airflow, gate, run_id),
+        instances[f"behind.{gate.task_id}"]["state"],
+        airflow.task_log(gate.dag_id, run_id, gate.task_id, instance["try_number"]),
+    )
+
+
+def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
+    try:
+        returned = airflow.xcom(gate.dag_id, run_id, gate.task_id)
+    except requests.HTTPError as error:
+        if error.response is None or error.response.status_code != requests.codes.not_found:
+            raise
+        return None
+    if gate.mode == "triggerer" and isinstance(returned, str):
+        # Airflow 3 encodes what a trigger pushes twice.
+        returned = json.loads(returned)
+    if not isinstance(returned, dict):
+        return repr(returned)
+    if set(returned.values()) == {None}:
+        return "unknown"
+    return "balance" if returned["balance_usd"] >= 5 else repr(returned)
+
+
+def _as_table(version: str, outcomes: dict[tuple[str, str], Outcome]) -> list[str]:
+    width = max(len(row.name) for row in ROWS)
+    lines = ["", f"Decision table, Airflow {version}: state, tries, XCom"]
+    lines += ["  ".join([" " * width, *(f"{mode:<20}" for mode in MODES)])]
+    for row in ROWS:
+        ends = [outcomes[row.name, mode] for mode in MODES]
+        cells = [f"{', '.join(filter(None, [end.state, str(end.tries), end.xcom])):<20}" for end in ends]
+        lines.append("  ".join([f"{row.name:<{width}}", *cells]).rstrip())
+    return lines

@@ -1,0 +1,61 @@
+"""A threshold, or a connection, that is only known at run time holds in every mode."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Sandbox
+from dev.local_airflow import LocalAirflow
+from tests.real_airflow.conftest import hold, minor_version
+
+pytestmark = pytest.mark.real_airflow
+
+
+ON_A_WORKER = "This Airflow starts the task on a worker"
+
+
+@pytest.fixture(autouse=True)
+def accounts(you_com: Sandbox) -> None:
+    hold(you_com, "youcom_rich", "100")
+    hold(you_com, "youcom_richer", "1000")
+    hold(you_com, "youcom_poor", "5")
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf"),
+    [("threshold_from_params", {"min_usd": "7.50"}), ("threshold_from_a_task", {})],
+)
+def test_a_threshold_of_run_time_is_the_one_that_counts(
+    dag_id: str, conf: dict[str, str], airflow: LocalAirflow
+) -> None:
+    airflow.wait_for_dag(dag_id)
+    run_id = airflow.trigger(dag_id, conf)
+
+    airflow.wait_for_run(dag_id, run_id, "success", timeout=300)
+
+    gates = {task_id for task_id, _ in airflow.task_states(dag_id, run_id)} - {"price"}
+    assert len(gates) >= 4
+    for gate in gates:
+        assert "enough for the $7.50" in airflow.task_log(dag_id, run_id, gate), gate
+
+
+def test_a_templated_gate_starts_in_the_triggerer_from_airflow_3_3_on(airflow: LocalAirflow) -> None:
+    airflow.wait_for_dag("threshold_from_params")
+    run_id = airflow.trigger("threshold_from_params")
+
+    airflow.wait_for_run("threshold_from_params", run_id, "success", timeout=300)
+
+    log = airflow.task_log("threshold_from_params", run_id, "triggerer")
+    assert (ON_A_WORKER in log) == (minor_version(airflow) < (3, 3))
+
+
+def test_mapped_gates_each_ask_their_own_account(airflow: LocalAirflow) -> None:
+    airflow.wait_for_dag("mapped_gates")
+    run_id = airflow.trigger("mapped_gates")
+
+    airflow.wait_for_run("mapped_gates", run_id, "success", timeout=300)
+
+    logs = [airflow.task_log("mapped_gates", run_id, "gate", map_index=index) for index in range(3)]
+    for log, balance in zip(logs, ("$100.00", "$1,000.00", "$5.00"), strict=True):
+        assert f"holds {balance}, enough" in log
+        assert ON_A_WORKER in log

@@ -1,0 +1,129 @@
+"""A whole Airflow that runs every example and every fault with a canary for a key, told to log all it can."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Sandbox
+from dev.local_airflow import LocalAirflow
+from tests.faults.fault_matrix import ACCEPTED, CASES
+from tests.faults.places import answers, authority
+from tests.security.canary import CANARY_KEY, forms_of
+from tests.security.search import SUMMARY, Search
+
+pytestmark = pytest.mark.real_airflow
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
+HERE = Path(__file__).parent
+# A proxy is set for the whole process: every connection would lead there.
+FAULTS = {f"fault_{number}": case for number, case in enumerate(CASES) if "proxy" not in case.name}
+
+
+@pytest.fixture(scope="module")
+def connections(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file for ``airflow connections import``: so no argument and no variable holds the key."""
+    with ExitStack() as running:
+        sandbox = running.enter_context(Sandbox(1000, api_key=CANARY_KEY))
+        hosts = dict.fromkeys(_connections_of_examples(), sandbox.base_url)
+        hosts |= {conn_id: running.enter_context(case.place()) for conn_id, case in FAULTS.items()}
+        repeats_the_key = answers(json.dumps({"detail": CANARY_KEY}), 401)
+        hosts["repeats_the_key"] = running.enter_context(repeats_the_key())
+        file = tmp_path_factory.mktemp("connections") / "connections.json"
+        file.write_text(json.dumps({conn_id: _connection(host) for conn_id, host in hosts.items()}))
+        yield file
+
+
+@pytest.fixture(scope="module")
+def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    home, dags = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("dags")
+    for file in [*EXAMPLES, HERE / "dags" / "canary.py"]:
+        shutil.copy(file, dags)
+    environment = {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
+        # Airflow would hide the key in its logs; this is to show that there is nothing to hide.
+        "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
+        "FAULTY_CONNECTIONS": ",".join(FAULTS),
+        "PYTHONPATH": str(HERE / "http_debug"),
+        "REQUESTS_CA_BUNDLE": str(authority().bundle),
+    }
+    with LocalAirflow(home, dags, environment=environment) as started:
+        started.cli("connections", "import", str(connections))
+        yield started
+
+
+@pytest.fixture(scope="module")
+def searched(airflow: LocalAirflow, pytestconfig: pytest.Config) -> Search:
+    """The search of all that Airflow has left behind, while it still runs."""
+    search = Search(airflow.home)
+    dag_ids = ["canary", *(file.stem for file in EXAMPLES)]
+    for dag_id in dag_ids:
+        airflow.wait_for_dag(dag_id, timeout=300)
+    runs = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
+
+    airflow.wait_until("a trigger in the database", search.triggers, bool, timeout=300)
+    search.processes()
+    for dag_id, run_id in runs.items():
+        airflow.wait_for_run(dag_id, run_id, "success", "failed", timeout=400)
+    search.files()
+    search.database()
+    pytestconfig.stash[SUMMARY] = search.lines()
+    return search
+
+
+def test_every_fault_was_met_and_every_gate_has_ended(searched: Search, airflow: LocalAirflow) -> None:
+    run_id = airflow.request("GET", "/dags/canary/dagRuns").json()["dag_runs"][0]["dag_run_id"]
+    ended = {task_id: state for (task_id, _), state in airflow.task_states("canary", run_id).items()}
+    assert ended == {
+        "every_fault": "success",
+        "balance": "success",
+        "refused": "failed",
+        "poke": "failed",
+        "deferred": "failed",
+        "no_connection": "failed",
+    }
+    log = airflow.task_log("canary", run_id, "every_fault")
+    assert log.count("As expected") == sum(case.outcome != ACCEPTED for case in FAULTS.values())
+
+
+def test_the_key_is_nowhere_in_what_airflow_wrote(searched: Search) -> None:
+    assert searched.found == []
+    assert all(searched.searched.values())
+
+
+@pytest.mark.parametrize("form", sorted(forms_of(CANARY_KEY)))
+def test_the_search_finds_a_planted_leak(searched: Search, airflow: LocalAirflow, form: bytes) -> None:
+    planted = airflow.home / "logs" / "planted.log"
+    planted.write_bytes(b"before " + form + b" behind")
+    variable = f"planted_{planted.stat().st_mtime_ns}"
+    airflow.request("POST", "/variables", json={"key": variable, "value": "x", "description": form.decode()})
+    process = subprocess.Popen([sys.executable, "-c", "input()", form], stdin=subprocess.PIPE)
+
+    search = Search(airflow.home)
+    for look in (search.files, search.database, search.processes):
+        look()
+    process.communicate(b"\n")
+    planted.unlink()
+    airflow.request("DELETE", f"/variables/{variable}")
+
+    assert {"logs/planted.log", "variable.description"} <= set(search.found)
+    assert any(sys.executable[:20] in place for place in search.found)
+
+
+def _connections_of_examples() -> set[str]:
+    named = {name for file in EXAMPLES for name in re.findall(r'"(youcom_\w+)"', file.read_text())}
+    return {"youcom_default", *named}
+
+
+def _connection(host: str) -> dict[str, object]:
+    extra = json.dumps({"timeout": 2, "retries": 0})
+    return {"conn_type": "youcom", "host": host, "password": CANARY_KEY, "extra": extra}

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import gc
+import http.client
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+from tests.faults.broken_server import BrokenServer, says
+from tests.faults.places import GOOD_ANSWER
+from tests.security.canary import CANARY_KEY, everything_in, sightings
+
+
+@pytest.fixture
+def you_com(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(1, api_key=CANARY_KEY) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+        yield sandbox
+
+
+def test_the_debug_output_of_http_client_does_not_show_the_key(
+    you_com: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    YouComHook().get_balance()
+    YouComHook().get_conn().get(f"{you_com.base_url}/anything")
+    assert sightings(capfd.readouterr().out) == 0
+
+
+def test_no_log_record_shows_the_key(you_com: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        YouComHook().get_balance()
+    assert any(record.name.startswith("urllib3") for record in caplog.records)
+    assert sightings(caplog.text) == 0
+
+
+def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) -> None:
+    hook = YouComHook()
+    kept = [hook, hook.get_conn(), hook.get_balance(), BalanceTrigger(), BillingClient(CANARY_KEY)]
+    modules = ((str(type(each).__module__), each) for each in gc.get_objects())
+    ours = [each for module, each in modules if module.startswith("airflow_provider_youcom")]
+    assert len(ours) >= len(kept)
+    assert sum(sightings(f"{each!r} {each!s}") for each in [*kept, *ours]) == 0
+
+
+def test_plain_http_to_this_machine_does_not_go_through_a_proxy(
+    you_com: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BrokenServer(says(GOOD_ANSWER)) as proxy:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.base_url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        YouComHook().get_balance()
+    assert proxy.heard == []
+
+
+def test_the_search_sees_the_key_deep_inside_an_object() -> None:
+    client = BillingClient(CANARY_KEY)
+    assert sum(sightings(text) for text in everything_in(client)) > 0

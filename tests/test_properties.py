@@ -1,0 +1,222 @@
+"""What must hold for every value, tried with values that Hypothesis makes up."""
+
+from __future__ import annotations
+
+import decimal
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from math import isinf
+from typing import Any, TypeVar
+
+import pytest
+from airflow.models.trigger import Trigger
+from airflow.providers.common.compat.sdk import Connection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_youcom.balance import AccountBalance, format_usd, parse_usd
+from airflow_provider_youcom.exceptions import (
+    YouComRefusedError,
+    YouComResponseError,
+    YouComUnavailableError,
+)
+from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
+from airflow_provider_youcom.hooks.youcom import client_from_connection
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+# The same values in every run, and as long as a busy machine needs.
+settings.register_profile("youcom", derandomize=True, deadline=None, max_examples=200)
+settings.load_profile("youcom")
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CONTRACT = {"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 718924.5}}}
+TRIGGER_OPTIONS = tuple(BalanceTrigger().serialize()[1])
+
+numbers = st.integers(-(10**400), 10**400) | st.floats()
+stored_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+json_values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+number_literals = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,40})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,4})?", fullmatch=True
+)
+amounts = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**30), max_value=10**30)
+ids = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=20)
+balances = st.builds(AccountBalance, account_id=ids, balance_cents=amounts, checked_at=st.just(NOON))
+errors = st.builds(
+    lambda kind, message, status, detail: kind(message, status_code=status, detail=detail),
+    st.sampled_from([YouComUnavailableError, YouComRefusedError, YouComResponseError]),
+    st.text(),
+    st.none() | st.integers(100, 999),
+    st.none() | st.text(),
+)
+readings = balances | errors
+gates = st.builds(
+    CreditGate,
+    amounts.map(abs),
+    st.sampled_from(["wait", "fail", "skip"]),
+    st.sampled_from(["wait", "fail", "pass"]),
+)
+
+
+def outcome(attempt: Callable[[], T], failure: type[E]) -> T | E:
+    try:
+        return attempt()
+    except failure as error:
+        return error
+
+
+def read(body: bytes) -> AccountBalance | YouComResponseError:
+    return outcome(lambda: AccountBalance.from_response(body, NOON), YouComResponseError)
+
+
+def is_one_sentence(text: str) -> bool:
+    return text.isprintable() and text.endswith(".") and len(text) < 400
+
+
+@st.composite
+def nearly_the_contract(draw: st.DrawFn) -> dict[str, Any]:
+    """The contract's answer, with one member gone, or replaced by anything, or one more."""
+    document: dict[str, Any] = json.loads(json.dumps(CONTRACT))
+    data = document["data"]
+    parent = draw(st.sampled_from([document, data, data["attributes"]]))
+    name = draw(st.sampled_from(list(parent)) | st.text())
+    if draw(st.booleans()):
+        parent.pop(name, None)
+    else:
+        parent[name] = draw(json_values)
+    return document
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_no_body_leads_to_anything_but_a_balance_or_an_error_in_one_sentence(body: bytes) -> None:
+    answer = read(body)
+    assert isinstance(answer, YouComResponseError)
+    assert is_one_sentence(str(answer))
+
+
+@given(nearly_the_contract())
+def test_a_body_near_the_contract_is_read_exactly_or_is_an_error(document: dict[str, Any]) -> None:
+    answer = read(json.dumps(document).encode())
+    if isinstance(answer, YouComResponseError):
+        assert is_one_sentence(str(answer))
+        return
+    assert answer.account_id == document["data"]["id"]
+    assert answer.balance_cents == Decimal(str(document["data"]["attributes"]["balance"]))
+
+
+@given(number_literals)
+def test_a_number_is_read_digit_by_digit_or_is_none_that_a_double_can_hold(literal: str) -> None:
+    answer = read(json.dumps(CONTRACT).replace("718924.5", literal).encode())
+    if isinstance(answer, YouComResponseError):
+        assert isinf(float(literal)) or Decimal(literal).as_tuple().exponent not in range(-1074, 309)
+        return
+    assert Fraction(answer.balance_cents) == Fraction(literal)
+    assert Fraction(answer.balance_usd) * 100 == Fraction(literal)
+
+
+@given(number_literals)
+def test_what_is_read_is_plain_json_for_every_reader(literal: str) -> None:
+    answer = read(json.dumps(CONTRACT).replace("718924.5", literal).encode())
+    if isinstance(answer, AccountBalance):
+        carried = json.loads(json.dumps(answer.to_json(), allow_nan=False))
+        assert carried["balance_cents"] == pytest.approx(float(literal))
+
+
+@given(amounts, st.integers(1, 60))
+def test_money_is_shown_to_the_cent_below_in_every_decimal_context(amount: Decimal, precision: int) -> None:
+    with decimal.localcontext(prec=precision, rounding=decimal.ROUND_UP):
+        shown = format_usd(amount)
+    sign = -1 if shown.startswith("-") else 1
+    digits = shown.removeprefix("-").removeprefix("$").replace(",", "")
+    assert 0 <= Fraction(amount) - sign * Fraction(digits) < Fraction(1, 100)
+
+
+@given(balances, amounts.map(abs), st.integers(1, 60))
+def test_a_gate_opens_exactly_from_its_minimum_on(
+    balance: AccountBalance, least: Decimal, precision: int
+) -> None:
+    with decimal.localcontext(prec=precision):
+        verdict = CreditGate(least).judge(balance)
+    enough = Fraction(balance.balance_cents) / 100 >= Fraction(least)
+    assert verdict.action is (Action.OPEN if enough else Action.WAIT)
+
+
+@given(gates, readings)
+def test_a_verdict_is_the_same_each_time_and_survives_the_way_to_the_worker(
+    gate: CreditGate, reading: Reading
+) -> None:
+    verdict = gate.judge(reading)
+    assert gate.judge(reading) == verdict
+    arrived = Verdict.from_event(json.loads(json.dumps(verdict.to_event(), allow_nan=False)))
+    assert arrived.to_event() == verdict.to_event()
+    assert (arrived.action, arrived.reason, arrived.xcom) == (verdict.action, verdict.reason, verdict.xcom)
+    assert type(arrived.error) is type(verdict.error)
+
+
+@given(json_values | st.decimals() | st.just(10**5000) | st.just(-(10**5000)))
+def test_a_minimum_is_taken_exactly_or_refused_in_one_sentence(min_usd: object) -> None:
+    dollars = outcome(lambda: parse_usd(min_usd, "min_usd"), ValueError)
+    if isinstance(dollars, ValueError):
+        assert is_one_sentence(str(dollars))
+        assert str(dollars).startswith("min_usd=")
+        return
+    assert dollars >= 0
+    assert Fraction(dollars) == Fraction(Decimal(str(min_usd).strip()))
+
+
+@given(json_values, json_values, json_values, readings)
+def test_a_rule_that_a_template_rendered_to_anything_never_raises(
+    min_usd: object, on_shortfall: Any, on_unavailable: Any, reading: Reading
+) -> None:
+    verdict = judge(reading, min_usd=min_usd, on_shortfall=on_shortfall, on_unavailable=on_unavailable)
+    assert isinstance(verdict, Verdict)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(TRIGGER_OPTIONS, json_values)))
+def test_a_trigger_is_made_of_anything_for_an_exception_would_end_the_triggerer(
+    kwargs: dict[str, Any],
+) -> None:
+    trigger = BalanceTrigger(**kwargs)
+    hash(trigger.shared_stream_key())
+    given_back = trigger.serialize()[1]
+    assert all(given_back[name] is value for name, value in kwargs.items())
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(TRIGGER_OPTIONS, stored_values)))
+def test_a_trigger_comes_out_of_the_database_as_it_went_in(kwargs: dict[str, Any]) -> None:
+    trigger = BalanceTrigger(**kwargs)
+    stored = Trigger.from_object(trigger)
+    again = BalanceTrigger(**stored.kwargs)
+    assert again.serialize() == trigger.serialize() == (stored.classpath, stored.kwargs)
+
+
+@given(st.integers(0, 10**300) | amounts.map(abs) | st.floats(0, allow_nan=False, allow_infinity=False))
+def test_a_deferred_gate_has_the_very_minimum_of_its_task(min_usd: Any) -> None:
+    sensor = BalanceSensor(task_id="gate", min_usd=min_usd, deferrable=True, start_from_trigger=True)
+    start = sensor.start_trigger_args
+    assert start is not None
+    assert start.trigger_kwargs is not None
+    arrived = BalanceTrigger(**Trigger(start.trigger_cls, start.trigger_kwargs).kwargs)
+    assert CreditGate(arrived.min_usd).min_usd == CreditGate(min_usd).min_usd
+
+
+@given(json_values, json_values, st.text(), st.text())
+def test_a_connection_makes_a_client_or_is_refused_in_one_sentence(
+    timeout: object, retries: object, host: str, password: str
+) -> None:
+    connection = Connection(conn_id="c", conn_type="youcom", host=host, password=password)
+    extra = {"timeout": timeout, "retries": retries}
+    client = outcome(lambda: client_from_connection(connection, extra, "c"), YouComRefusedError)
+    if isinstance(client, YouComRefusedError):
+        assert is_one_sentence(str(client))
+        return
+    assert 1 <= client.timeout <= 600

@@ -1,0 +1,204 @@
+"""What README and the pages say is what the code does."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_youcom import client
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.gate import Action, CreditGate
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Fault, Sandbox
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])}
+QUICKSTART = PROJECT / "example_dags" / "example_youcom_quickstart.py"
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def section(name: str) -> str:
+    return README.split(f"[start:{name}] -->\n")[1].split(f"\n<!-- --8<-- [end:{name}]")[0]
+
+
+def table(name: str) -> list[list[str]]:
+    rows = [line.strip("|").split("|") for line in section(name).splitlines()]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_dag_in_the_readme_is_the_quickstart_example() -> None:
+    assert blocks(README, "python") == [QUICKSTART.read_text()]
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for path, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+            if "://" not in link:
+                yield path, link
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+@pytest.mark.parametrize(
+    ("page", "link"), links(), ids=lambda value: value.name if isinstance(value, Path) else value
+)
+def test_a_link_leads_somewhere(page: Path, link: str) -> None:
+    target, _, anchor = link.partition("#")
+    path = (page.parent / target).resolve() if target else page
+    assert path.exists()
+    assert not anchor or anchor in anchors(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_page_says_to_make_can_be_made(name: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", PAGES[PROJECT / name], re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_the_options_table_lists_the_sensors_own_parameters_with_their_defaults() -> None:
+    signature = inspect.signature(BalanceSensor.__init__)
+    own = [each for each in signature.parameters.values() if each.kind is each.KEYWORD_ONLY]
+    expected = {each.name: "required" if each.default is each.empty else each.default for each in own}
+    listed = {
+        option.strip("`"): default if default == "required" else ast.literal_eval(default.strip("`"))
+        for option, default, _ in table("options")
+    }
+    assert listed == expected
+    assert list(listed) == list(expected)
+
+
+ENDS = {
+    "opens": Action.OPEN,
+    "waits": Action.WAIT,
+    "is skipped": Action.SKIP,
+    "fails now": Action.FAIL,
+    "fails this try": Action.RETRY,
+}
+
+
+def answer(says: str, sandbox: Sandbox) -> AccountBalance | YouComError:
+    """Let the sandbox answer as the first words of a row of the decision table say."""
+    if says.startswith("less"):
+        sandbox.set_balance(3)
+    elif says.startswith("nothing"):
+        sandbox.inject(Fault(status=503), None)
+    elif says.startswith("no:"):
+        sandbox.inject(Fault(status=401), None)
+    elif says.startswith("200"):
+        sandbox.inject(Fault(body="not JSON"), None)
+    else:
+        assert says.startswith("at least")
+    try:
+        return YouComHook().get_balance()
+    except YouComError as error:
+        return error
+
+
+def decisions() -> Iterator[tuple[str, str, str]]:
+    says = ""
+    for said, option, ends in table("decision-table"):
+        says = said or says
+        yield says, option, ends
+
+
+@pytest.mark.parametrize(("says", "option", "ends"), decisions())
+def test_the_gate_decides_as_the_table_says(says: str, option: str, ends: str, sandbox: Sandbox) -> None:
+    policy: dict[str, Any] = dict(re.findall(r'(\w+)="(\w+)"', option))
+    expected = next(action for words, action in ENDS.items() if ends.startswith(words))
+    reading = answer(says, sandbox)
+    assert CreditGate(25, **policy).judge(reading).action is expected
+    if "(default)" in option:
+        assert CreditGate(25).judge(reading).action is expected
+
+
+@pytest.mark.parametrize("name", ["options", "decision-table"])
+def test_a_table_is_written_once(name: str) -> None:
+    head = section(name).splitlines()[0]
+    assert [path.name for path, text in PAGES.items() if head in text] == ["README.md"]
+    assert f'--8<-- "README.md:{name}"' in PAGES[PROJECT / "docs" / "sensor.md"]
+
+
+def exported() -> list[str]:
+    shell = [block for text in PAGES.values() for block in blocks(text, "bash")]
+    lines = [line for block in shell for line in block.splitlines() if line.startswith("export AIRFLOW_CONN")]
+    return list(dict.fromkeys(lines))
+
+
+@pytest.mark.parametrize("line", exported())
+def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _, value = shlex.split(line)[1].partition("=")
+    with Sandbox(7, api_key="your-api-key", accounts={DEFAULT_API_KEY: 7}) as sandbox:
+        # The page's port may be taken on this machine.
+        value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))
+        monkeypatch.setenv(name, value)
+        monkeypatch.setattr(client, "DEFAULT_BASE_URL", sandbox.base_url)
+        assert YouComHook().get_balance().balance_usd == 7
+        assert sandbox.request_count == 1
+
+
+def test_the_test_of_a_users_dag_passes_as_it_is_printed(tmp_path: Path) -> None:
+    for folder in ("dags", "tests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "dags" / QUICKSTART.name).write_text(QUICKSTART.read_text())
+    page = PAGES[PROJECT / "docs" / "sandbox.md"]
+    for name, code in re.findall(r'^```python title="(\w+\.py)"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL):
+        (tmp_path / "tests" / name).write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+
+
+def test_the_versions_page_names_what_the_constraints_pin() -> None:
+    page = PAGES[PROJECT / "docs" / "versions.md"]
+    for path in PROJECT.glob("constraints/airflow-*.txt"):
+        pinned = re.findall(r"^apache-airflow==(\S+)", path.read_text(), re.MULTILINE)
+        assert f"| Airflow {path.stem.removeprefix('airflow-')} | {pinned[0]} |" in page
+
+
+def messages() -> Iterator[str]:
+    """The longest fixed part of every message that the source makes an error of."""
+    for path in sorted((PROJECT / "airflow_provider_youcom").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.func, ast.Name):
+                continue
+            if re.fullmatch(r"YouCom\w+Error|_not_the_contract|ValueError|Airflow\w+", node.func.id):
+                parts = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
+                longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+                if longest:
+                    yield longest.strip()
+    yield from client._WORDS.values()
+    yield from client._REMEDIES.values()
+
+
+@pytest.mark.parametrize("message", dict.fromkeys(messages()))
+def test_a_message_is_explained_under_troubleshooting(message: str) -> None:
+    page = PAGES[PROJECT / "docs" / "troubleshooting.md"].replace("\n", " ")
+    assert message in page
