@@ -42,7 +42,7 @@ def newly_imported_by(statement: str) -> list[str]:
     [
         "from airflow_provider_youcom.sensors.balance import BalanceSensor",
         "from airflow_provider_youcom.operators.balance import GetBalanceOperator",
-        "from airflow_provider_youcom.sensors.balance import BalanceSensor as Gate; Gate(task_id='g', min_usd=5)",
+        "import airflow_provider_youcom.sensors.balance as s; s.BalanceSensor(task_id='gate', min_usd=5)",
         "from airflow_provider_youcom.get_provider_info import get_provider_info; get_provider_info()",
     ],
 )

@@ -178,9 +178,9 @@ def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) 
     """Give the seconds to the next look."""
     pause: float = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
     if kwargs["exponential_backoff"]:
-        pause *= 2 ** min(looks - 1, 30)
+        pause *= 2.0 ** min(looks - 1, 30)
         pause = min(pause, float(kwargs["max_wait"] or float("inf")))
     if not isinstance(reading, YouComUnavailableError):
         return pause
-    backoff = pause * 2 ** min(failures - 1, 30)
+    backoff = pause * 2.0 ** min(failures - 1, 30)
     return max(pause, min(max(backoff, reading.retry_after or 0.0), LONGEST_BACKOFF))
