@@ -127,7 +127,7 @@ class Report:
 
         :param cost: the result to look at.
         """
-        if cost.mode not in DEFERRED_MODES:
+        if cost.mode not in DEFERRED_MODES or cost.gates == 1:
             return None
         fewest = min((each for each in self.costs if each.mode == cost.mode), key=lambda each: each.gates)
         if fewest.gates == cost.gates:

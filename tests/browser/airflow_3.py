@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
@@ -21,6 +20,8 @@ class Airflow3Ui:
     def __init__(self, page: Page, base_url: str) -> None:
         self.page = page
         self.base_url = base_url
+        # The UI remembers it from one page to the next.
+        self._wraps_lines = False
 
     @property
     def form(self) -> Locator:
@@ -94,7 +95,9 @@ class Airflow3Ui:
         """Open a task's log with long lines wrapped, wait until it has a sentence, and give all of it."""
         self._open_task(dag_id, run_id, task_id)
         expect(self.page.get_by_text("Log message source details")).to_be_visible()
-        self.page.keyboard.press("w")
+        if not self._wraps_lines:
+            self.page.keyboard.press("w")
+            self._wraps_lines = True
         page = self.page.locator("body")
         expect(page).to_contain_text(sentence)
         return page.inner_text()
@@ -110,7 +113,8 @@ class Airflow3Ui:
     def rendered(self, field: str) -> str:
         """What a template field of the task in sight was rendered to."""
         row = self.page.get_by_role("row").filter(has_text=field)
-        return re.sub(r"^\d+\s", "", row.get_by_role("cell").last.inner_text().strip()).split("\n")[-1]
+        _line_number, value, *_ = row.get_by_role("cell").last.inner_text().split("\n")
+        return value
 
     def link(self, name: str) -> str | None:
         """Where an extra link of the task in sight leads."""

@@ -25,7 +25,8 @@ def new_run(airflow: LocalAirflow) -> Iterator[list[str]]:
     def run_ids() -> set[str]:
         return {run["dag_run_id"] for run in airflow.request("GET", path).json()["dag_runs"]}
 
-    before, started = run_ids(), []
+    before = run_ids()
+    started: list[str] = []
     yield started
     started += airflow.wait_until("the new run", lambda: run_ids() - before, bool)
 

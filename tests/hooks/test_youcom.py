@@ -13,8 +13,9 @@ from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 
 
 def base_url_of(uri: str) -> str:
-    connection = Connection(conn_id="x", uri=uri)
-    return client_from_connection(connection, connection.extra_dejson, "connection 'x'").base_url
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW_CONN_X", uri)
+        return YouComHook("x").base_url
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **extra: object) -> None:
@@ -92,11 +93,11 @@ def test_an_ipv6_address_may_stand_without_brackets():
             "There is no API key: create one at .* and make it the password of connection 'x'",
         ),
         ("youcom://:key@http%3A%2F%2Fapi.you.com", "The Base URL of connection 'x' must start with https://"),
-        ("youcom://:key@?timeout=0", "timeout='0' in the extra of connection 'x' .* a number from 1 to 600"),
+        ("youcom://:key@?timeout=0", "timeout='?0'? in the extra of connection 'x' .* a number from 1 to 600"),
         ("youcom://:key@?timeout=soon", "timeout='soon'"),
         ("youcom://:key@?timeout=nan", "timeout='nan'"),
-        ("youcom://:key@?retries=1.5", "retries='1.5' .* a whole number from 0 to 10"),
-        ("youcom://:key@?retries=-1", "retries='-1'"),
+        ("youcom://:key@?retries=1.5", "retries='?1.5'? .* a whole number from 0 to 10"),
+        ("youcom://:key@?retries=-1", "retries='?-1'?"),
     ],
 )
 def test_a_connection_that_cannot_be_used_says_what_to_put_where(uri: str, problem: str):

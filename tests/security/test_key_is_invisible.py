@@ -50,8 +50,6 @@ def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         shutil.copy(file, dags)
     environment = {
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
-        # Airflow would hide the key in its logs; this is to show that there is nothing to hide.
-        "AIRFLOW__CORE__HIDE_SENSITIVE_VAR_CONN_FIELDS": "False",
         "FAULTY_CONNECTIONS": ",".join(FAULTS),
         "PYTHONPATH": str(HERE / "http_debug"),
         "REQUESTS_CA_BUNDLE": str(authority().bundle),
