@@ -93,7 +93,7 @@ def test_an_ipv6_address_may_stand_without_brackets():
             "There is no API key: create one at .* and make it the password of connection 'x'",
         ),
         ("youcom://:key@http%3A%2F%2Fapi.you.com", "The Base URL of connection 'x' must start with https://"),
-        ("youcom://:key@?timeout=0", "timeout='?0'? in the extra of connection 'x' .* a number from 1 to 600"),
+        ("youcom://:key@?timeout=0", "timeout='?0'? in the extra of .* a number from 1 to 600"),
         ("youcom://:key@?timeout=soon", "timeout='soon'"),
         ("youcom://:key@?timeout=nan", "timeout='nan'"),
         ("youcom://:key@?retries=1.5", "retries='?1.5'? .* a whole number from 0 to 10"),
