@@ -25,9 +25,10 @@ airflow: .venv/installed ## Leave a whole Airflow running, with the example DAGs
 test: .venv/installed ## Run the tests on the installed wheel and Airflow 3.3
 	TEST_INSTALLED_PROVIDER=1 .venv/bin/pytest tests -m "not browser and not soak"
 
-lint: .venv-tools/installed ## Check style and formatting
+lint: .venv-tools/installed ## Check style, formatting and security
 	.venv-tools/bin/ruff check .
 	.venv-tools/bin/ruff format --check .
+	.venv-tools/bin/bandit --quiet --configfile pyproject.toml --recursive airflow_provider_youcom
 
 types: .venv/installed .venv-tools/installed ## Check the types
 	MYPYPATH=. .venv-tools/bin/mypy --python-executable .venv/bin/python
@@ -73,7 +74,7 @@ clean: ## Remove all that was made here
 
 .venv-tools/installed: $(TOOL_PINS) | python
 	@$(ENVIRONMENT) .venv-tools --constraints $(TOOL_PINS) \
-		build hatchling matplotlib mkdocs-material 'mkdocstrings[python]' mypy ruff twine types-requests
+		bandit build hatchling matplotlib mkdocs-material 'mkdocstrings[python]' mypy ruff twine types-requests
 	@touch $@
 
 .PHONY: python

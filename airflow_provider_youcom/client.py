@@ -166,6 +166,17 @@ class BillingClient:
                     f"The certificate of {self.base_url} cannot be trusted ({cause.verify_message}); "
                     "have it mended, or name the CA that signed it in REQUESTS_CA_BUNDLE."
                 )
+        if isinstance(error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)):
+            return YouComRefusedError(
+                f"The Base URL of {self.key_name} names no host that can exist; "
+                f"put {DEFAULT_BASE_URL} there, or leave it empty."
+            )
+        if type(error) is OSError:
+            # Not of the network, whose errors have classes of their own: requests says so of a CA file.
+            return YouComRefusedError(
+                f"The CA file for {self.base_url} cannot be read; "
+                "name one that exists in REQUESTS_CA_BUNDLE, or unset it."
+            )
         return self._no_answer(_in_words(causes))
 
     def _no_answer(self, why: str) -> YouComUnavailableError:

@@ -241,6 +241,17 @@ def test_any_other_base_url_is_refused_before_the_key_is_sent(base_url: str):
         BillingClient("key", base_url)
 
 
+def test_a_host_that_cannot_exist_is_refused_as_waiting_will_not_make_it():
+    with pytest.raises(YouComRefusedError, match="names no host that can exist"):
+        BillingClient("key", "https://a..b", retries=0).get_balance()
+
+
+def test_a_ca_file_that_is_not_there_is_refused_as_waiting_will_not_bring_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(YouComRefusedError, match="The CA file for https://api.you.com cannot be read"):
+        BillingClient("key", retries=0).get_balance()
+
+
 def test_a_key_is_taken_without_the_white_space_around_it(sandbox: Sandbox):
     assert BillingClient(" sandbox-key\n", sandbox.base_url).get_balance().balance_cents == 10_000
 

@@ -176,10 +176,11 @@ class BalanceTrigger(BaseEventTrigger):
 
 def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) -> float:
     """Give the seconds to the next look."""
-    pause: float = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
+    pause = float(kwargs["poke_interval"])
     if kwargs["exponential_backoff"]:
-        pause *= 2.0 ** min(looks - 1, 30)
-        pause = min(pause, float(kwargs["max_wait"] or float("inf")))
+        pause = max(SHORTEST_PAUSE, pause) * 2.0 ** min(looks - 1, 30)
+        pause = min(pause, float(kwargs["max_wait"] or "inf"))
+    pause = max(SHORTEST_PAUSE, pause)
     if not isinstance(reading, YouComUnavailableError):
         return pause
     backoff = pause * 2.0 ** min(failures - 1, 30)

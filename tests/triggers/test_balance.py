@@ -184,3 +184,8 @@ def test_a_backoff_never_shortens_a_long_interval():
 def test_exponential_backoff_doubles_the_waits_up_to_max_wait(looks: int, seconds: float):
     growing = {**PLAIN, "exponential_backoff": True, "max_wait": 200}
     assert _pause(growing, YouComRefusedError("No."), looks=looks, failures=0) == seconds
+
+
+def test_no_wait_is_ever_shorter_than_the_shortest():
+    hasty = {"poke_interval": 0, "exponential_backoff": True, "max_wait": 0.001}
+    assert _pause(hasty, YouComRefusedError("No."), looks=1, failures=0) == module.SHORTEST_PAUSE
