@@ -79,11 +79,9 @@ class YouComHook(BaseHook):
 
         Raises what ``get_balance`` raises.
         """
-        try:
-            connection = await get_async_connection(self.youcom_conn_id)
-        except AirflowNotFoundException:
-            raise self._no_connection() from None
-        extra = await get_async_extra_dejson(connection)
+        # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between a
+        # question to its supervisor and the answer; so a connection that is asked for is read to its end.
+        connection, extra = await asyncio.shield(self._aread_connection())
         client = await asyncio.to_thread(client_from_connection, connection, extra, self._key_name)
         try:
             return await asyncio.to_thread(client.get_balance)
@@ -141,6 +139,13 @@ class YouComHook(BaseHook):
     @property
     def _key_name(self) -> str:
         return f"connection {self.youcom_conn_id!r}"
+
+    async def _aread_connection(self) -> tuple[Connection, dict[str, Any]]:
+        try:
+            connection = await get_async_connection(self.youcom_conn_id)
+        except AirflowNotFoundException:
+            raise self._no_connection() from None
+        return connection, await get_async_extra_dejson(connection)
 
     def _no_connection(self) -> YouComRefusedError:
         return YouComRefusedError(

@@ -152,3 +152,26 @@ def test_the_connection_test_answers_with_what_is_wrong(sandbox: Sandbox, monkey
         'You.com refused this connection (HTTP 401, "Invalid or missing API key"); '
         "create a key at https://you.com/platform and put it there."
     )
+
+
+def test_a_connection_that_is_being_read_is_read_to_its_end_when_the_look_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def ask_the_supervisor(conn_id: str) -> Connection:
+        asked.set()
+        await asyncio.sleep(0)
+        answered.set()
+        return Connection(conn_id=conn_id, conn_type="youcom", password="key")
+
+    async def cancel_in_between() -> None:
+        look = asyncio.create_task(YouComHook().aget_balance())
+        await asked.wait()
+        look.cancel()
+        await asyncio.wait([look])
+        assert look.cancelled()
+        await asyncio.wait_for(answered.wait(), timeout=10)
+
+    monkeypatch.setattr("airflow_provider_youcom.hooks.youcom.get_async_connection", ask_the_supervisor)
+    asyncio.run(cancel_in_between())
