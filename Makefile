@@ -8,6 +8,7 @@ ENVIRONMENT = $(PYTHON) -m dev.environment
 AIRFLOW_PINS := constraints/airflow-3.3.txt
 TOOL_PINS := constraints/tools.txt
 TEST_PACKAGES := pytest pytest-timeout hypothesis jsonschema types-requests
+VERSIONS ?= 2.11 3.0 3.1 3.2 3.3
 SOURCES := $(shell find airflow_provider_youcom -name '*.py' -o -name py.typed)
 
 .DEFAULT_GOAL := help
@@ -33,11 +34,11 @@ lint: .venv-tools/installed ## Check style, formatting and security
 types: .venv/installed .venv-tools/installed ## Check the types
 	MYPYPATH=. .venv-tools/bin/mypy --python-executable .venv/bin/python
 
-matrix: .venv/nox ## Run the tests on every Airflow from 2.11 to 3.3
-	.venv/bin/nox -s matrix
+matrix: .venv/nox ## Run the tests on every Airflow from 2.11 to 3.3; VERSIONS="2.11 3.0"
+	.venv/bin/nox -s $(foreach version,$(VERSIONS),"matrix(airflow='$(version)')")
 
-browser: .venv/playwright ## Click through Airflow's UI with Chromium
-	.venv/bin/pytest tests -m browser
+browser: .venv/nox ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
+	.venv/bin/nox -s browser
 
 bench: .venv/benchmarks ## Measure what waiting costs
 	.venv/bin/python -m benchmarks.waiting
@@ -64,17 +65,13 @@ clean: ## Remove all that was made here
 	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) nox
 	@touch $@
 
-.venv/playwright: .venv/installed
-	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) playwright
-	@touch $@
-
 .venv/benchmarks: .venv/installed
-	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) matplotlib psutil psycopg2-binary asyncpg
+	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) apache-airflow-providers-http matplotlib psycopg2-binary asyncpg
 	@touch $@
 
 .venv-tools/installed: $(TOOL_PINS) | python
 	@$(ENVIRONMENT) .venv-tools --constraints $(TOOL_PINS) \
-		bandit build hatchling matplotlib mkdocs-material 'mkdocstrings[python]' mypy ruff twine types-requests
+		bandit build hatchling mkdocs-material 'mkdocstrings[python]' mypy ruff twine types-requests
 	@touch $@
 
 .PHONY: python

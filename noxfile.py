@@ -11,6 +11,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["matrix"]
 
 AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
+ENDS = [AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]]
 PYTHON = "3.11"
 WHEELS = Path("build", "matrix").absolute()
 TEST_PACKAGES = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
@@ -36,19 +37,35 @@ def wheel(session: nox.Session) -> None:
 @nox.parametrize("airflow", AIRFLOW_VERSIONS)
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows ``--`` goes to pytest."""
-    constraints = Path("constraints", f"airflow-{airflow}.txt")
-    pinned = _pin(constraints, "apache-airflow")
-    (built,) = WHEELS.glob("*.whl")
-    session.install(f"{built}", f"apache-airflow=={pinned}", *TEST_PACKAGES, "-c", f"{constraints}")
-    session.install("--force-reinstall", "--no-deps", f"{built}")
-    _check_that_airflow_is_still(session, pinned)
-    left_out = [] if airflow in (AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]) else ONLY_ON_THE_ENDS
+    _install(session, airflow)
+    left_out = [] if airflow in ENDS else ONLY_ON_THE_ENDS
     session.run(
         "pytest",
         *(session.posargs or ["tests", "-m", "not browser and not soak", "-q", "-r", "fEs"]),
         *(f"--ignore={path}" for path in left_out),
         env={"TEST_INSTALLED_PROVIDER": "1"},
     )
+
+
+@nox.session(python=PYTHON, requires=["wheel"])
+@nox.parametrize("airflow", ENDS)
+def browser(session: nox.Session, airflow: str) -> None:
+    """Click through the UI of one Airflow with Chromium, which has to be there."""
+    _install(session, airflow, "playwright")
+    session.run("pytest", "tests/browser", *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
+
+
+def _install(session: nox.Session, airflow: str, *packages: str) -> None:
+    constraints = Path("constraints", f"airflow-{airflow}.txt")
+    pinned = _pin(constraints, "apache-airflow")
+    (built,) = WHEELS.glob("*.whl")
+    # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
+    session.env["UV_COMPILE_BYTECODE"] = "1"
+    session.install(
+        f"{built}", f"apache-airflow=={pinned}", *TEST_PACKAGES, *packages, "-c", f"{constraints}"
+    )
+    session.install("--force-reinstall", "--no-deps", f"{built}")
+    _check_that_airflow_is_still(session, pinned)
 
 
 def _pin(constraints: Path, package: str) -> str:
