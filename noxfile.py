@@ -14,7 +14,7 @@ AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
 ENDS = [AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]]
 PYTHON = "3.11"
 WHEELS = Path("build", "matrix").absolute()
-TEST_PACKAGES = ["pytest", "pytest-timeout", "hypothesis", "jsonschema"]
+TEST_PACKAGES = ["pytest", "pytest-timeout", "hypothesis", "jsonschema", "psycopg2-binary", "asyncpg"]
 # Enough to prove on the oldest Airflow and the newest; the rest, with the decision table, runs on each.
 ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_crash.py",

@@ -37,14 +37,33 @@ def you_com() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def airflow(you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+def database_url() -> Iterator[str | None]:
+    """PostgreSQL where there is one: with a hundred gates at once, Airflow 3.0 cannot do with SQLite."""
+    try:
+        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+    except ImportError:
+        yield None
+        return
+    try:
+        postgres = PrivatePostgres()
+    except PostgresMissingError:
+        yield None
+        return
+    with postgres:
+        yield postgres.url
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    you_com: Sandbox, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     environment = {**_PATIENCE, "PYTHONWARNINGS": "default::DeprecationWarning"}
     environment["DECISION_TABLE"] = str(_write_gates(home / "decision_table.json"))
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
-    database = f"sqlite:///{home}/airflow.db?timeout=60"
-    with LocalAirflow(home, DAGS, environment=environment, database_url=database) as started:
+    url = database_url or f"sqlite:///{home}/airflow.db?timeout=60"
+    with LocalAirflow(home, DAGS, environment=environment, database_url=url) as started:
         yield started
 
 
