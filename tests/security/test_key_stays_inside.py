@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_youcom.client import BillingClient
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from tests.faults.broken_server import BrokenServer, says
 from tests.faults.places import GOOD_ANSWER
@@ -43,9 +43,14 @@ def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) ->
     hook = YouComHook()
     kept = [hook, hook.get_conn(), hook.get_balance(), BalanceTrigger(), BillingClient(CANARY_KEY)]
     modules = ((str(type(each).__module__), each) for each in gc.get_objects())
-    ours = [each for module, each in modules if module.startswith("airflow_provider_youcom")]
+    # The sandbox's faults are made by tests, which have it say the key on purpose.
+    ours = [
+        each
+        for module, each in modules
+        if module.startswith("airflow_provider_youcom") and not isinstance(each, Fault)
+    ]
     assert len(ours) >= len(kept)
-    assert sum(sightings(f"{each!r} {each!s}") for each in [*kept, *ours]) == 0
+    assert [each for each in [*kept, *ours] if sightings(f"{each!r} {each!s}")] == []
 
 
 def test_plain_http_to_this_machine_does_not_go_through_a_proxy(
