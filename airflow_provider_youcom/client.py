@@ -311,7 +311,9 @@ class _BoundedRetry(urllib3.Retry):
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         try:
-            return super().get_retry_after(response)
+            asked_for = super().get_retry_after(response)
+            # urllib3 below 2.6 gives an int of any size.
+            return None if asked_for is None else float(asked_for)
         except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
             return None
 
