@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any, NoReturn
-from urllib.parse import SplitResult, quote, urlsplit
+from typing import NoReturn
+from urllib.parse import quote
 
 import pendulum
 import requests
-import requests.auth
 import urllib3
 
-from airflow_provider_youcom import __version__
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.deadline import Deadline, DeadlineAdapter, DeadlineExceededError, seconds_left
+from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError
 from airflow_provider_youcom.exceptions import (
     YouComError,
     YouComRefusedError,
     YouComResponseError,
     YouComUnavailableError,
 )
+from airflow_provider_youcom.session import (
+    DEFAULT_BASE_URL,
+    PASSING_STATUSES,
+    PLATFORM_URL,
+    BoundedRetry,
+    OneOriginSession,
+    check_base_url,
+    check_key,
+)
 
-DEFAULT_BASE_URL = "https://api.you.com"
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 2
 BALANCE_PATH = "/v1/billing/account_balance"
-PLATFORM_URL = "https://you.com/platform"
 
-_KEY_HEADER = "X-API-Key"
 # The contract's answer is some 150 bytes.
 _LARGEST_BODY = 64 * 1024
 _LONGEST_DETAIL = 200
-_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REMEDIES = {
     401: f"create a key at {PLATFORM_URL} and put it there",
     402: f"top up the account at {PLATFORM_URL}",
@@ -69,8 +71,8 @@ class BillingClient:
         self.base_url = check_base_url(base_url, key_name)
         self.timeout = timeout
         self.key_name = key_name
-        self._api_key = _check_key(api_key, key_name)
-        self.session = _OneOriginSession(self._api_key, self.base_url, timeout, retries)
+        self._api_key = check_key(api_key, key_name)
+        self.session = OneOriginSession(self._api_key, self.base_url, timeout, retries)
 
     def get_balance(self) -> AccountBalance:
         """
@@ -130,7 +132,7 @@ class BillingClient:
         status = response.status_code
         detail = _read_detail(response, self._api_key)
         said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
-        if status in _PASSING_STATUSES or status >= 500:
+        if status in PASSING_STATUSES or status >= 500:
             retry_after = _retry_after(response)
             when = f"in {retry_after:.0f} s, as it asks" if retry_after else "later"
             raise YouComUnavailableError(
@@ -186,143 +188,8 @@ class BillingClient:
         )
 
 
-def check_base_url(base_url: str, key_name: str) -> str:
-    """
-    Give a base URL in its plain form: scheme, host, port and path, with no slash at the end.
-
-    :param base_url: as the user wrote it.
-    :param key_name: whose base URL it is, for the error.
-    :raises YouComRefusedError: if the key must not be sent there.
-    """
-    problem = _problem_with(base_url)
-    if problem:
-        raise YouComRefusedError(
-            f"The Base URL of {key_name} {problem}; put {DEFAULT_BASE_URL} there, or leave it empty."
-        )
-    return base_url.rstrip("/")
-
-
-def _problem_with(base_url: str) -> str | None:
-    try:
-        parts = urlsplit(base_url)
-        parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError:
-        return "is not a URL"
-    if not base_url.isascii() or not base_url.isprintable() or " " in base_url or not parts.hostname:
-        return "is not a URL"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "holds more than a scheme, a host, a port and a path"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        return None
-    return "must start with https://, since the API key is sent there (http:// only for this machine)"
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def _check_key(api_key: str, key_name: str) -> str:
-    key = api_key.strip()
-    if not key:
-        raise YouComRefusedError(
-            f"There is no API key: create one at {PLATFORM_URL} and make it the password of {key_name}."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise YouComRefusedError(
-            f"The API key of {key_name} holds a character that no key has; "
-            f"paste it again from {PLATFORM_URL}."
-        )
-    return key
-
-
-class _OneOriginSession(requests.Session):
-    """Sends the key to one origin, follows no redirect, and tries again what may pass."""
-
-    def __init__(self, api_key: str, base_url: str, timeout: float, retries: int) -> None:
-        super().__init__()
-        self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
-        self.auth = _KeyForOneOrigin(api_key, base_url)
-        # Plain HTTP is for this machine only, and a proxy is another one: it would be sent the key in plain.
-        self.trust_env = urlsplit(base_url).scheme == "https"
-        self._timeout = timeout
-        adapter = DeadlineAdapter(max_retries=_BoundedRetry.within(timeout, retries))
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
-
-    def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (min(5.0, self._timeout), min(10.0, self._timeout))
-        return super().request(*args, **kwargs)
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        # requests strips only Authorization when a redirect leaves the host, and would send our
-        # header along: https://github.com/psf/requests/blob/main/src/requests/sessions.py
-        return None
-
-
-class _KeyForOneOrigin(requests.auth.AuthBase):
-    def __init__(self, api_key: str, base_url: str) -> None:
-        self._api_key = api_key
-        self._origin = _origin(urlsplit(base_url))
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _origin(urlsplit(request.url or "")) == self._origin:
-            request.headers[_KEY_HEADER] = self._api_key
-        return request
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-
-
-class _BoundedRetry(urllib3.Retry):
-    """Tries a GET again after a passing failure, but never waits longer than the call may still take."""
-
-    @classmethod
-    def within(cls, timeout: float, retries: int) -> _BoundedRetry:
-        return cls(
-            total=retries,
-            redirect=0,
-            other=0,
-            allowed_methods={"GET"},
-            status_forcelist=_PASSING_STATUSES,
-            backoff_factor=0.25,
-            backoff_jitter=0.25,
-            backoff_max=timeout / 4,
-            raise_on_status=False,
-        )
-
-    def increment(self, *args: Any, **kwargs: Any) -> Any:
-        response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
-        asked_for = self.get_retry_after(response) or 0.0 if response is not None else 0.0
-        if asked_for >= seconds_left() / 2:
-            # Too long to wait for in this call; the caller hears of it, and may come back then.
-            raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], BALANCE_PATH, kwargs.get("error"))
-        next_try = super().increment(*args, **kwargs)
-        if response is not None:
-            # urllib3 drains the body before it tries again, all of it, however long it is.
-            response.close()
-        return next_try
-
-    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        try:
-            asked_for = super().get_retry_after(response)
-            # urllib3 below 2.6 gives an int of any size.
-            return None if asked_for is None else float(asked_for)
-        except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            return None
-
-    def get_backoff_time(self) -> float:
-        return min(super().get_backoff_time(), seconds_left() / 2)
-
-
 def _retry_after(response: requests.Response) -> float | None:
-    return _BoundedRetry().get_retry_after(response.raw)
+    return BoundedRetry().get_retry_after(response.raw)
 
 
 def _read_body(response: requests.Response) -> bytes:

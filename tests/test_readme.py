@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom import client
+from airflow_provider_youcom import client, session
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, CreditGate
@@ -152,7 +152,7 @@ def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch:
         # The page's port may be taken on this machine.
         value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))
         monkeypatch.setenv(name, value)
-        monkeypatch.setattr(client, "DEFAULT_BASE_URL", sandbox.base_url)
+        monkeypatch.setattr(session, "DEFAULT_BASE_URL", sandbox.base_url)
         assert YouComHook().get_balance().balance_usd == 7
         assert sandbox.request_count == 1
 

@@ -176,7 +176,7 @@ def client_from_connection(connection: Connection, extra: dict[str, Any], key_na
 
 
 def _base_url(connection: Connection) -> str:
-    from airflow_provider_youcom.client import DEFAULT_BASE_URL
+    from airflow_provider_youcom.session import DEFAULT_BASE_URL
 
     host = (connection.host or "").strip()
     if not host:
