@@ -17,6 +17,7 @@ import urllib3
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError
 from airflow_provider_youcom.exceptions import (
+    PLATFORM_URL,
     YouComError,
     YouComRefusedError,
     YouComResponseError,
@@ -25,7 +26,6 @@ from airflow_provider_youcom.exceptions import (
 from airflow_provider_youcom.session import (
     DEFAULT_BASE_URL,
     PASSING_STATUSES,
-    PLATFORM_URL,
     BoundedRetry,
     OneOriginSession,
     check_base_url,

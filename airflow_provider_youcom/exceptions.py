@@ -7,6 +7,9 @@ skip, and a revoked key must be red.
 
 from __future__ import annotations
 
+# Where whoever has to act can: keys and credits are there.
+PLATFORM_URL = "https://you.com/platform"
+
 
 class YouComError(Exception):
     """

@@ -74,6 +74,14 @@ class Verdict:
         """The reading that opened the gate, as the task returns it."""
         return self.balance or dict(UNKNOWN_BALANCE)
 
+    def keeps_waiting(self, silent_fail: bool) -> bool:
+        """
+        Tell whether the gate stays shut and looks again.
+
+        :param silent_fail: Airflow's option: whether an answer that cannot be read is waited out, too.
+        """
+        return self.action is Action.WAIT or (self.action is Action.RETRY and silent_fail)
+
     def to_event(self) -> dict[str, Any]:
         """Give the verdict as plain JSON, to travel from the triggerer to the worker."""
         event: dict[str, Any] = {"action": self.action.value, "reason": self.reason, "balance": self.balance}

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
-PLATFORM_URL = "https://you.com/platform"
+from airflow_provider_youcom.exceptions import PLATFORM_URL
 
 
 class TopUpCreditsLink(BaseOperatorLink):

@@ -12,10 +12,9 @@ import urllib3
 
 from airflow_provider_youcom import __version__
 from airflow_provider_youcom.deadline import DeadlineAdapter, seconds_left
-from airflow_provider_youcom.exceptions import YouComRefusedError
+from airflow_provider_youcom.exceptions import PLATFORM_URL, YouComRefusedError
 
 DEFAULT_BASE_URL = "https://api.you.com"
-PLATFORM_URL = "https://you.com/platform"
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _KEY_HEADER = "X-API-Key"

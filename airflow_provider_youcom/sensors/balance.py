@@ -104,7 +104,7 @@ class BalanceSensor(BaseSensorOperator):
         :param context: Airflow's context.
         """
         verdict = self._look()
-        if self.deferrable and self._goes_on_waiting(verdict):
+        if self.deferrable and verdict.keeps_waiting(self.silent_fail):
             # A BaseException: Airflow's poke loop, which knows soft_fail and the rest, lets it through.
             self._defer()
         if verdict.action is Action.WAIT:
@@ -133,7 +133,7 @@ class BalanceSensor(BaseSensorOperator):
         :raises AirflowSensorTimeout: if the gate would still wait.
         """
         verdict = self._look()
-        if self._goes_on_waiting(verdict):
+        if verdict.keeps_waiting(self.silent_fail):
             raise AirflowSensorTimeout(f"Waited for {self.timeout:g} s in vain. Last seen: {verdict.reason}")
         return self._settle(verdict)
 
@@ -192,9 +192,6 @@ class BalanceSensor(BaseSensorOperator):
             return YouComHook(str(self.youcom_conn_id)).get_balance()
         except YouComError as error:
             return error
-
-    def _goes_on_waiting(self, verdict: Verdict) -> bool:
-        return verdict.action is Action.WAIT or (verdict.action is Action.RETRY and self.silent_fail)
 
     def _settle(self, verdict: Verdict) -> dict[str, Any]:
         if verdict.action is Action.OPEN:

@@ -148,7 +148,7 @@ class BalanceTrigger(BaseEventTrigger):
                 on_unavailable=self.on_unavailable,
             )
             self.log.log(verdict.log_level, verdict.log_line)
-            if verdict.action is Action.WAIT or (verdict.action is Action.RETRY and self.silent_fail):
+            if verdict.keeps_waiting(self.silent_fail):
                 continue
             yield self._event(verdict)
             return
