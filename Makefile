@@ -8,6 +8,7 @@ ENVIRONMENT = $(PYTHON) -m dev.environment
 AIRFLOW_PINS := constraints/airflow-3.3.txt
 TOOL_PINS := constraints/tools.txt
 TEST_PACKAGES := pytest pytest-timeout hypothesis jsonschema types-requests
+BENCH ?= --full
 VERSIONS ?= 2.11 3.0 3.1 3.2 3.3
 SOURCES := $(shell find airflow_provider_youcom -name '*.py' -o -name py.typed)
 
@@ -40,8 +41,8 @@ matrix: .venv/nox ## Run the tests on every Airflow from 2.11 to 3.3; VERSIONS="
 browser: .venv/nox ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
 	.venv/bin/nox -s browser
 
-bench: .venv/benchmarks ## Measure what waiting costs
-	.venv/bin/python -m benchmarks.waiting
+bench: .venv/benchmarks ## Measure what waiting costs, in half an hour; BENCH=--small takes under 5 minutes
+	.venv/bin/python -m benchmarks.waiting $(BENCH)
 
 soak: .venv/benchmarks ## Run gates through minutes of random trouble; MINUTES=10
 	.venv/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-from benchmarks.process_accounting import child_sessions, cpu_seconds, memory_kb
+from benchmarks.process_accounting import cpu_seconds, memory_kb
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.sandbox import Sandbox
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EMPTY_USD = "3.20"
 FULL_USD = "100"
 DEFERRED_MODES = "cd"
+DATABASE = "database"
 # Airflow itself is done within seconds; this is for a machine that does a lot besides.
 PATIENCE = 3600.0
 
@@ -39,9 +41,14 @@ class Cost:
     cpu_per_gate_minute: float
     """Of one minute in which all gates wait."""
     cpu_per_gate_life: float
-    """From the start of the runs to their end, that minute included."""
-    cpu_per_gate_life_with_idle: float
-    database_cpu_per_gate_life: float
+    """From the start of the runs to their end, had each gate waited for one minute."""
+    cpu_per_gate_measured: float
+    """The same for as long as they did wait."""
+    cpu_per_gate_by_component: dict[str, float]
+    """Which parts of Airflow used that; the workers are the scheduler's children."""
+    database_cpu_per_gate: float
+    mean_wait: float
+    """Seconds for which a gate waited on the empty account."""
     triggerer_idle_kb: int
     triggerer_waiting_kb: int
     worker_starts: int
@@ -57,8 +64,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class _Meter:
-    airflow: float
-    database: float
+    cpu: dict[str, float]
+    """Processor seconds so far, by component of Airflow, and of its database."""
     at: float
 
 
@@ -86,9 +93,7 @@ class Stage:
         self.sandbox = sandbox
         self.ledger = ledger
         self.minute = minute
-        self._triggerer = self._restart_triggerer()
-        self.idle_cpu_per_second = 0.0
-        self._idle_database_cpu_per_second = 0.0
+        self._idle: dict[str, float] = {}
 
     def measure_idle(self) -> None:
         """Measure what Airflow uses when there is nothing to do."""
@@ -96,8 +101,12 @@ class Stage:
         time.sleep(self.minute)
         after = self._meter()
         seconds = after.at - before.at
-        self.idle_cpu_per_second = (after.airflow - before.airflow) / seconds
-        self._idle_database_cpu_per_second = (after.database - before.database) / seconds
+        self._idle = {name: (after.cpu[name] - before.cpu[name]) / seconds for name in after.cpu}
+
+    @property
+    def idle_cpu_per_second(self) -> float:
+        """What Airflow uses when there is nothing to do; its database aside."""
+        return sum(self._idle[name] for name in self.airflow.process_ids)
 
     def measure(self, mode: str, gates: int) -> Cost:
         """
@@ -109,12 +118,12 @@ class Stage:
         dag_id = f"gate_{mode}"
         if mode in DEFERRED_MODES:
             # Memory that gates before took is not given back.
-            self._triggerer = self._restart_triggerer()
+            self.airflow.restart("triggerer")
         self.sandbox.set_balance(EMPTY_USD)
         known = len(self.ledger.endings(dag_id))
         workers_before = self.ledger.worker_starts(dag_id)
         self._create_runs(dag_id, gates)
-        triggerer_idle_kb = memory_kb([self._triggerer])
+        triggerer_idle_kb = self._triggerer_kb()
         with _watch_requests(self.sandbox) as looks:
             start = self._meter()
             self._pause(dag_id, paused=False)
@@ -122,7 +131,7 @@ class Stage:
             waiting = self._meter()
             time.sleep(self.minute)
             waited = self._meter()
-            triggerer_waiting_kb = memory_kb([self._triggerer])
+            triggerer_waiting_kb = self._triggerer_kb()
             load = os.getloadavg()[0]
             self.sandbox.set_balance(FULL_USD)
             topped_up = time.time()
@@ -132,19 +141,23 @@ class Stage:
         endings = self.ledger.endings(dag_id)
         done = self.ledger.times_of(dag_id, "success")[known:]
         sample = min(at for at in looks if at >= topped_up)
+        by_component = {name: seconds / gates for name, seconds in self._net_cpu(start, end).items()}
+        database = by_component.pop(DATABASE)
+        measured = sum(by_component.values())
+        per_second = self._airflows_net_cpu(waiting, waited) / (waited.at - waiting.at) / gates
+        mean_wait = topped_up - fmean(self.ledger.beginnings(dag_id)[known:])
         return Cost(
             mode=mode,
             gates=gates,
             api_calls_per_minute=_per_minute(
-                [at for at in looks if waiting.at <= at <= waited.at], waited.at - waiting.at
+                mode, [at for at in looks if waiting.at <= at <= waited.at], waited.at - waiting.at
             ),
-            cpu_per_gate_minute=self._net_cpu(waiting, waited) / (waited.at - waiting.at) * 60 / gates,
-            cpu_per_gate_life=self._net_cpu(start, end) / gates,
-            cpu_per_gate_life_with_idle=(end.airflow - start.airflow) / gates,
-            database_cpu_per_gate_life=(
-                end.database - start.database - self._idle_database_cpu_per_second * (end.at - start.at)
-            )
-            / gates,
+            cpu_per_gate_minute=per_second * 60,
+            cpu_per_gate_life=measured - per_second * (mean_wait - 60),
+            cpu_per_gate_measured=measured,
+            cpu_per_gate_by_component=by_component,
+            database_cpu_per_gate=database,
+            mean_wait=mean_wait,
             triggerer_idle_kb=triggerer_idle_kb,
             triggerer_waiting_kb=triggerer_waiting_kb,
             worker_starts=self.ledger.worker_starts(dag_id) - workers_before,
@@ -185,13 +198,6 @@ class Stage:
             "last_done_after_kill": done[-1] - killed,
         }
 
-    def _restart_triggerer(self) -> int:
-        self.airflow.stop("triggerer")
-        others = child_sessions()
-        self.airflow.start("triggerer")
-        (triggerer,) = child_sessions() - others
-        return triggerer
-
     def _create_runs(self, dag_id: str, gates: int) -> None:
         # Held back while they are made: making them costs the same in every mode, and is no gate's doing.
         self._pause(dag_id, paused=True)
@@ -217,13 +223,19 @@ class Stage:
     def _wait(self, what: str, reached: Callable[[], bool]) -> None:
         self.airflow.wait_until(what, reached, bool, PATIENCE)
 
-    def _meter(self) -> _Meter:
-        database = self.postgres.pid
-        airflow = child_sessions() - {database}
-        return _Meter(cpu_seconds(airflow), cpu_seconds([database]), time.time())
+    def _triggerer_kb(self) -> int:
+        return memory_kb([self.airflow.process_ids["triggerer"]])
 
-    def _net_cpu(self, before: _Meter, after: _Meter) -> float:
-        return after.airflow - before.airflow - self.idle_cpu_per_second * (after.at - before.at)
+    def _meter(self) -> _Meter:
+        leaders = {**self.airflow.process_ids, DATABASE: self.postgres.pid}
+        return _Meter({name: cpu_seconds([pid]) for name, pid in leaders.items()}, time.time())
+
+    def _net_cpu(self, before: _Meter, after: _Meter) -> dict[str, float]:
+        seconds = after.at - before.at
+        return {name: after.cpu[name] - before.cpu[name] - self._idle[name] * seconds for name in after.cpu}
+
+    def _airflows_net_cpu(self, before: _Meter, after: _Meter) -> float:
+        return sum(seconds for name, seconds in self._net_cpu(before, after).items() if name != DATABASE)
 
 
 @contextmanager
@@ -247,8 +259,8 @@ def _watch_requests(sandbox: Sandbox) -> Iterator[list[float]]:
         watcher.join()
 
 
-def _per_minute(looks: list[float], seconds: float) -> float:
-    """Give the rate; of few looks, by what lies between the first and the last, which is exact."""
-    if 2 <= len(looks) <= seconds / 3:
+def _per_minute(mode: str, looks: list[float], seconds: float) -> float:
+    if mode in DEFERRED_MODES:
+        # Few and steady: what lies between the first and the last is exact, where their number is not.
         return (len(looks) - 1) / (looks[-1] - looks[0]) * 60
     return len(looks) / seconds * 60

@@ -108,6 +108,18 @@ class Ledger:
         query = "SELECT at FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate' ORDER BY at"
         return [float(row[0]) for row in self._rows(query, dag_id, states)]
 
+    def beginnings(self, dag_id: str) -> list[float]:
+        """
+        Give when each gate of a DAG began to wait without a worker, in order.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT min(at) FROM ledger.change WHERE dag_id=%s AND task_id='gate'"
+            " AND new IN ('deferred', 'up_for_reschedule') GROUP BY run_id ORDER BY 1"
+        )
+        return [float(row[0]) for row in self._rows(query, dag_id)]
+
     def endings(self, dag_id: str) -> Counter[str]:
         """
         Give how often each gate of a DAG ended, by its run; a gate that never did is missing.

@@ -16,7 +16,6 @@ class _Process:
     parent: int
     session: int
     ticks: int
-    alive: bool
 
 
 def cpu_seconds(leaders: Iterable[int]) -> float:
@@ -30,15 +29,6 @@ def cpu_seconds(leaders: Iterable[int]) -> float:
     """
     table = _table()
     return sum(table[pid].ticks for pid in _family(table, leaders)) / _TICKS_PER_SECOND
-
-
-def child_sessions() -> set[int]:
-    """Give the living children of this process that lead a session, as servers started here do."""
-    return {
-        pid
-        for pid, process in _table().items()
-        if process.parent == os.getpid() and process.session == pid and process.alive
-    }
 
 
 def memory_kb(leaders: Iterable[int]) -> int:
@@ -76,7 +66,7 @@ def _table() -> dict[int, _Process]:
                 # The name, in parentheses, may hold anything.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 ticks = sum(int(field) for field in fields[11:15])
-                table[int(entry.name)] = _Process(int(fields[1]), int(fields[3]), ticks, fields[0] != "Z")
+                table[int(entry.name)] = _Process(int(fields[1]), int(fields[3]), ticks)
     return table
 
 

@@ -127,11 +127,9 @@ class Report:
 
         :param cost: the result to look at.
         """
-        if cost.mode not in DEFERRED_MODES or cost.gates == 1:
-            return None
         fewest = min((each for each in self.costs if each.mode == cost.mode), key=lambda each: each.gates)
-        if fewest.gates == cost.gates:
-            return (cost.triggerer_waiting_kb - cost.triggerer_idle_kb) / cost.gates
+        if cost.mode not in DEFERRED_MODES or fewest.gates == cost.gates:
+            return None
         return (cost.triggerer_waiting_kb - fewest.triggerer_waiting_kb) / (cost.gates - fewest.gates)
 
     def _row(self, cost: Cost) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ DAGS = Path(__file__).parent / "dags"
 RESULTS = Path(__file__).parent / "results"
 MODES = "abcd"
 FULL = "d:1,50,200,1000 a:50 b:50 c:1,50,200,1000"
-SMALL = "d:1,20 a:20 c:20"
+SMALL = "d:20 a:20 c:20"
 # The private Airflow reacts faster than its defaults, which costs; these are the defaults again.
 AIRFLOW_DEFAULTS = {
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
@@ -125,9 +125,9 @@ def main() -> int:
     parser.add_argument("--modes", default="a,b,c,d", help="which modes (default: %(default)s)")
     parser.add_argument("--gates", default="50", help="how many gates, such as 50,200 (default: %(default)s)")
     parser.add_argument("--phases", type=parse_phases, help="instead of these two: a:50 d:50,200")
-    parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each")
+    parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each, every 5 s")
     parser.add_argument("--full", action="store_true", help=FULL)
-    parser.add_argument("--interval", type=float, default=10, help="seconds (default: %(default)s)")
+    parser.add_argument("--interval", type=float, help="seconds (default: 10, 5 if small)")
     parser.add_argument(
         "--reschedule-interval",
         type=float,
@@ -138,23 +138,24 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="where to write, without a suffix")
     options = parser.parse_args()
     size = "small" if options.small else "full" if options.full else "own"
+    interval = options.interval or (5 if options.small else 10)
     crash_gates = options.crash_gates
     report = Report(
         out=options.out or RESULTS / f"waiting-{size}",
-        interval=options.interval,
+        interval=interval,
         conditions={
             "date": datetime.now(UTC).date().isoformat(),
             "airflow": version("apache-airflow"),
             "provider": version("airflow-provider-youcom"),
             "python": sys.version.split()[0],
             "machine": machine(),
-            "interval": f"{options.interval:g} s deferred, {options.reschedule_interval:g} s rescheduled",
+            "interval": f"{interval:g} s deferred, {options.reschedule_interval:g} s rescheduled",
         },
     )
     chosen = parse_phases(" ".join(f"{mode}:{options.gates}" for mode in options.modes.split(",")))
     measure(
         options.phases or (parse_phases({"small": SMALL, "full": FULL}[size]) if size != "own" else chosen),
-        interval=options.interval,
+        interval=interval,
         reschedule_interval=options.reschedule_interval,
         minute=30 if options.small else 60,
         crash_gates=(20 if options.small else 200) if crash_gates is None else crash_gates,

@@ -74,6 +74,11 @@ class LocalAirflow(AirflowApi):
         """Names of the components an Airflow of this version consists of."""
         return tuple(self._release.commands)
 
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Ids of the components' own processes; each leads a session, to which all its children belong."""
+        return {name: process.pid for name, process in self._processes.items()}
+
     def __enter__(self) -> Self:
         return self if self._processes else self.start()
 

@@ -1,11 +1,10 @@
-"""One gate in each way of waiting; the benchmark starts as many runs of them as it needs gates."""
+"""One gate in each of our ways of waiting; the benchmark starts as many runs of them as it needs gates."""
 
 from __future__ import annotations
 
 import os
 from datetime import datetime
 
-from airflow.providers.http.sensors.http import HttpSensor
 from airflow.sdk import DAG
 
 from airflow_provider_youcom.sensors.balance import BalanceSensor
@@ -19,17 +18,6 @@ def dag(mode: str) -> DAG:
     """Make a DAG for the gate of one mode."""
     return DAG(f"gate_{mode}", schedule=None, start_date=datetime(2026, 1, 1), max_active_runs=5000)
 
-
-with dag("a"):
-    HttpSensor(
-        task_id="gate",
-        http_conn_id="youcom_http",
-        endpoint="v1/billing/account_balance",
-        headers={"X-API-Key": "{{ conn.youcom_default.password }}"},
-        response_check=lambda response: response.json()["data"]["attributes"]["balance"] >= MIN_USD * 100,
-        mode="reschedule",
-        poke_interval=RESCHEDULE_INTERVAL,
-    )
 
 with dag("b"):
     BalanceSensor(
