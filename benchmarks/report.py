@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,14 @@ _COLUMNS = (
     "mode", "gates", "API calls/min", "CPU s/gate, a minute", "CPU s/gate, life", "worker starts",
     "triggerer kB/gate", "first done s", "last done s", "after sample s", "lost", "twice",
 )  # fmt: skip
+_SUMMARY_COLUMNS = (
+    "a gate",
+    "gates",
+    "API calls a minute",
+    "CPU s each",
+    "worker starts",
+    "last one done after",
+)
 
 
 @dataclass
@@ -46,6 +54,23 @@ class Report:
     crash: dict[str, float] | None = None
     idle_cpu_per_second: float = 0.0
 
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """
+        Give a report as it was written.
+
+        :param path: its JSON.
+        """
+        document = json.loads(path.read_text())
+        return cls(
+            out=path.with_suffix(""),
+            interval=document["interval"],
+            conditions=document["conditions"],
+            costs=[Cost(**cost) for cost in document["costs"]],
+            crash=document["crash"],
+            idle_cpu_per_second=document["idle_cpu_per_second"],
+        )
+
     def add(self, cost: Cost) -> None:
         """
         Take a result, print it, and write all there is so far.
@@ -61,7 +86,7 @@ class Report:
         conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items())
         idle = f"An idle Airflow uses {self.idle_cpu_per_second:.2f} CPU s a second, which is taken off."
         bars = "\n".join(f"{'passed    ' if met else 'NOT PASSED'}  {what}" for what, met in self.bars())
-        return "\n\n".join([conditions, self.table(self.costs), idle, *self.ratios(), bars])
+        return "\n\n".join([conditions, self.table(self.costs), self.summary(), idle, *self.ratios(), bars])
 
     def table(self, costs: list[Cost]) -> str:
         """
@@ -69,8 +94,25 @@ class Report:
 
         :param costs: the results.
         """
-        rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(self._row(cost) for cost in costs)]
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return _markdown(_COLUMNS, [self._row(cost) for cost in costs])
+
+    def summary(self) -> str:
+        """Give what a user of Airflow asks first as a table, in Markdown."""
+        return _markdown(
+            _SUMMARY_COLUMNS,
+            [
+                (
+                    WAYS[cost.mode],
+                    str(cost.gates),
+                    f"{cost.api_calls_per_minute:.0f}",
+                    f"{cost.cpu_per_gate_life:.2f}",
+                    str(cost.worker_starts),
+                    f"{cost.last_done_after_top_up:.0f} s",
+                )
+                for cost in self.costs
+                if cost.gates > 1
+            ],
+        )
 
     def ratios(self) -> Iterator[str]:
         """Give each result against mode a, in words."""
@@ -113,6 +155,7 @@ class Report:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {
             "conditions": self.conditions,
+            "interval": self.interval,
             "idle_cpu_per_second": self.idle_cpu_per_second,
             "costs": [asdict(cost) for cost in self.costs],
             "crash": self.crash,
@@ -209,6 +252,12 @@ class Report:
 
     def _largest(self, mode: str) -> Cost | None:
         return max((c for c in self.costs if c.mode == mode), key=lambda c: c.gates, default=None)
+
+
+def _markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    columns = tuple(columns)
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _name(cost: Cost) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -206,7 +207,7 @@ class BalanceSensor(BaseSensorOperator):
         from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
         self.defer(
-            trigger=BalanceTrigger(**self._trigger_kwargs()),
+            trigger=BalanceTrigger(**self._trigger_kwargs(), looked_at=time.time()),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout),
         )

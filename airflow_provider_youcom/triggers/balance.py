@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
 from typing import Any
@@ -44,6 +45,8 @@ class BalanceTrigger(BaseEventTrigger):
     :param silent_fail: go on waiting after an answer that cannot be read.
     :param end_from_trigger: end the task here, without a worker, when it succeeds or is skipped.
     :param do_xcom_push: whether a task that ends here pushes its reading.
+    :param looked_at: when a worker looked before it deferred, in seconds since the epoch: the next look is
+        one interval later. By default no worker has looked, and the first look is at once.
     """
 
     # BaseEventTrigger turns it off for asset watchers, which have no queue; this one serves tasks.
@@ -61,6 +64,7 @@ class BalanceTrigger(BaseEventTrigger):
         silent_fail: bool = False,
         end_from_trigger: bool = False,
         do_xcom_push: bool = True,
+        looked_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.youcom_conn_id = youcom_conn_id
@@ -73,6 +77,7 @@ class BalanceTrigger(BaseEventTrigger):
         self.silent_fail = silent_fail
         self.end_from_trigger = end_from_trigger
         self.do_xcom_push = do_xcom_push
+        self.looked_at = looked_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give the class path and the keyword arguments that make this trigger again."""
@@ -89,6 +94,7 @@ class BalanceTrigger(BaseEventTrigger):
                 "silent_fail": self.silent_fail,
                 "end_from_trigger": self.end_from_trigger,
                 "do_xcom_push": self.do_xcom_push,
+                "looked_at": self.looked_at,
             },
         )
 
@@ -111,6 +117,9 @@ class BalanceTrigger(BaseEventTrigger):
 
         clock = asyncio.get_running_loop().time
         looks = failures = 0
+        if kwargs["looked_at"] is not None:
+            looks = 1
+            await asyncio.sleep(_rest_of_the_pause(kwargs, time.time()))
         while True:
             started = clock()
             try:
@@ -172,6 +181,14 @@ class BalanceTrigger(BaseEventTrigger):
 
             return TaskSkippedEvent()
         return TriggerEvent(verdict.to_event())
+
+
+def _rest_of_the_pause(kwargs: dict[str, Any], now: float) -> float:
+    """Give the seconds to the look after the worker's."""
+    # A gate that went on at once would also come back before Airflow 3's scheduler has noticed that it left,
+    # and be taken for lost. The clock of the worker may be another one.
+    pause = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
+    return min(pause, max(0.0, float(kwargs["looked_at"]) + pause - now))
 
 
 def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) -> float:

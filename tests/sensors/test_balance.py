@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from decimal import Decimal
 
@@ -151,11 +152,14 @@ def test_every_option_holds_when_deferred(sandbox: Sandbox):
         do_xcom_push=False,
         min_usd=Decimal("25.10"),
     )
+    before = time.time()
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute({})
     assert deferred.value.timeout == timedelta(seconds=600)
     assert deferred.value.method_name == "execute_complete"
-    assert deferred.value.trigger.serialize()[1] == {
+    arguments = deferred.value.trigger.serialize()[1]
+    assert before <= arguments.pop("looked_at") <= time.time()
+    assert arguments == {
         "youcom_conn_id": "youcom_default",
         "min_usd": "25.10",
         "on_shortfall": "wait",

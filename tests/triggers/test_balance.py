@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -13,7 +14,12 @@ from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavail
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import balance as module
-from airflow_provider_youcom.triggers.balance import NOT_RENDERED, BalanceTrigger, _pause
+from airflow_provider_youcom.triggers.balance import (
+    NOT_RENDERED,
+    BalanceTrigger,
+    _pause,
+    _rest_of_the_pause,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +166,22 @@ def test_each_gate_ends_by_its_own_rule_on_the_same_readings(sandbox: Sandbox):
         return [(await first(gate.filter_shared_stream(readings()))).payload["action"] for gate in gates]
 
     assert asyncio.run(judge_together()) == ["open", "fail", "skip"]
+
+
+def test_after_a_workers_look_the_next_one_is_an_interval_later(sandbox: Sandbox):
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(first(trigger(poke_interval=3600, looked_at=time.time()).run()), 0.5))
+    assert sandbox.request_count == 0
+    assert fire(trigger(poke_interval=60, looked_at=time.time() - 60)).payload["action"] == "open"
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [(100, 60), (130, 30), (9999, 0), (40, 60)],
+    ids=["now", "half", "past", "other clock"],
+)
+def test_the_pause_after_a_workers_look_is_an_interval_at_most(now: float, seconds: float):
+    assert _rest_of_the_pause({**PLAIN, "looked_at": 100.0}, now) == seconds
 
 
 PLAIN = {"poke_interval": 60.0, "exponential_backoff": False, "max_wait": None}
