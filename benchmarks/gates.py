@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
@@ -78,6 +78,7 @@ class Stage:
     :param sandbox: the You.com that the gates ask.
     :param ledger: what the database writes down.
     :param minute: seconds to measure the wait for; the figures are scaled to 60.
+    :param intervals: seconds between two looks of a gate, by mode.
     """
 
     def __init__(
@@ -87,12 +88,14 @@ class Stage:
         sandbox: Sandbox,
         ledger: Ledger,
         minute: float,
+        intervals: Mapping[str, float],
     ) -> None:
         self.airflow = airflow
         self.postgres = postgres
         self.sandbox = sandbox
         self.ledger = ledger
         self.minute = minute
+        self.intervals = intervals
         self._idle: dict[str, float] = {}
 
     def measure_idle(self) -> None:
@@ -133,6 +136,8 @@ class Stage:
             waited = self._meter()
             triggerer_waiting_kb = self._triggerer_kb()
             load = os.getloadavg()[0]
+            # The minute began right after a look: the next one would be at hand now, or just over.
+            time.sleep(self.intervals[mode] / 2)
             self.sandbox.set_balance(FULL_USD)
             topped_up = time.time()
             self._wait("gates to end", lambda: len(self.ledger.endings(dag_id)) >= known + gates)

@@ -82,11 +82,12 @@ def measure(
             "BENCHMARK_INTERVAL": str(interval),
             "BENCHMARK_RESCHEDULE_INTERVAL": str(reschedule_interval),
         }
+        intervals = {"a": reschedule_interval, "b": reschedule_interval, "c": interval, "d": interval}
         airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
         with airflow:
             for mode in MODES:
                 airflow.wait_for_dag(f"gate_{mode}", timeout=300)
-            stage = Stage(airflow, postgres, sandbox, Ledger.open(postgres.connect()), minute)
+            stage = Stage(airflow, postgres, sandbox, Ledger.open(postgres.connect()), minute, intervals)
             stage.measure_idle()
             report.idle_cpu_per_second = stage.idle_cpu_per_second
             report.conditions["postgresql"] = postgres.version
@@ -116,7 +117,7 @@ def parse_phases(text: str) -> list[tuple[str, int]]:
 
 
 def main() -> int:
-    """Measure, print, write, and tell by the exit status whether all bars are met."""
+    """Measure, print, write, and tell by the exit status whether every gate ended once."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.waiting",
         description=__doc__,
@@ -163,7 +164,7 @@ def main() -> int:
     )
     print(report.text())
     report.write()
-    return 0 if report.passed() else 1
+    return 0 if report.every_gate_ended_once() else 1
 
 
 if __name__ == "__main__":
