@@ -18,7 +18,15 @@ TEST_PACKAGES = ["pytest", "pytest-timeout", "hypothesis", "jsonschema", "psycop
 # What "make test" proves on the newest Airflow, and no other version can change.
 LEFT_TO_MAKE_TEST = ["tests/faults", "tests/test_demo.py", "tests/test_readme.py"]
 # Enough to prove on the oldest Airflow and the newest; the rest, with the decision table, runs on each.
-ONLY_ON_THE_ENDS = ["tests/real_airflow/test_crash.py", "tests/security"]
+ONLY_ON_THE_ENDS = [
+    "tests/real_airflow/test_crash.py",
+    "tests/security",
+    "tests/test_balance.py",
+    "tests/test_deadline.py",
+    "tests/test_gate.py",
+    "tests/test_properties.py",
+    "tests/test_sandbox.py",
+]
 
 
 @nox.session(python=PYTHON)
