@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.balance import AccountBalance
     from airflow_provider_youcom.client import BillingClient
+
+Result = TypeVar("Result")
+
+_MOST_LOOKS_AT_ONCE = 32
 
 
 class YouComHook(BaseHook):
@@ -82,11 +90,7 @@ class YouComHook(BaseHook):
         # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between a
         # question to its supervisor and the answer; so a connection that is asked for is read to its end.
         connection, extra = await asyncio.shield(self._aread_connection())
-        client = await asyncio.to_thread(client_from_connection, connection, extra, self._key_name)
-        try:
-            return await asyncio.to_thread(client.get_balance)
-        finally:
-            client.close()
+        return await _off_the_loop(lambda: self._look_once(connection, extra))
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the balance, and say what came of it; behind the "Test" button of the connection form."""
@@ -123,6 +127,13 @@ class YouComHook(BaseHook):
             )
             for name, field in form_fields().items()
         }
+
+    def _look_once(self, connection: Connection, extra: dict[str, Any]) -> AccountBalance:
+        client = client_from_connection(connection, extra, self._key_name)
+        try:
+            return client.get_balance()
+        finally:
+            client.close()
 
     def _connected(self) -> BillingClient:
         if self._client is None:
@@ -173,6 +184,22 @@ def client_from_connection(connection: Connection, extra: dict[str, Any], key_na
         retries=int(_number(extra, "retries", DEFAULT_RETRIES, key_name)),
         key_name=key_name,
     )
+
+
+async def _off_the_loop(look: Callable[[], Result]) -> Result:
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(_threads(), context.run, look)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # Not the event loop's own threads: those are few, and while You.com is silent, looks would hold them all.
+    # Every trigger in the process needs them, to look up a name at the least.
+    return ThreadPoolExecutor(_MOST_LOOKS_AT_ONCE, thread_name_prefix="youcom-look")
+
+
+# A forked child has the pool, but none of its threads.
+os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _base_url(connection: Connection) -> str:

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
@@ -131,12 +132,16 @@ class BalanceSensor(BaseSensorOperator):
         Look once more when the wait in the triggerer is over; as in poke mode, the last look decides.
 
         :param context: Airflow's context.
-        :raises AirflowSensorTimeout: if the gate would still wait.
+        :raises AirflowSensorTimeout: if the gate would still wait; no retry.
+        :raises AirflowTaskTimeout: the same, if it was the ``execution_timeout`` that came first; ``retries``
+            apply.
         """
         verdict = self._look()
-        if verdict.keeps_waiting(self.silent_fail):
-            raise AirflowSensorTimeout(f"Waited for {self.timeout:g} s in vain. Last seen: {verdict.reason}")
-        return self._settle(verdict)
+        if not verdict.keeps_waiting(self.silent_fail):
+            return self._settle(verdict)
+        seconds = self._longest_wait().total_seconds()
+        in_vain = f"Waited for {seconds:g} s in vain. Last seen: {verdict.reason}"
+        raise AirflowTaskTimeout(in_vain) if seconds < self.timeout else AirflowSensorTimeout(in_vain)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -209,7 +214,7 @@ class BalanceSensor(BaseSensorOperator):
         self.defer(
             trigger=BalanceTrigger(**self._trigger_kwargs(), looked_at=time.time()),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=self._longest_wait(),
         )
 
     def _trigger_kwargs(self) -> dict[str, Any]:
@@ -233,8 +238,12 @@ class BalanceSensor(BaseSensorOperator):
             trigger_cls=TRIGGER,
             trigger_kwargs=self._trigger_kwargs(),
             next_method="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=self._longest_wait(),
         )
+
+    def _longest_wait(self) -> timedelta:
+        # Airflow 3 does not see to execution_timeout while a task is deferred.
+        return min(timedelta(seconds=self.timeout), self.execution_timeout or timedelta.max)
 
     @contextmanager
     def _red_when_refused(self) -> Iterator[None]:
@@ -275,7 +284,9 @@ class BalanceSensor(BaseSensorOperator):
                         "template of params, conf or variables."
                     )
         if self.end_from_trigger:
-            lost = [name for name in _LOST_WITHOUT_A_WORKER if getattr(self, name, None)]
+            lost = [
+                name for name, attribute in _LOST_WITHOUT_A_WORKER.items() if getattr(self, attribute, None)
+            ]
             if lost:
                 raise ValueError(
                     f"end_from_trigger=True would lose {' and '.join(lost)} without a word, since no worker "
@@ -283,7 +294,15 @@ class BalanceSensor(BaseSensorOperator):
                 )
 
 
-_LOST_WITHOUT_A_WORKER = ("outlets", "on_execute_callback", "on_success_callback", "on_skipped_callback")
+# By the name of the argument: the attribute that holds it.
+_LOST_WITHOUT_A_WORKER = {
+    "outlets": "outlets",
+    "on_execute_callback": "on_execute_callback",
+    "on_success_callback": "on_success_callback",
+    "on_skipped_callback": "on_skipped_callback",
+    "pre_execute": "_pre_execute_hook",
+    "post_execute": "_post_execute_hook",
+}
 
 
 def _timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:

@@ -35,6 +35,10 @@ class BrokenServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Cut all connections, and take no more."""
         for sock in [self._listener, *self._connections]:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

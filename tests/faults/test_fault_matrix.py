@@ -7,12 +7,13 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import get_args
 
 import pytest
 
 from airflow_provider_youcom.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComError
-from airflow_provider_youcom.gate import CreditGate, Reading
+from airflow_provider_youcom.gate import CreditGate, OnShortfall, OnUnavailable, Reading
 from tests.faults.fault_matrix import CASES, Case
 from tests.faults.tally import Tally
 from tests.security.canary import CANARY_KEY, chain, everything_in, sightings
@@ -43,7 +44,12 @@ def test_a_fault_ends_in_its_error_soon_in_little_memory_and_without_the_key(
     assert type(reading) is case.outcome.kind
     assert re.search(case.message, str(reading), re.DOTALL)
     assert "\n" not in str(reading)
-    assert verdicts(reading) == [case.outcome.wait, case.outcome.fail, case.outcome.pass_]
+    for on_shortfall in get_args(OnShortfall):
+        assert verdicts(reading, on_shortfall) == [
+            case.outcome.wait,
+            case.outcome.fail,
+            case.outcome.pass_,
+        ], "a fault is no shortfall"
     assert keys == 0
     assert cost.seconds <= LONGEST
     assert cost.memory <= MOST_MEMORY
@@ -74,8 +80,8 @@ def costing() -> Iterator[Cost]:
         tracemalloc.stop()
 
 
-def verdicts(reading: Reading) -> list[object]:
-    return [CreditGate(0, on_unavailable=policy).judge(reading).action for policy in ("wait", "fail", "pass")]
+def verdicts(reading: Reading, on_shortfall: OnShortfall) -> list[object]:
+    return [CreditGate(0, on_shortfall, policy).judge(reading).action for policy in get_args(OnUnavailable)]
 
 
 def keys_in(reading: Reading) -> int:

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import Connection
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook, client_from_connection
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
+from tests.faults.broken_server import BrokenServer, says_nothing
 
 
 def base_url_of(uri: str) -> str:
@@ -41,6 +42,32 @@ def test_the_balance_comes_without_blocking_the_event_loop(sandbox: Sandbox):
     turns, cents = asyncio.run(count_while_asking())
     assert cents == 10_000
     assert turns > 5
+
+
+def test_looks_at_a_silent_you_com_leave_the_threads_of_the_event_loop_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    more_than_the_loop_has = 40
+
+    async def somebody_else() -> int:
+        looks = [asyncio.create_task(YouComHook().aget_balance()) for _ in range(more_than_the_loop_has)]
+        while not silent.heard:
+            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asyncio.to_thread(int), 60)
+        ended = sum(look.done() for look in looks)
+        silent.hang_up()
+        await asyncio.gather(*looks, return_exceptions=True)
+        return ended
+
+    with BrokenServer(says_nothing) as silent:
+        connection = {
+            "conn_type": "youcom",
+            "host": silent.base_url,
+            "password": "k",
+            "extra": {"retries": 0},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
+        assert asyncio.run(somebody_else()) == 0
 
 
 def test_a_rotated_key_counts_at_the_next_asynchronous_look(

@@ -11,6 +11,7 @@ from airflow.providers.common.compat.sdk import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     Asset,
     TaskDeferred,
 )
@@ -56,6 +57,8 @@ def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dic
         ({"on_success_callback": print}, "on_success_callback"),
         ({"on_execute_callback": print}, "on_execute_callback"),
         ({"on_skipped_callback": print}, "on_skipped_callback"),
+        ({"pre_execute": print}, "pre_execute"),
+        ({"post_execute": print}, "post_execute"),
     ],
 )
 def test_what_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
@@ -203,6 +206,25 @@ def test_a_deferral_that_timed_out_looks_once_more_and_then_fails_without_retrie
         sensor.resume_execution("__fail__", {"error": error}, {})
     sandbox.top_up(50)
     assert sensor.resume_execution("__fail__", {"error": error}, {})["balance_usd"] == 53.2
+
+
+def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_to_retries(sandbox: Sandbox):
+    sandbox.set_balance("3.20")
+    sensor = gate(
+        deferrable=True, timeout=60, execution_timeout=timedelta(seconds=5), start_from_trigger=True
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    assert deferred.value.timeout == sensor.start_trigger_args.timeout == timedelta(seconds=5)
+    with pytest.raises(AirflowTaskTimeout, match="Waited for 5 s in vain. Last seen: "):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+
+def test_an_execution_timeout_that_would_come_later_changes_nothing(sandbox: Sandbox):
+    sandbox.set_balance(0)
+    sensor = gate(deferrable=True, timeout=5, execution_timeout=timedelta(seconds=60))
+    with pytest.raises(AirflowSensorTimeout, match="Waited for 5 s in vain"):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
