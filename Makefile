@@ -13,7 +13,7 @@ VERSIONS ?= 2.11 3.0 3.1 3.2 3.3
 SOURCES := $(shell find airflow_provider_youcom -name '*.py' -o -name py.typed)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test lint types matrix browser bench soak docs dist clean
+.PHONY: help demo airflow test lint audit types matrix browser bench soak docs dist clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ lint: .venv-tools/installed ## Check style, formatting and security
 	.venv-tools/bin/ruff check .
 	.venv-tools/bin/ruff format --check .
 	.venv-tools/bin/bandit --quiet --configfile pyproject.toml --recursive airflow_provider_youcom
+
+audit: .venv-tools/installed ## Look for known vulnerabilities in what the provider needs, where the registry tells
+	grep -E '^(apache-airflow-providers-common-compat|pendulum|requests|urllib3)==' $(AIRFLOW_PINS) | \
+		.venv-tools/bin/pip-audit --no-deps --disable-pip --progress-spinner off --requirement /dev/stdin
 
 types: .venv/installed .venv-tools/installed ## Check the types
 	MYPYPATH=. .venv-tools/bin/mypy --python-executable .venv/bin/python
@@ -72,7 +76,7 @@ clean: ## Remove all that was made here
 
 .venv-tools/installed: $(TOOL_PINS) | python
 	@$(ENVIRONMENT) .venv-tools --constraints $(TOOL_PINS) \
-		bandit build hatchling mkdocs-material 'mkdocstrings[python]' mypy ruff twine types-requests
+		bandit build hatchling mkdocs-material 'mkdocstrings[python]' mypy pip-audit ruff twine types-requests
 	@touch $@
 
 .PHONY: python

@@ -56,6 +56,7 @@ def measure(
     *,
     interval: float,
     reschedule_interval: float,
+    imports: str,
     minute: float,
     crash_gates: int,
     report: Report,
@@ -66,6 +67,7 @@ def measure(
     :param phases: mode and number of gates of each.
     :param interval: seconds between two looks of a deferred gate.
     :param reschedule_interval: seconds between two looks of a gate in reschedule mode.
+    :param imports: modules that the DAG file of our gates imports beside them.
     :param minute: seconds for which the wait is measured.
     :param crash_gates: how many gates wait when the triggerer is killed; 0 leaves that out.
     :param report: takes the results.
@@ -81,6 +83,7 @@ def measure(
             "AIRFLOW_CONN_YOUCOM_HTTP": json.dumps({"conn_type": "http", "host": sandbox.base_url}),
             "BENCHMARK_INTERVAL": str(interval),
             "BENCHMARK_RESCHEDULE_INTERVAL": str(reschedule_interval),
+            "BENCHMARK_IMPORTS": imports,
         }
         intervals = {"a": reschedule_interval, "b": reschedule_interval, "c": interval, "d": interval}
         airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
@@ -135,6 +138,11 @@ def main() -> int:
         default=30,
         help="seconds, of modes a and b (default: %(default)s)",
     )
+    parser.add_argument(
+        "--imports",
+        default="",
+        help="modules that the DAG file of our gates imports beside them, as yours may: 'requests pandas'",
+    )
     parser.add_argument("--crash-gates", type=int, help="kill -9 with so many (default: 200, 20 if small)")
     parser.add_argument("--out", type=Path, help="where to write, without a suffix")
     options = parser.parse_args()
@@ -151,6 +159,7 @@ def main() -> int:
             "python": sys.version.split()[0],
             "machine": machine(),
             "interval": f"{interval:g} s deferred, {options.reschedule_interval:g} s rescheduled",
+            "imports beside the gate": options.imports or "none",
         },
     )
     chosen = parse_phases(" ".join(f"{mode}:{options.gates}" for mode in options.modes.split(",")))
@@ -158,6 +167,7 @@ def main() -> int:
         options.phases or (parse_phases({"small": SMALL, "full": FULL}[size]) if size != "own" else chosen),
         interval=interval,
         reschedule_interval=options.reschedule_interval,
+        imports=options.imports,
         minute=30 if options.small else 60,
         crash_gates=(20 if options.small else 200) if crash_gates is None else crash_gates,
         report=report,

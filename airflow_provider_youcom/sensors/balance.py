@@ -140,8 +140,11 @@ class BalanceSensor(BaseSensorOperator):
         if not verdict.keeps_waiting(self.silent_fail):
             return self._settle(verdict)
         seconds = self._longest_wait().total_seconds()
-        in_vain = f"Waited for {seconds:g} s in vain. Last seen: {verdict.reason}"
-        raise AirflowTaskTimeout(in_vain) if seconds < self.timeout else AirflowSensorTimeout(in_vain)
+        if seconds < self.timeout:
+            raise AirflowTaskTimeout(
+                f"Waited for the execution_timeout of {seconds:g} s in vain. Last seen: {verdict.reason}"
+            )
+        raise AirflowSensorTimeout(f"Waited for {seconds:g} s in vain. Last seen: {verdict.reason}")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """

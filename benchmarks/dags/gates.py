@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from datetime import datetime
 
@@ -12,6 +13,9 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 MIN_USD = 25
 INTERVAL = float(os.environ["BENCHMARK_INTERVAL"])
 RESCHEDULE_INTERVAL = float(os.environ["BENCHMARK_RESCHEDULE_INTERVAL"])
+
+for module in os.environ["BENCHMARK_IMPORTS"].split():
+    importlib.import_module(module)
 
 
 def dag(mode: str) -> DAG:

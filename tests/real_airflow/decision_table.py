@@ -74,6 +74,7 @@ class Row:
     :param tries: how many tries it took; one more is always allowed.
     :param xcom: what it returns: a ``balance``, an ``unknown`` one, or nothing.
     :param because: words of the reason in the task's log.
+    :param modes: in which modes it holds.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Row:
     tries: int
     xcom: str | None
     because: str
+    modes: Sequence[str] = tuple(MODES)
 
     @property
     def downstream(self) -> str:
@@ -142,6 +144,10 @@ _WAITS = [
     _row((NOT_THE_CONTRACT, ENOUGH), "silent_fail",          "success, 1, balance", _UNREADABLE),
 ]
 # fmt: on
+# In reschedule mode, Airflow means a single look by it.
+_EXECUTION_TIMEOUT = replace(
+    _row(SHORT, "execution_timeout", "failed, 2", _IS_SHORT), modes=("poke", "deferred", "triggerer")
+)
 
 
 def _while_it_waits(row: Row) -> Row:
@@ -151,7 +157,7 @@ def _while_it_waits(row: Row) -> Row:
     return replace(row, name=f"{row.name}, while it waits", answers=(before, *row.answers))
 
 
-ROWS = [*_WHATEVER_THE_GATE_SEES, *map(_while_it_waits, _WHATEVER_THE_GATE_SEES), *_WAITS]
+ROWS = [*_WHATEVER_THE_GATE_SEES, *map(_while_it_waits, _WHATEVER_THE_GATE_SEES), *_WAITS, _EXECUTION_TIMEOUT]
 
 
 @dataclass(frozen=True)
@@ -178,16 +184,19 @@ class Gate:
 
     def arguments(self) -> dict[str, Any]:
         """Give the sensor's arguments, as JSON."""
-        times_out = "timeout" in self.row.options
         pace = _PACE[self.mode]
+        times_out = {
+            name: pace.timeout for name in ("timeout", "execution_timeout") if name in self.row.options
+        }
         return {
+            "timeout": _LONG,
             **self.row.options,
+            **times_out,
             **MODES[self.mode],
             "task_id": self.task_id,
             "youcom_conn_id": self.conn_id,
             "min_usd": MIN_USD,
             "poke_interval": pace.poke_interval,
-            "timeout": pace.timeout if times_out else _LONG,
         }
 
     def open_account(self, sandbox: Sandbox) -> None:
@@ -206,7 +215,7 @@ class Gate:
             sandbox.inject(_FAULTS[last], None, self.conn_id)
 
 
-GATES = [Gate(row, mode) for row in ROWS for mode in MODES]
+GATES = [Gate(row, mode) for row in ROWS for mode in row.modes]
 
 _SHORT_ACCOUNT = {"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 320}}}
 _FAULTS = {

@@ -216,7 +216,9 @@ def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_t
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute({})
     assert deferred.value.timeout == sensor.start_trigger_args.timeout == timedelta(seconds=5)
-    with pytest.raises(AirflowTaskTimeout, match="Waited for 5 s in vain. Last seen: "):
+    with pytest.raises(
+        AirflowTaskTimeout, match="Waited for the execution_timeout of 5 s in vain. Last seen: "
+    ):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 

@@ -26,4 +26,6 @@ for dag_id, gates in json.loads(Path(os.environ["DECISION_TABLE"]).read_text()).
         continue  # A worker needs one of them, and starts the sooner.
     with DAG(dag_id, schedule=None, default_args={"retries": 1, "retry_delay": timedelta(0)}):
         for gate in gates:
+            if "execution_timeout" in gate:
+                gate["execution_timeout"] = timedelta(seconds=gate["execution_timeout"])
             BalanceSensor(**gate) >> EmptyOperator(task_id=f"behind.{gate['task_id']}")
