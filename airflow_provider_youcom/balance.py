@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -155,7 +156,7 @@ def _not_dollars(amount: object, name: str) -> str:
 
 
 def _parse_json(body: bytes) -> object:
-    try:
+    with suppress(ValueError, RecursionError, decimal.InvalidOperation):
         return json.loads(
             body.decode("utf-8"),
             parse_float=Decimal,
@@ -163,10 +164,8 @@ def _parse_json(body: bytes) -> object:
             parse_constant=_reject_constant,
             object_pairs_hook=_reject_duplicates,
         )
-    except YouComResponseError:
-        raise
-    except (ValueError, RecursionError, decimal.InvalidOperation):
-        raise _not_the_contract("the body is not JSON") from None
+    # Not raised where it was caught: an error of json holds the whole body, whatever a server put there.
+    raise _not_the_contract("the body is not JSON")
 
 
 def _reject_constant(constant: str) -> NoReturn:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import socket
 import ssl
 from collections.abc import Iterator
 from typing import NoReturn
-from urllib.parse import quote
 
 import pendulum
 import requests
@@ -23,6 +21,7 @@ from airflow_provider_youcom.exceptions import (
     YouComResponseError,
     YouComUnavailableError,
 )
+from airflow_provider_youcom.masking import holds_key, mask_key
 from airflow_provider_youcom.session import (
     DEFAULT_BASE_URL,
     PASSING_STATUSES,
@@ -86,6 +85,10 @@ class BillingClient:
         problem: YouComError
         try:
             return Deadline[AccountBalance](self.timeout).run(lambda: self._exchange(checked_at))
+        except YouComError as error:
+            # Without the frames that held the answer: some reports of errors show all variables in them, and
+            # a server may repeat the key in what it says.
+            problem = error.with_traceback(None)
         except DeadlineExceededError:
             # Its thread may still hold a connection of this session; a later call gets fresh ones.
             self.session.close()
@@ -120,10 +123,10 @@ class BillingClient:
                 status_code=200,
             )
         balance = AccountBalance.from_response(body, checked_at)
-        if balance.account_id == self._api_key:
+        if holds_key(balance.account_id, self._api_key):
             raise YouComResponseError(
-                "You.com answered 200 with something that is not an account balance: data.id is the API key, "
-                f"which must not be shown; check that {self.base_url} is You.com's.",
+                "You.com answered 200 with something that is not an account balance: data.id holds the API "
+                f"key, which must not be shown; check that {self.base_url} is You.com's.",
                 status_code=200,
             )
         return balance
@@ -132,7 +135,7 @@ class BillingClient:
         status = response.status_code
         detail = _read_detail(response, self._api_key)
         said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
-        if status in PASSING_STATUSES or status >= 500:
+        if status in PASSING_STATUSES or status < 200 or status >= 500:
             retry_after = _retry_after(response)
             when = f"in {retry_after:.0f} s, as it asks" if retry_after else "later"
             raise YouComUnavailableError(
@@ -148,7 +151,7 @@ class BillingClient:
                 status_code=status,
                 detail=detail,
             )
-        if 300 <= status < 400:
+        if response.is_redirect:
             raise YouComRefusedError(
                 f"{self.base_url} redirects ({said}), and the key is not sent on to another place; "
                 f"put the address that it leads to in the Base URL of {self.key_name}, if it is You.com's.",
@@ -168,13 +171,19 @@ class BillingClient:
                     f"The certificate of {self.base_url} cannot be trusted ({cause.verify_message}); "
                     "have it mended, or name the CA that signed it in REQUESTS_CA_BUNDLE."
                 )
+        if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes):
+            return YouComRefusedError(
+                f"The proxy that the environment names for {self.base_url} cannot be used; "
+                "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
+            )
         if isinstance(error, (requests.exceptions.InvalidURL, urllib3.exceptions.LocationValueError)):
             return YouComRefusedError(
                 f"The Base URL of {self.key_name} names no host that can exist; "
                 f"put {DEFAULT_BASE_URL} there, or leave it empty."
             )
-        if type(error) is OSError:
-            # Not of the network, whose errors have classes of their own: requests says so of a CA file.
+        if type(error) is OSError or any(_is_about_a_ca_file(cause) for cause in causes):
+            # A plain OSError is not of the network, whose errors have classes of their own: requests says so
+            # of a CA file that is not there.
             return YouComRefusedError(
                 f"The CA file for {self.base_url} cannot be read; "
                 "name one that exists in REQUESTS_CA_BUNDLE, or unset it."
@@ -212,9 +221,7 @@ def _read_detail(response: requests.Response, api_key: str) -> str | None:
     detail = document.get("detail") if isinstance(document, dict) else None
     if not isinstance(detail, str):
         return None
-    for form in (api_key, quote(api_key, safe=""), base64.b64encode(api_key.encode()).decode()):
-        detail = detail.replace(form, "***")
-    one_line = "".join(c if c.isprintable() else " " for c in detail)
+    one_line = "".join(c if c.isprintable() else " " for c in mask_key(detail, api_key))
     return one_line.strip()[:_LONGEST_DETAIL] or None
 
 
@@ -231,6 +238,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
 
 
+def _is_about_a_ca_file(cause: BaseException) -> bool:
+    # OpenSSL's name for the part of it that reads certificates from files.
+    return isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM")
+
+
 def _in_words(causes: list[BaseException]) -> str:
     for kind, words in _WORDS.items():
         if any(isinstance(cause, kind) for cause in causes):
@@ -238,9 +250,15 @@ def _in_words(causes: list[BaseException]) -> str:
     return "the connection failed"
 
 
+_UNUSABLE_PROXY = (
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.ProxySchemeUnknown,
+    urllib3.exceptions.ProxySchemeUnsupported,
+)
 _WORDS: dict[type[BaseException], str] = {
-    socket.gaierror: "its name could not be resolved",
     requests.exceptions.ProxyError: "the proxy did not let the request through",
+    socket.gaierror: "its name could not be resolved",
     ConnectionRefusedError: "the connection was refused",
     requests.exceptions.ConnectTimeout: "the connection could not be made in time",
     ssl.SSLError: "the TLS handshake failed",

@@ -18,10 +18,6 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, ClassVar, Generic, TypeVar
 
-import requests.adapters
-import urllib3
-import urllib3.connection
-
 Result = TypeVar("Result")
 
 # Long enough for one call after the other; then a process that merely asked once is single-threaded again.
@@ -61,10 +57,13 @@ class Deadline(Generic[Result]):
         """
         context = contextvars.copy_context()
         context.run(_current.set, self)
-        _Worker.take().given.put(lambda: context.run(self._work, exchange))
-        self._running.acquire(timeout=self.remaining())
-        outcome = self._outcome
-        self._let_go_of_sockets(shut=outcome is None)
+        try:
+            _Worker.take().given.put(lambda: context.run(self._work, exchange))
+            self._running.acquire(timeout=self.remaining())
+        finally:
+            # However this ends: Airflow's execution_timeout raises out of the middle of it.
+            outcome = self._outcome
+            self._let_go_of_sockets(shut=outcome is None)
         if outcome is None:
             raise DeadlineExceededError
         result, error = outcome
@@ -161,53 +160,12 @@ def seconds_left() -> float:
     return float("inf") if deadline is None else deadline.remaining()
 
 
-class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """An HTTP adapter whose connections are known to the current :class:`Deadline`."""
+def watch(sock: socket.socket) -> None:
+    """
+    Shut this socket when the time of the exchange that this code runs in is over.
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
-        super().init_poolmanager(*args, **kwargs)
-        _watch_connections(self.poolmanager)
-
-    def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-        """Make the pools of connections through a proxy."""
-        manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-        _watch_connections(manager)
-        return manager
-
-
-class _WatchedConnection(urllib3.connection.HTTPConnection):
-    # Where http.client's debug output is on for all, it would print the headers, and with them the key.
-    debuglevel = 0
-
-    def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        _watch(sock)
-        return sock
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is not None:
-            _watch(self.sock)
-        super().request(*args, **kwargs)
-
-
-class _WatchedTLSConnection(_WatchedConnection, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _WatchedPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
-
-
-class _WatchedTLSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _WatchedTLSConnection
-
-
-def _watch_connections(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTLSPool}
-
-
-def _watch(sock: socket.socket) -> None:
+    :param sock: a connected socket.
+    """
     deadline = _current.get()
     if deadline is not None:
         deadline.watch(sock)

@@ -49,5 +49,13 @@ class YouComRefusedError(YouComError):
     """The request was refused, or could not be made as configured: someone must act."""
 
 
+class YouComConnectionNotFoundError(YouComRefusedError):
+    """
+    Airflow does not find the connection.
+
+    It says so too when it could not ask: a secrets backend, or its own API, that did not answer.
+    """
+
+
 class YouComResponseError(YouComError):
     """You.com answered 200 with something that is not its contract: waiting does not help."""

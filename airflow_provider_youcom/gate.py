@@ -16,6 +16,7 @@ from airflow_provider_youcom.balance import (
     subtract_usd,
 )
 from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
     YouComError,
     YouComRefusedError,
     YouComResponseError,
@@ -26,8 +27,14 @@ OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]
 Reading = AccountBalance | YouComError
 
-_ERRORS = {
-    error.__name__: error for error in (YouComUnavailableError, YouComRefusedError, YouComResponseError)
+_ERRORS: dict[str, type[YouComError]] = {
+    error.__name__: error
+    for error in (
+        YouComUnavailableError,
+        YouComRefusedError,
+        YouComConnectionNotFoundError,
+        YouComResponseError,
+    )
 }
 
 

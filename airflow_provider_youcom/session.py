@@ -11,7 +11,8 @@ import requests.auth
 import urllib3
 
 from airflow_provider_youcom import __version__
-from airflow_provider_youcom.deadline import DeadlineAdapter, seconds_left
+from airflow_provider_youcom.adapter import DeadlineAdapter
+from airflow_provider_youcom.deadline import seconds_left
 from airflow_provider_youcom.exceptions import PLATFORM_URL, YouComRefusedError
 
 DEFAULT_BASE_URL = "https://api.you.com"
@@ -157,7 +158,8 @@ class BoundedRetry(urllib3.Retry):
         """Go on to the next try, or give up where You.com asks for a longer wait than there is time."""
         response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
         asked_for = self.get_retry_after(response) or 0.0 if response is not None else 0.0
-        if asked_for >= seconds_left() / 2:
+        # A caller of the session's own methods has no deadline around it.
+        if asked_for >= min(seconds_left() / 2, 2 * self.backoff_max):
             # Too long to wait for in this call; the caller hears of it, and may come back then.
             raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", kwargs.get("error"))
         next_try = super().increment(*args, **kwargs)

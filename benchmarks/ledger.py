@@ -129,6 +129,22 @@ class Ledger:
         query = "SELECT run_id FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate'"
         return Counter(row[0] for row in self._rows(query, dag_id, ENDED))
 
+    def successes(self, dag_id: str) -> int:
+        """
+        Count the gates of a DAG whose last state is success.
+
+        :param dag_id: the DAG.
+        """
+        return sum(state == "success" for state, _ in self.final_states(dag_id).values())
+
+    def second_endings(self, dag_id: str) -> int:
+        """
+        Count how often a gate of a DAG ended that had ended before.
+
+        :param dag_id: the DAG.
+        """
+        return sum(count - 1 for count in self.endings(dag_id).values())
+
     def final_states(self, dag_id: str) -> dict[str, tuple[str, float]]:
         """
         Give each gate's last state and when it came to it, by its run.

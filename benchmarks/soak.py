@@ -213,12 +213,12 @@ def _share_between_two_triggerers(
     finally:
         for process in filter(None, (first, second)):
             kill_session(process)
-    endings = ledger.endings(dag_id)
+    endings, finals = ledger.endings(dag_id), ledger.final_states(dag_id)
     return {
         "gates": SHARED_GATES,
         "held": sorted(held.values()),
         "moved": min(held.values()),
-        "lost": len(set(run_ids) - set(endings)),
+        "lost": sum(finals[run_id][0] != "success" for run_id in run_ids),
         "twice": sum(endings[run_id] - 1 for run_id in endings if run_id not in known),
     }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 
@@ -40,6 +41,37 @@ def test_giving_up_shuts_the_sockets_so_that_the_thread_ends():
     with pytest.raises(DeadlineExceededError):
         deadline.run(exchange)
     assert ended.wait(10)
+    ours.close()
+    theirs.close()
+
+
+def test_an_exception_out_of_the_blue_lets_go_of_the_sockets_too():
+    ours, theirs = socket.socketpair()
+    deadline = Deadline[None](60)
+    watched = threading.Event()
+
+    def exchange() -> None:
+        deadline.watch(ours)
+        watched.set()
+        ours.recv(1)
+
+    def ring(*_: object) -> None:
+        raise InterruptedError("the time of the task is over")
+
+    def ring_the_bell() -> None:
+        watched.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    bell = threading.Thread(target=ring_the_bell)
+    try:
+        bell.start()
+        with pytest.raises(InterruptedError):
+            deadline.run(exchange)
+    finally:
+        bell.join()
+        signal.signal(signal.SIGALRM, before)
+    assert theirs.recv(1) == b""
     ours.close()
     theirs.close()
 

@@ -76,6 +76,14 @@ def test_the_session_sends_the_key_to_its_own_origin_only(sandbox: Sandbox, reco
     assert "sandbox-key" not in str(recorder.headers)
 
 
+@pytest.mark.parametrize("retry_after", ["3600", "999999999"])
+def test_a_session_never_sleeps_as_long_as_a_server_says(sandbox: Sandbox, retry_after: str):
+    sandbox.inject(Fault(status=503, headers={"Retry-After": retry_after}), times=None)
+    session = client(sandbox, timeout=10).session
+    assert session.get(f"{sandbox.base_url}/v1/billing/account_balance").status_code == 503
+    assert sandbox.request_count == 1
+
+
 def test_the_request_says_who_asks_and_wants_plain_json(recorder: Recorder):
     with pytest.raises(YouComResponseError):
         BillingClient("sandbox-key", recorder.url).get_balance()
@@ -149,6 +157,15 @@ def test_a_proxy_is_used_as_requests_users_expect(recorder: Recorder, monkeypatc
         BillingClient("sandbox-key", "https://api.you.com", retries=0).get_balance()
     assert recorder.connects == ["api.you.com:443"]
     assert "sandbox-key" not in str(recorder.headers)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "ftp://127.0.0.1:1", "carrier-pigeon://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_is_refused_by_its_own_name(proxy: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("https_proxy", proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(YouComRefusedError, match="The proxy that .* names .* correct HTTPS_PROXY"):
+        BillingClient("sandbox-key", "https://api.you.com", retries=0).get_balance()
 
 
 def test_a_proxy_is_never_sent_the_key_in_plain(

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
+from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
+    YouComError,
+    YouComRefusedError,
+)
 from airflow_provider_youcom.get_provider_info import (
     CONNECTION_TYPE,
     CONNECTION_TYPE_NAME,
@@ -87,10 +91,12 @@ class YouComHook(BaseHook):
 
         Raises what ``get_balance`` raises.
         """
-        # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between a
-        # question to its supervisor and the answer; so a connection that is asked for is read to its end.
-        connection, extra = await asyncio.shield(self._aread_connection())
-        return await _off_the_loop(lambda: self._look_once(connection, extra))
+        try:
+            return await self._aread_connection_and_look()
+        except YouComError as error:
+            problem = error
+        # Without the frames that held the connection: some reports of errors show all variables in them.
+        raise problem.with_traceback(None)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the balance, and say what came of it; behind the "Test" button of the connection form."""
@@ -128,6 +134,12 @@ class YouComHook(BaseHook):
             for name, field in form_fields().items()
         }
 
+    async def _aread_connection_and_look(self) -> AccountBalance:
+        # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between a
+        # question to its supervisor and the answer; so a connection that is asked for is read to its end.
+        connection, extra = await asyncio.shield(self._aread_connection())
+        return await _off_the_loop(lambda: self._look_once(connection, extra))
+
     def _look_once(self, connection: Connection, extra: dict[str, Any]) -> AccountBalance:
         client = client_from_connection(connection, extra, self._key_name)
         try:
@@ -136,9 +148,14 @@ class YouComHook(BaseHook):
             client.close()
 
     def _connected(self) -> BillingClient:
-        if self._client is None:
+        if self._client is not None:
+            return self._client
+        try:
             self._client = self._connect(self._key_name)
-        return self._client
+            return self._client
+        except YouComError as error:
+            problem = error
+        raise problem.with_traceback(None)
 
     def _connect(self, key_name: str) -> BillingClient:
         try:
@@ -158,8 +175,8 @@ class YouComHook(BaseHook):
             raise self._no_connection() from None
         return connection, await get_async_extra_dejson(connection)
 
-    def _no_connection(self) -> YouComRefusedError:
-        return YouComRefusedError(
+    def _no_connection(self) -> YouComConnectionNotFoundError:
+        return YouComConnectionNotFoundError(
             f"There is no connection {self.youcom_conn_id!r}: add one of type {CONNECTION_TYPE_NAME} "
             "with your API key as its password."
         )

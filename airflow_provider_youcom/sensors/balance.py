@@ -24,6 +24,7 @@ from airflow_provider_youcom.balance import parse_usd
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, check_policies, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
+from airflow_provider_youcom.sensors.without_a_worker import check_end, check_start
 from airflow_provider_youcom.templates import is_reference, is_template
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class BalanceSensor(BaseSensorOperator):
         self.start_from_trigger = start_from_trigger
         self._last_reason: str | None = None
         self._check_options()
-        if start_from_trigger:
+        # A mapped gate starts on a worker, and is made there. Airflow's own decorator looks at the same mark.
+        if start_from_trigger and not getattr(self, "_BaseOperator__from_mapped", False):
+            check_start(self)
             self.start_trigger_args = self._start_trigger_args()
 
     def execute(self, context: Context) -> Any:
@@ -160,7 +163,10 @@ class BalanceSensor(BaseSensorOperator):
         try:
             with self._red_when_refused():
                 return super().resume_execution(next_method, next_kwargs, context)
-        except AirflowSkipException:
+        except AirflowSkipException as skip:
+            if self.soft_fail and next_method == "__fail__" and skip.__cause__ is not None:
+                # soft_fail is for a gate that stays shut. A triggerer that could not run it must be red.
+                raise skip.__cause__ from None
             raise
         except (AirflowException, YouComError) as error:
             # Airflow knows never_fail here from 3.1 on, and for its own exceptions only.
@@ -268,44 +274,13 @@ class BalanceSensor(BaseSensorOperator):
                 'silent_fail=True and on_unavailable="fail" contradict each other: '
                 "drop silent_fail to fail when You.com does not answer, or on_unavailable to go on waiting."
             )
-        if self.start_from_trigger or self.end_from_trigger:
-            self._check_what_the_triggerer_cannot_do()
-
-    def _check_what_the_triggerer_cannot_do(self) -> None:
-        if not self.deferrable:
+        if (self.start_from_trigger or self.end_from_trigger) and not self.deferrable:
             raise ValueError(
                 "start_from_trigger and end_from_trigger need deferrable=True: "
                 "add it, or drop them to wait on a worker."
             )
-        if self.start_from_trigger:
-            for name in self.template_fields:
-                value = getattr(self, name)
-                if is_reference(value) or (is_template(value) and "xcom" in value):
-                    raise ValueError(
-                        f"start_from_trigger=True cannot take {name} from another task, since XComs are not "
-                        f"there in the triggerer: drop start_from_trigger, or give {name} as a value or as a "
-                        "template of params, conf or variables."
-                    )
         if self.end_from_trigger:
-            lost = [
-                name for name, attribute in _LOST_WITHOUT_A_WORKER.items() if getattr(self, attribute, None)
-            ]
-            if lost:
-                raise ValueError(
-                    f"end_from_trigger=True would lose {' and '.join(lost)} without a word, since no worker "
-                    "ends the task: drop end_from_trigger, or move them to another task."
-                )
-
-
-# By the name of the argument: the attribute that holds it.
-_LOST_WITHOUT_A_WORKER = {
-    "outlets": "outlets",
-    "on_execute_callback": "on_execute_callback",
-    "on_success_callback": "on_success_callback",
-    "on_skipped_callback": "on_skipped_callback",
-    "pre_execute": "_pre_execute_hook",
-    "post_execute": "_post_execute_hook",
-}
+            check_end(self)
 
 
 def _timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:

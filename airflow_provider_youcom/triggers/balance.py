@@ -17,7 +17,12 @@ from typing import Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
+    YouComError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.templates import is_template
 
@@ -113,25 +118,18 @@ class BalanceTrigger(BaseEventTrigger):
 
         :param kwargs: what :meth:`serialize` gave for one of the gates.
         """
-        from airflow_provider_youcom.hooks.youcom import YouComHook
-
         clock = asyncio.get_running_loop().time
         looks = failures = 0
+        found = False
         if kwargs["looked_at"] is not None:
-            looks = 1
+            looks, found = 1, True
             await asyncio.sleep(_rest_of_the_pause(kwargs, time.time()))
         while True:
             started = clock()
-            try:
-                reading: Reading = await YouComHook(kwargs["youcom_conn_id"]).aget_balance()
-            except YouComError as error:
-                reading = error
-            except Exception as error:
-                # Airflow could not give the connection, say; it is the same for every gate, and may pass.
-                log.exception("The balance could not be looked at")
-                reading = YouComUnavailableError(
-                    f"Airflow could not look at the balance ({type(error).__name__}); see the log above."
-                )
+            reading = await _look(kwargs["youcom_conn_id"])
+            found = found or isinstance(reading, AccountBalance)
+            if found and isinstance(reading, YouComConnectionNotFoundError):
+                reading = _gone_for_now(kwargs["youcom_conn_id"])
             looks += 1
             failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
             yield reading
@@ -162,6 +160,27 @@ class BalanceTrigger(BaseEventTrigger):
             yield self._event(verdict)
             return
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """
+        Render as a worker would, or leave the templates as they are, for a worker to render them.
+
+        The triggerer's own environment makes nothing of what is undefined, and does not know a DAG's macros
+        and filters: a gate could open at a threshold of 0 that nobody wrote.
+
+        :param context: Airflow's context.
+        :param jinja_env: Jinja's environment.
+        """
+        from jinja2 import StrictUndefined
+
+        environment = jinja_env or self.get_template_env()
+        environment.undefined = StrictUndefined
+        written = {name: getattr(self, name) for name in self.template_fields}
+        try:
+            super().render_template_fields(context, environment)
+        except Exception as error:  # noqa: BLE001 - whatever a filter or a macro raises, the worker will say
+            self.log.info("A worker renders this gate's templates (%s)", type(error).__name__)
+            vars(self).update(written)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this gate alone: below Airflow 3.3, in ``dag.test``, and with exponential backoff."""
         async with aclosing(self.open_shared_stream(self.serialize()[1])) as readings:  # type: ignore[type-var]
@@ -181,6 +200,29 @@ class BalanceTrigger(BaseEventTrigger):
 
             return TaskSkippedEvent()
         return TriggerEvent(verdict.to_event())
+
+
+async def _look(youcom_conn_id: str) -> Reading:
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+
+    try:
+        return await YouComHook(youcom_conn_id).aget_balance()
+    except YouComError as error:
+        return error
+    except Exception as error:
+        # Airflow could not give the connection, say; it is the same for every gate, and may pass.
+        log.exception("The balance could not be looked at")
+        return YouComUnavailableError(
+            f"Airflow could not look at the balance ({type(error).__name__}); "
+            "the log of one of the gates on this connection says more."
+        )
+
+
+def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:
+    return YouComUnavailableError(
+        f"Airflow does not find connection {youcom_conn_id!r}, which it found before; this passes if a "
+        "secrets backend did not answer, and if the connection was removed, add it again."
+    )
 
 
 def _rest_of_the_pause(kwargs: dict[str, Any], now: float) -> float:

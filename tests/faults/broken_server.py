@@ -26,6 +26,7 @@ class BrokenServer:
         self._speech = speech
         self._tls = tls
         self._connections: list[socket.socket] = []
+        self._over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         scheme = "http" if tls is None else "https"
         self.base_url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -39,6 +40,7 @@ class BrokenServer:
 
     def hang_up(self) -> None:
         """Cut all connections, and take no more."""
+        self._over = True
         for sock in [self._listener, *self._connections]:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -49,6 +51,9 @@ class BrokenServer:
             while True:
                 connection, _ = self._listener.accept()
                 self._connections.append(connection)
+                if self._over:
+                    connection.close()
+                    return
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -68,7 +73,8 @@ class BrokenServer:
 
 def says(*parts: bytes) -> Speech:
     """Say this, and hang up."""
-    return lambda connection: connection.sendall(b"".join(parts))
+    whole = b"".join(parts)
+    return lambda connection: connection.sendall(whole)
 
 
 def says_for_ever(start: bytes, more: bytes, pause: float = 0.0) -> Speech:

@@ -31,12 +31,14 @@ from tests.faults.places import (
     nobody_listens,
     plain_http_behind_https,
     proxy,
+    proxy_named,
     redirects,
     redirects_to_itself,
     says_detail,
     shows_certificate,
     silent_behind_https,
     speaks,
+    trusts,
 )
 from tests.security.canary import CANARY_KEY
 
@@ -74,6 +76,8 @@ class Case:
     message: str
 
 
+_LONG_HEADER = b"X-Long: %s\r\n" % (b"x" * 60_000)
+_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TWO_LENGTHS = HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n"
 _CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -81,6 +85,9 @@ _CHUNK = b"1000\r\n%4096s\r\n" % b""
 _GOOD_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(HOLDS_A_DOLLAR), HOLDS_A_DOLLAR.encode())
 _GZIP = HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
 _BOMB = gzip.compress(b" " * 100_000_000, compresslevel=9)
+_KEY = CANARY_KEY.encode()
+_REST_OF_GOOD = b"\r\n" + GOOD_ANSWER.removeprefix(HEAD)
+_IN_THE_ID = "data.id holds the API key"
 _KEY_IN_BASE64 = base64.b64encode(CANARY_KEY.encode()).decode()
 _NO_END = HEAD + b"Connection: close\r\n\r\n"
 _CUT = "connection was cut"
@@ -93,9 +100,12 @@ CASES = [
     Case("connection refused", nobody_listens, UNAVAILABLE, "connection was refused"),
     Case("connect timeout", nobody_accepts, UNAVAILABLE, _LATE),
     Case("proxy hangs up", proxy(None), UNAVAILABLE, "proxy did not let|connection was cut"),
+    Case("proxy is nowhere", proxy_named("http://youcom.invalid:3128"), UNAVAILABLE, "proxy did not let"),
+    Case("proxy is no URL", proxy_named("http://"), REFUSED, "The proxy that the environment names"),
     Case("proxy wants a login", proxy(says(b"HTTP/1.1 407 No\r\n\r\n")), UNAVAILABLE, "proxy did not let"),
     # TLS
     Case("certificate good", shows_certificate("good"), ACCEPTED, r"\$1\.00 left"),
+    Case("CA file is none", trusts(b"not a certificate"), REFUSED, "CA file .* cannot be read"),
     Case("certificate self-signed", shows_certificate("self-signed"), REFUSED, "self-signed certificate"),
     Case("certificate of another", shows_certificate("wrong host"), REFUSED, "not valid for '127.0.0.1'"),
     Case("certificate expired", shows_certificate("expired"), REFUSED, "certificate has expired"),
@@ -117,7 +127,9 @@ CASES = [
     Case("no status line", speaks(says(b'{"data": {}}\r\n\r\n')), UNAVAILABLE, _CUT),
     Case("head without an end", speaks(says_for_ever(HEAD, b"X-More: of this\r\n")), UNAVAILABLE, _CUT),
     Case("header without an end", speaks(says_for_ever(HEAD, b"x" * 8192)), UNAVAILABLE, _CUT),
-    Case("Continue without an end", speaks(says_for_ever(b"", _CONTINUE)), UNAVAILABLE, _LATE),
+    Case("headers of 60 KiB", speaks(says(HEAD, _LONG_HEADER * 90, b"\r\n{}")), UNAVAILABLE, _CUT),
+    Case("Continue without an end", speaks(says_for_ever(b"", _CONTINUE)), UNAVAILABLE, _CUT),
+    Case("Early Hints, and then the answer", speaks(says(_HINTS, GOOD_ANSWER)), UNAVAILABLE, "HTTP 103"),
     Case("two lengths", speaks(says(_TWO_LENGTHS, b"{}")), UNAVAILABLE, "connection failed"),
     Case("chunks are garbage", speaks(says(_CHUNKED, b"zz\r\n{}")), UNAVAILABLE, _CUT),
     Case("chunk cut short", speaks(says(_CHUNKED, b"ff\r\n{}")), UNAVAILABLE, _CUT),
@@ -180,7 +192,7 @@ CASES = [
     Case("308 to another host", redirects(308), REFUSED, r"redirects \(HTTP 308\)"),
     Case("301 to itself", redirects_to_itself(301), REFUSED, r"redirects \(HTTP 301\)"),
     Case("307 to itself", redirects_to_itself(307), REFUSED, r"redirects \(HTTP 307\)"),
-    Case("304", speaks(says(b"HTTP/1.1 304 Not Modified\r\n\r\n")), REFUSED, "HTTP 304"),
+    Case("304", speaks(says(b"HTTP/1.1 304 Not Modified\r\n\r\n")), REFUSED, r"\(HTTP 304\); check the"),
     Case("400", answers('{"detail": "what?"}', 400), REFUSED, r'HTTP 400, "what\?"'),
     Case("401", answers('{"detail": "Invalid"}', 401), REFUSED, "create a key at https://you.com/platform"),
     Case("402", answers('{"detail": "Empty"}', 402), REFUSED, "top up the account"),
@@ -210,5 +222,12 @@ CASES = [
     Case("401 URL-encodes the key", says_detail(quote(CANARY_KEY, safe="")), REFUSED, r'"You sent \*\*\*\."'),
     Case("401 has the key in base64", says_detail(_KEY_IN_BASE64), REFUSED, r'"You sent \*\*\*\."'),
     Case("redirect repeats the key", redirects_to_itself(302, f"?key={CANARY_KEY}"), REFUSED, "redirects"),
-    Case("id is the key", body("id", json.dumps(CANARY_KEY)), NOT_THE_CONTRACT, "data.id is the API key"),
+    Case("id is the key", body("id", json.dumps(CANARY_KEY)), NOT_THE_CONTRACT, _IN_THE_ID),
+    Case("id holds the key", body("id", json.dumps(f"acct:{CANARY_KEY}")), NOT_THE_CONTRACT, _IN_THE_ID),
+    Case("id has the key in base64", body("id", json.dumps(_KEY_IN_BASE64)), NOT_THE_CONTRACT, _IN_THE_ID),
+    Case("200 repeats the key", answers(f"You sent {CANARY_KEY}."), NOT_THE_CONTRACT, "not JSON"),
+    Case("status line repeats the key", speaks(says(_KEY, b"\r\n\r\n")), UNAVAILABLE, _CUT),
+    Case("status repeats the key", speaks(says(b"HTTP/1.1 ", _KEY, b"\r\n\r\n")), UNAVAILABLE, _CUT),
+    Case("broken header repeats the key", speaks(says(HEAD, _KEY, _REST_OF_GOOD)), ACCEPTED, r"\$1\.00 left"),
+    Case("chunk repeats the key", speaks(says(_CHUNKED, _KEY, b"\r\n")), UNAVAILABLE, _CUT),
 ]

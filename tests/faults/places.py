@@ -173,6 +173,32 @@ def proxy(speech: Speech | None) -> Place:
     return place
 
 
+def proxy_named(address: str) -> Place:
+    """A proxy that is not there, or cannot be."""
+
+    @contextmanager
+    def place() -> Iterator[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HTTPS_PROXY", address)
+            yield "https://api.you.com"
+
+    return place
+
+
+def trusts(ca_file: bytes) -> Place:
+    """You.com behind TLS, asked by somebody whose CA file is this."""
+
+    @contextmanager
+    def place() -> Iterator[str]:
+        file = Path(_FOLDER.name) / "bundle.pem"
+        file.write_bytes(ca_file)
+        with shows_certificate("unseen")() as base_url, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("REQUESTS_CA_BUNDLE", str(file))
+            yield base_url
+
+    return place
+
+
 @cache
 def authority() -> Authority:
     """Whom all tests here trust."""

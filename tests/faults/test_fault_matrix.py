@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import re
 import time
 import traceback
@@ -31,14 +32,14 @@ class Cost:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_fault_ends_in_its_error_soon_in_little_memory_and_without_the_key(
-    case: Case, tally: Tally
+    case: Case, tally: Tally, caplog: pytest.LogCaptureFixture
 ) -> None:
     tally.tried += 1
-    with case.place() as base_url, costing() as cost:
+    with case.place() as base_url, caplog.at_level(logging.DEBUG), costing() as cost:
         reading = ask(base_url)
     tally.slowest = max(tally.slowest, (cost.seconds, case.name))
     tally.largest = max(tally.largest, (cost.memory, case.name))
-    keys = keys_in(reading)
+    keys = keys_in(reading) + sightings(caplog.text)
     tally.keys_found += keys
 
     assert type(reading) is case.outcome.kind
@@ -89,5 +90,6 @@ def keys_in(reading: Reading) -> int:
     texts: list[str | bytes] = [str(reading), repr(reading), *everything_in(reading)]
     if isinstance(reading, YouComError):
         texts += [f"{link!s} {link!r} {link.args!r}" for link in chain(reading)]
-        texts += traceback.format_exception(reading)
+        frames = traceback.TracebackException.from_exception(reading, capture_locals=True)
+        texts += frames.format()
     return sum(sightings(text) for text in texts)

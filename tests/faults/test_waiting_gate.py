@@ -6,14 +6,18 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.gate import Action, Reading, Verdict
 from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers import balance as balance_trigger
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from tests.faults.dags import waiting_gate
@@ -24,8 +28,15 @@ from tests.faults.tally import Tally
 from tests.security.canary import CANARY_KEY, sightings
 
 ENOUGH = 2_000_000
-# A proxy is set for the whole process: all these gates would be sent there.
-GATES = [case for case in CASES if not case.name.startswith("proxy")]
+# A proxy, or a CA file, is set for the whole process: all these gates would meet it.
+GATES = [case for case in CASES if not case.name.startswith(("proxy", "CA file"))]
+# How the task of a gate on a worker ends, by what is to come of the fault.
+ENDS = {
+    Action.WAIT: ["opens after it"],
+    Action.OPEN: ["opens after it", "opens for it"],
+    Action.FAIL: ["fails now"],
+    Action.RETRY: ["fails this try"],
+}
 # What a gate in a DAG meets, and the state in which its task must end.
 FAULTS = {
     "cut before the answer": (Fault(cut="before"), "success"),
@@ -41,7 +52,7 @@ FAULTS = {
 
 class WaitingGate:
     """
-    A gate in the triggerer whose connection leads to one place after the other.
+    A gate whose connection leads to one place after the other.
 
     :param number: names its connection.
     :param case: the fault that it meets at its second look.
@@ -55,7 +66,7 @@ class WaitingGate:
         self._patch = patch
 
     async def verdict(self, poor: Sandbox) -> Verdict:
-        """Wait until the gate decides."""
+        """Wait in the triggerer until the gate decides."""
         self._lead_to(poor.base_url)
         trigger = BalanceTrigger(self._conn_id, str(ENOUGH), poke_interval=1)
         async with aclosing(self._readings(trigger)) as readings:
@@ -71,6 +82,23 @@ class WaitingGate:
             yield await anext(looks)
         self._lead_to(self._rich.base_url)
         yield await anext(looks)
+
+    def ending(self, poor: Sandbox) -> str:
+        """Look on a worker until the gate decides, and tell how its task ends."""
+        sensor = BalanceSensor(task_id="gate", min_usd=ENOUGH, youcom_conn_id=self._conn_id)
+        self._lead_to(poor.base_url)
+        assert sensor.poke({}) is False
+        try:
+            with self._case.place() as base_url:
+                self._lead_to(base_url)
+                still_waits = sensor.poke({}) is False
+            self._lead_to(self._rich.base_url)
+            assert sensor.poke({})
+        except AirflowFailException:
+            return "fails now"
+        except YouComResponseError:
+            return "fails this try"
+        return "opens after it" if still_waits else "opens for it"
 
     def _lead_to(self, base_url: str) -> None:
         connection = {
@@ -89,16 +117,40 @@ def verdicts() -> dict[str, Verdict]:
     async def all_verdicts(gates: list[WaitingGate], poor: Sandbox) -> list[Verdict]:
         return await asyncio.gather(*(gate.verdict(poor) for gate in gates))
 
-    with (
-        Sandbox(0, api_key=CANARY_KEY) as poor,
-        Sandbox(ENOUGH, api_key=CANARY_KEY) as rich,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with you_com_before_and_after() as (poor, rich), pytest.MonkeyPatch.context() as patch:
         # A gate that is asked to come back in an hour does; here, the hour is short.
         patch.setattr(balance_trigger, "LONGEST_BACKOFF", 2.0)
         gates = [WaitingGate(number, case, rich, patch) for number, case in enumerate(GATES)]
         decided = asyncio.run(all_verdicts(gates, poor))
     return dict(zip((case.name for case in GATES), decided, strict=True))
+
+
+@pytest.fixture(scope="module")
+def endings() -> dict[str, str]:
+    """How every gate ended on a worker; they all wait at the same time here, too."""
+    with (
+        you_com_before_and_after() as (poor, rich),
+        pytest.MonkeyPatch.context() as patch,
+        ThreadPoolExecutor(len(GATES)) as workers,
+    ):
+        gates = [WaitingGate(number, case, rich, patch) for number, case in enumerate(GATES)]
+        ended = list(workers.map(lambda gate: gate.ending(poor), gates))
+    return dict(zip((case.name for case in GATES), ended, strict=True))
+
+
+@contextmanager
+def you_com_before_and_after() -> Iterator[tuple[Sandbox, Sandbox]]:
+    with Sandbox(0, api_key=CANARY_KEY) as poor, Sandbox(ENOUGH, api_key=CANARY_KEY) as rich:
+        yield poor, rich
+
+
+@pytest.mark.parametrize("case", GATES, ids=lambda case: case.name)
+def test_a_gate_on_a_worker_gets_over_a_fault_or_ends_for_it(
+    case: Case, endings: dict[str, str], tally: Tally
+) -> None:
+    tally.gates += 1
+    assert endings[case.name] in ENDS[case.outcome.wait]
+    tally.gates_right += 1
 
 
 @pytest.mark.parametrize("case", GATES, ids=lambda case: case.name)

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 import gc
 import http.client
+import json
 import logging
+import traceback
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from tests.faults.broken_server import BrokenServer, says
 from tests.faults.places import GOOD_ANSWER
-from tests.security.canary import CANARY_KEY, everything_in, sightings
+from tests.security.canary import CANARY_KEY, chain, everything_in, sightings
 
 
 @pytest.fixture
@@ -51,6 +55,37 @@ def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) ->
     ]
     assert len(ours) >= len(kept)
     assert [each for each in [*kept, *ours] if sightings(f"{each!r} {each!s}")] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"host": "http://api.you.com"},
+        {"password": f"{CANARY_KEY} and more"},
+        {"extra": {"timeout": "soon"}},
+        {"host": "http://127.0.0.1:1", "extra": {"retries": 0}},
+    ],
+    ids=str,
+)
+def test_a_report_that_shows_all_variables_of_an_error_does_not_show_the_key(
+    wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "youcom", "password": CANARY_KEY, **wrong}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
+    hook = YouComHook()
+    with pytest.raises(YouComError) as on_a_worker:
+        hook.get_balance()
+    with pytest.raises(YouComError) as in_the_triggerer:
+        asyncio.run(hook.aget_balance())
+    for caught in (on_a_worker, in_the_triggerer):
+        frames = [
+            frame
+            for link in chain(caught.value)
+            for frame, _ in traceback.walk_tb(link.__traceback__)
+            if frame.f_code.co_filename != __file__
+        ]
+        assert frames
+        assert [frame for frame in frames if sightings(repr(frame.f_locals))] == []
 
 
 def test_plain_http_to_this_machine_does_not_go_through_a_proxy(

@@ -59,6 +59,7 @@ def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dic
         ({"on_skipped_callback": print}, "on_skipped_callback"),
         ({"pre_execute": print}, "pre_execute"),
         ({"post_execute": print}, "post_execute"),
+        ({"multiple_outputs": True}, "multiple_outputs"),
     ],
 )
 def test_what_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
@@ -73,6 +74,22 @@ def test_a_threshold_from_another_task_cannot_start_in_the_triggerer():
             gate(deferrable=True, start_from_trigger=True, min_usd=limit)
     with pytest.raises(ValueError, match="start_from_trigger=True cannot take youcom_conn_id"):
         gate(deferrable=True, start_from_trigger=True, youcom_conn_id="{{ ti.xcom_pull('which') }}")
+
+
+@pytest.mark.parametrize("limit", ["max_active_tis_per_dag", "max_active_tis_per_dagrun"])
+def test_a_limit_that_a_start_in_the_triggerer_would_pass_over_is_refused_when_the_dag_is_parsed(limit: str):
+    with pytest.raises(ValueError, match=f"start_from_trigger=True would pass over {limit}"):
+        gate(deferrable=True, start_from_trigger=True, **{limit: 1})
+
+
+def test_a_mapped_gate_which_starts_on_a_worker_may_have_what_no_start_in_the_triggerer_can():
+    with DAG("d", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        limit = GetBalanceOperator(task_id="limit").output["balance_usd"]
+        mapped = BalanceSensor.partial(
+            task_id="gate", min_usd=limit, deferrable=True, start_from_trigger=True, max_active_tis_per_dag=1
+        ).expand(youcom_conn_id=["youcom_default"])
+    made_on_the_worker = mapped.unmap({"youcom_conn_id": "youcom_default"})
+    assert made_on_the_worker.youcom_conn_id == "youcom_default"
 
 
 def test_a_template_or_another_tasks_output_is_left_to_the_run():
@@ -227,6 +244,15 @@ def test_an_execution_timeout_that_would_come_later_changes_nothing(sandbox: San
     sensor = gate(deferrable=True, timeout=5, execution_timeout=timedelta(seconds=60))
     with pytest.raises(AirflowSensorTimeout, match="Waited for 5 s in vain"):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
+
+
+def test_a_triggerer_that_could_not_run_the_gate_is_red_under_soft_fail():
+    failure = {"error": "Trigger failure", "traceback": ["ModuleNotFoundError: airflow_provider_youcom"]}
+    with pytest.raises(Exception, match="Trigger failure") as caught:
+        gate(deferrable=True, soft_fail=True).resume_execution("__fail__", dict(failure), {})
+    assert not isinstance(caught.value, AirflowSkipException)
+    with pytest.raises(AirflowSkipException):
+        gate(deferrable=True, never_fail=True).resume_execution("__fail__", dict(failure), {})
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])

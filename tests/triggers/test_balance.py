@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
-from airflow.triggers.base import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComRefusedError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import balance as module
@@ -149,9 +153,59 @@ def test_the_stream_hands_on_errors_as_readings_and_never_ends(
     refused, balance, missing, broken = asyncio.run(four_readings())
     assert isinstance(refused, YouComRefusedError)
     assert isinstance(balance, AccountBalance)
-    assert isinstance(missing, YouComRefusedError)
+    assert isinstance(missing, YouComUnavailableError)
+    assert "does not find connection 'youcom_default', which it found before" in str(missing)
     assert isinstance(broken, YouComUnavailableError)
     assert "OSError" in str(broken)
+
+
+def test_a_connection_that_was_never_there_is_a_refusal(airflow_database: None):
+    assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["type"] == "YouComConnectionNotFoundError"
+
+
+def test_a_connection_that_a_worker_found_is_waited_for(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
+):
+    there = os.environ["AIRFLOW_CONN_YOUCOM_DEFAULT"]
+    monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
+    monkeypatch.setattr(module, "_gone_for_now", lambda _: bring_it_back())
+
+    def bring_it_back() -> YouComUnavailableError:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", there)
+        return YouComUnavailableError("Gone.")
+
+    assert fire(trigger(looked_at=time.time() - 60)).payload["action"] == "open"
+
+
+RENDERS = hasattr(BaseTrigger, "render_template_fields")
+
+
+@pytest.mark.skipif(not RENDERS, reason="below Airflow 3.3 the triggerer renders nothing")
+def test_a_template_of_params_is_rendered_in_the_triggerer(sandbox: Sandbox):
+    waiting = trigger(min_usd="{{ params.min_usd }}", youcom_conn_id="youcom_{{ 'default' }}")
+    waiting.template_fields = ("min_usd", "youcom_conn_id")
+    waiting.render_template_fields({"params": {"min_usd": "7.50"}})
+    assert (waiting.min_usd, waiting.youcom_conn_id) == ("7.50", "youcom_default")
+    assert fire(waiting).payload["action"] == "open"
+
+
+@pytest.mark.skipif(not RENDERS, reason="below Airflow 3.3 the triggerer renders nothing")
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ params.typo or 0 }}",
+        "{{ params.thousands }}000",
+        "{{ its_own_macro() }}",
+        "{{ 5 | its_filter }}",
+    ],
+)
+def test_a_template_that_only_a_worker_can_render_goes_to_the_worker(sandbox: Sandbox, template: str):
+    waiting = trigger(min_usd=template, youcom_conn_id="{{ params.conn_id }}")
+    waiting.template_fields = ("youcom_conn_id", "min_usd")
+    waiting.render_template_fields({"params": {"conn_id": "youcom_default"}})
+    assert (waiting.min_usd, waiting.youcom_conn_id) == (template, "{{ params.conn_id }}")
+    assert fire(waiting).payload == NOT_RENDERED
+    assert sandbox.request_count == 0
 
 
 def test_each_gate_ends_by_its_own_rule_on_the_same_readings(sandbox: Sandbox):
