@@ -78,6 +78,8 @@ class Report:
         :param cost: the result.
         """
         self.costs.append(cost)
+        # Fewer gates and the ways of today first, in whatever order they were measured.
+        self.costs.sort(key=lambda each: (each.mode, each.gates))
         print(self.table([cost]), flush=True)
         self.write_json()
 
