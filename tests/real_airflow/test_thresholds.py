@@ -49,6 +49,17 @@ def test_a_templated_gate_starts_in_the_triggerer_from_airflow_3_3_on(airflow: L
     assert (ON_A_WORKER in log) == (minor_version(airflow) < (3, 3))
 
 
+def test_a_gate_never_opens_at_a_threshold_that_was_rendered_from_nothing(airflow: LocalAirflow) -> None:
+    airflow.wait_for_dag("threshold_of_nothing")
+    run_id = airflow.trigger("threshold_of_nothing")
+
+    airflow.wait_for_run("threshold_of_nothing", run_id, "failed", timeout=300)
+
+    log = airflow.task_log("threshold_of_nothing", run_id, "gate")
+    assert "enough for" not in log
+    assert "has no attribute 'typo'" in log
+
+
 def test_mapped_gates_each_ask_their_own_account(airflow: LocalAirflow) -> None:
     airflow.wait_for_dag("mapped_gates")
     run_id = airflow.trigger("mapped_gates")

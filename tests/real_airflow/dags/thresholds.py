@@ -25,6 +25,11 @@ with DAG("threshold_from_params", schedule=None, params={"min_usd": "5"}):
     for name, options in MODES.items():
         BalanceSensor(task_id=name, youcom_conn_id=CONN_ID, min_usd="{{ params.min_usd }}", **options)
 
+with DAG("threshold_of_nothing", schedule=None):
+    BalanceSensor(
+        task_id="gate", youcom_conn_id=CONN_ID, min_usd="{{ params.typo or 0 }}", **MODES["triggerer"]
+    )
+
 with DAG("threshold_from_a_task", schedule=None):
     threshold = price()
     for name, options in MODES.items():
