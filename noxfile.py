@@ -22,10 +22,10 @@ ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_crash.py",
     "tests/security",
     "tests/test_balance.py",
-    "tests/test_deadline.py",
+    "tests/billing",
     "tests/test_gate.py",
     "tests/test_properties.py",
-    "tests/test_sandbox.py",
+    "tests/sandbox",
 ]
 
 

@@ -8,13 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Any, Literal, get_args
 
-from airflow_provider_youcom.balance import (
-    UNKNOWN_BALANCE,
-    AccountBalance,
-    format_usd,
-    parse_usd,
-    subtract_usd,
-)
+from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComError,
@@ -22,6 +16,7 @@ from airflow_provider_youcom.exceptions import (
     YouComResponseError,
     YouComUnavailableError,
 )
+from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
 OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_youcom.balance import format_usd
-from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.billing._session import DEFAULT_BASE_URL
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.money import format_usd
 from airflow_provider_youcom.sandbox import Sandbox
-from airflow_provider_youcom.session import DEFAULT_BASE_URL
 from dev.local_airflow import LocalAirflow, LocalAirflowError
 from dev.story import Story
 

@@ -6,8 +6,9 @@ from decimal import ROUND_CEILING, Decimal
 
 import pytest
 
-from airflow_provider_youcom.balance import AccountBalance, format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComResponseError
+from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

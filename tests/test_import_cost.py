@@ -11,7 +11,7 @@ import pytest
 HEAVY = (
     "requests",
     "urllib3",
-    "airflow_provider_youcom.client",
+    "airflow_provider_youcom.billing.client",
     "airflow_provider_youcom.hooks",
     "airflow.triggers",
 )
@@ -53,4 +53,6 @@ def test_a_dag_file_that_imports_us_imports_little_else(statement: str):
 
 
 def test_the_count_would_see_a_heavy_import():
-    assert "airflow_provider_youcom.client" in newly_imported_by("import airflow_provider_youcom.client")
+    assert "airflow_provider_youcom.billing.client" in newly_imported_by(
+        "import airflow_provider_youcom.billing.client"
+    )

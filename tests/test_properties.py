@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import Connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_youcom.balance import AccountBalance, format_usd, is_amount, parse_usd
+from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
     YouComResponseError,
@@ -25,6 +25,7 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
 from airflow_provider_youcom.hooks.youcom import client_from_connection
+from airflow_provider_youcom.money import format_usd, is_amount, parse_usd
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 

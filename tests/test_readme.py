@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom import client, session
 from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.billing import _session as session
+from airflow_provider_youcom.billing import client
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, CreditGate
 from airflow_provider_youcom.hooks.youcom import YouComHook

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_youcom.balance import AccountBalance
-    from airflow_provider_youcom.client import BillingClient
+    from airflow_provider_youcom.billing.client import BillingClient
 
 Result = TypeVar("Result")
 
@@ -192,7 +192,7 @@ def client_from_connection(connection: Connection, extra: dict[str, Any], key_na
     :raises YouComRefusedError: if the connection cannot be used.
     """
     # Imports requests: not at parse time, when this module may be imported but nothing is asked.
-    from airflow_provider_youcom.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
+    from airflow_provider_youcom.billing.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
 
     return BillingClient(
         connection.password or "",
@@ -220,7 +220,7 @@ os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def _base_url(connection: Connection) -> str:
-    from airflow_provider_youcom.session import DEFAULT_BASE_URL
+    from airflow_provider_youcom.billing._session import DEFAULT_BASE_URL
 
     host = (connection.host or "").strip()
     if not host:

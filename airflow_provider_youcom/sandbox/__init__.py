@@ -5,8 +5,8 @@ Run it with ``python -m airflow_provider_youcom.sandbox``, or use :class:`Sandbo
 in the tests of your DAGs. It listens on this machine only.
 """
 
-from airflow_provider_youcom.sandbox.faults import Fault
-from airflow_provider_youcom.sandbox.sandbox import DEFAULT_API_KEY, Account, Sandbox
-from airflow_provider_youcom.sandbox.server import BALANCE_PATH, RESEARCH_PATH
+from airflow_provider_youcom.sandbox._faults import Fault
+from airflow_provider_youcom.sandbox._sandbox import DEFAULT_API_KEY, Account, Sandbox
+from airflow_provider_youcom.sandbox._server import BALANCE_PATH, RESEARCH_PATH
 
 __all__ = ["BALANCE_PATH", "DEFAULT_API_KEY", "RESEARCH_PATH", "Account", "Fault", "Sandbox"]

@@ -6,7 +6,7 @@ import argparse
 import threading
 from contextlib import suppress
 
-from airflow_provider_youcom.balance import format_usd
+from airflow_provider_youcom.money import format_usd
 from airflow_provider_youcom.sandbox import BALANCE_PATH, DEFAULT_API_KEY, Sandbox
 
 DEFAULT_PORT = 8765

@@ -20,12 +20,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_youcom.balance import parse_usd
+from airflow_provider_youcom._templates import is_reference, is_template
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, check_policies, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
-from airflow_provider_youcom.sensors.without_a_worker import check_end, check_start
-from airflow_provider_youcom.templates import is_reference, is_template
+from airflow_provider_youcom.money import parse_usd
+from airflow_provider_youcom.sensors._without_a_worker import check_end, check_start
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -17,6 +17,7 @@ from typing import Any
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
+from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
@@ -24,7 +25,6 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
-from airflow_provider_youcom.templates import is_template
 
 log = logging.getLogger(__name__)
 

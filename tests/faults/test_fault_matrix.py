@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 
-from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import CreditGate, OnShortfall, OnUnavailable, Reading
 from tests.faults.fault_matrix import CASES, Case

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import Fault, Sandbox

@@ -7,8 +7,8 @@ import pytest
 import requests
 import urllib3
 
-from airflow_provider_youcom.adapter import DeadlineAdapter
-from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError
+from airflow_provider_youcom.billing._adapter import DeadlineAdapter
+from airflow_provider_youcom.billing._deadline import Deadline, DeadlineExceededError
 from tests.faults.broken_server import BrokenServer, says, says_nothing
 from tests.faults.places import GOOD_ANSWER, HEAD, HOLDS_A_DOLLAR
 from tests.security.canary import CANARY_KEY, sightings

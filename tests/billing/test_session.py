@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_provider_youcom import __version__
-from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import (
     YouComError,
     YouComRefusedError,

@@ -9,10 +9,10 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_youcom.sandbox.faults import Answer, Fault
+from airflow_provider_youcom.sandbox._faults import Answer, Fault
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.sandbox.sandbox import Account, Sandbox
+    from airflow_provider_youcom.sandbox._sandbox import Account, Sandbox
 
 BALANCE_PATH = "/v1/billing/account_balance"
 RESEARCH_PATH = "/v1/research"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError, seconds_left
+from airflow_provider_youcom.billing._deadline import Deadline, DeadlineExceededError, seconds_left
 
 
 def test_the_result_of_an_exchange_is_handed_on():

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Self
 
-from airflow_provider_youcom.balance import format_usd, parse_usd
-from airflow_provider_youcom.sandbox.faults import Fault
-from airflow_provider_youcom.sandbox.server import Server
+from airflow_provider_youcom.money import format_usd, parse_usd
+from airflow_provider_youcom.sandbox._faults import Fault
+from airflow_provider_youcom.sandbox._server import Server
 
 DEFAULT_API_KEY = "sandbox-key"
 

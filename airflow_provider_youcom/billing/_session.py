@@ -11,8 +11,8 @@ import requests.auth
 import urllib3
 
 from airflow_provider_youcom import __version__
-from airflow_provider_youcom.adapter import DeadlineAdapter
-from airflow_provider_youcom.deadline import seconds_left
+from airflow_provider_youcom.billing._adapter import DeadlineAdapter
+from airflow_provider_youcom.billing._deadline import seconds_left
 from airflow_provider_youcom.exceptions import PLATFORM_URL, YouComRefusedError
 
 DEFAULT_BASE_URL = "https://api.you.com"

@@ -13,22 +13,22 @@ import requests
 import urllib3
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.deadline import Deadline, DeadlineExceededError
-from airflow_provider_youcom.exceptions import (
-    PLATFORM_URL,
-    YouComError,
-    YouComRefusedError,
-    YouComResponseError,
-    YouComUnavailableError,
-)
-from airflow_provider_youcom.masking import holds_key, mask_key
-from airflow_provider_youcom.session import (
+from airflow_provider_youcom.billing._deadline import Deadline, DeadlineExceededError
+from airflow_provider_youcom.billing._masking import holds_key, mask_key
+from airflow_provider_youcom.billing._session import (
     DEFAULT_BASE_URL,
     PASSING_STATUSES,
     BoundedRetry,
     OneOriginSession,
     check_base_url,
     check_key,
+)
+from airflow_provider_youcom.exceptions import (
+    PLATFORM_URL,
+    YouComError,
+    YouComRefusedError,
+    YouComResponseError,
+    YouComUnavailableError,
 )
 
 DEFAULT_TIMEOUT = 30.0

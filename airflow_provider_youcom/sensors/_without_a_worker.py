@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_youcom.templates import is_reference, is_template
+from airflow_provider_youcom._templates import is_reference, is_template
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.sensors.balance import BalanceSensor

@@ -11,7 +11,7 @@ import requests.adapters
 import urllib3
 import urllib3.connection
 
-from airflow_provider_youcom.deadline import watch
+from airflow_provider_youcom.billing._deadline import watch
 
 _LONGEST_HEAD = 128 * 1024
 

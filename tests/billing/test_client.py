@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from airflow_provider_youcom.client import BillingClient
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 

@@ -1,0 +1,1 @@
+"""You.com's billing API over HTTP. No Airflow."""
