@@ -1,11 +1,11 @@
-"""Tell a value that is known when a DAG is parsed from one that is not."""
+"""Distinguish a value that is known when a DAG is parsed from one that is not."""
 
 from __future__ import annotations
 
 
 def is_template(value: object) -> bool:
     """
-    Tell whether a value still has to be rendered.
+    Return whether a value still has to be rendered.
 
     :param value: any value.
     """
@@ -14,8 +14,8 @@ def is_template(value: object) -> bool:
 
 def is_reference(value: object) -> bool:
     """
-    Tell whether a value stands for another task's output, or for a parameter of the DAG.
+    Return whether a value stands for another task's output, or for a parameter of the DAG.
 
-    :param value: any value; Airflow's own stand-ins have a method ``resolve``.
+    :param value: any value; Airflow's own references have a method ``resolve``.
     """
     return hasattr(value, "resolve")

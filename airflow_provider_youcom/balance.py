@@ -1,4 +1,4 @@
-"""What an account holds: exact money, and how it is read, shown and handed on."""
+"""What an account holds: how it is read, shown and passed on."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from typing import Any, NoReturn
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount
 
-# Stands where a balance would, when a gate opened without one.
+# What a gate that opened without a balance returns in its place.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
 
 
 @dataclass(frozen=True)
 class AccountBalance:
     """
-    What a You.com account held when it was asked.
+    What a You.com account held when it was checked.
 
-    :param account_id: You.com's stable hash of the account, an organization's or one user's.
+    To return it from a task, call :meth:`to_json`.
+
+    :param account_id: You.com's stable hash of the account, which is an organization's or one user's.
     :param balance_cents: remaining credits in cents, exact; may be negative.
     :param checked_at: when You.com was asked, in UTC.
     """
@@ -40,13 +42,19 @@ class AccountBalance:
         return f"You.com account {self.account_id}: {format_usd(self.balance_usd)} left"
 
     def to_json(self) -> dict[str, Any]:
-        """Give the balance as plain JSON, the form that XCom and events carry."""
+        """Return the balance as plain JSON, for XCom and events."""
         return {
             "account_id": self.account_id,
             "balance_cents": _json_number(self.balance_cents),
             "balance_usd": _json_number(self.balance_usd),
             "checked_at": self.checked_at.isoformat(),
         }
+
+    def serialize(self) -> NoReturn:
+        """Refuse to become an XCom; Airflow calls this when a task returns the balance itself."""
+        # Airflow would store it, and the task that reads it would fail: only classes that
+        # [core] allowed_deserialization_classes names can be read back.
+        raise TypeError("An AccountBalance cannot be an XCom: return balance.to_json() instead.")
 
     @classmethod
     def from_response(cls, body: bytes, checked_at: datetime) -> AccountBalance:
@@ -61,11 +69,8 @@ class AccountBalance:
         """
         document = _parse_json(body)
         data = _member(document, "data", dict, "an object")
-        if _member(data, "type", str, "a string", "data.") != "account":
-            raise _not_the_contract('data.type is not "account"')
-        account_id = _member(data, "id", str, "a string", "data.")
-        if not account_id.strip() or not account_id.isprintable():
-            raise _not_the_contract("data.id is empty or not printable")
+        _member(data, "type", str, "a string", "data.")
+        account_id = _printable(_member(data, "id", str, "a string", "data."))
         attributes = _member(data, "attributes", dict, "an object", "data.")
         balance_cents = _member(attributes, "balance", Decimal, "a number", "data.attributes.")
         if not is_amount(balance_cents):
@@ -76,13 +81,14 @@ class AccountBalance:
 def _parse_json(body: bytes) -> object:
     with suppress(ValueError, RecursionError, decimal.InvalidOperation):
         return json.loads(
-            body.decode("utf-8"),
+            # RFC 8259 lets a reader ignore a byte order mark.
+            body.decode("utf-8-sig"),
             parse_float=Decimal,
             parse_int=Decimal,
             parse_constant=_reject_constant,
             object_pairs_hook=_reject_duplicates,
         )
-    # Not raised where it was caught: an error of json holds the whole body, whatever a server put there.
+    # Not raised where it was caught, since an error of json holds the whole body.
     raise _not_the_contract("the body is not JSON")
 
 
@@ -105,9 +111,14 @@ def _member(parent: object, name: str, kind: type, article_and_kind: str, path: 
     return parent[name]
 
 
+def _printable(text: str) -> str:
+    """Escape what would break a log line, or cannot be stored."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _not_the_contract(what: str) -> YouComResponseError:
     return YouComResponseError(
-        f"You.com answered 200 with something that is not an account balance: {what}; "
+        f"You.com answered 200, but not with an account balance: {what}; "
         "expected the body described at https://you.com/docs/api-reference/billing/get-account-balance, "
         "so check that the connection's Base URL is You.com's.",
         status_code=200,

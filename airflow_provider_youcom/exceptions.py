@@ -1,5 +1,5 @@
 """
-What can go wrong with You.com, told apart by what helps: waiting, acting, or neither.
+What can go wrong with You.com, by what helps: waiting, acting, or neither.
 
 None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a green
 skip, and a revoked key must be red.
@@ -7,7 +7,7 @@ skip, and a revoked key must be red.
 
 from __future__ import annotations
 
-# Where whoever has to act can: keys and credits are there.
+# Where keys are created and credits are bought.
 PLATFORM_URL = "https://you.com/platform"
 
 
@@ -17,7 +17,7 @@ class YouComError(Exception):
 
     :param message: what happened, what was expected and what to do next, in one sentence.
     :param status_code: the HTTP status of You.com's answer, if there was one.
-    :param detail: You.com's own words, if it gave any; never holds the API key.
+    :param detail: You.com's own words, if there were any; never holds the API key.
     """
 
     def __init__(self, message: str, *, status_code: int | None = None, detail: str | None = None) -> None:
@@ -28,7 +28,7 @@ class YouComError(Exception):
 
 class YouComUnavailableError(YouComError):
     """
-    You.com gave no answer, or said to come back later: the balance is unknown, and waiting helps.
+    You.com did not answer, or said to come back later: the balance is unknown, and waiting helps.
 
     :param retry_after: seconds that You.com asked to wait, if it did.
     """
@@ -46,16 +46,16 @@ class YouComUnavailableError(YouComError):
 
 
 class YouComRefusedError(YouComError):
-    """The request was refused, or could not be made as configured: someone must act."""
+    """You.com refused the request, or the connection cannot be used: somebody must act."""
 
 
 class YouComConnectionNotFoundError(YouComRefusedError):
     """
     Airflow does not find the connection.
 
-    It says so too when it could not ask: a secrets backend, or its own API, that did not answer.
+    Airflow reports that also if a secrets backend, or its own API, did not answer.
     """
 
 
 class YouComResponseError(YouComError):
-    """You.com answered 200 with something that is not its contract: waiting does not help."""
+    """You.com answered 200, but not with an account balance: waiting does not help."""

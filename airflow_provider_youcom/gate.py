@@ -1,4 +1,4 @@
-"""The rule: what a gate does about a reading. Written once, asked in every mode."""
+"""The rule: what a gate does about a reading. It is the same in every mode."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Reading = AccountBalance | YouComError
 _ERRORS: dict[str, type[YouComError]] = {
     error.__name__: error
     for error in (
+        YouComError,
         YouComUnavailableError,
         YouComRefusedError,
         YouComConnectionNotFoundError,
@@ -53,7 +54,7 @@ class Verdict:
     :param action: what to do next.
     :param reason: why, in one sentence that a person can read.
     :param balance: the balance as JSON; None when it is unknown.
-    :param error: the error that stood in for a balance, if one did.
+    :param error: the error that came instead of a balance, if one did.
     """
 
     action: Action
@@ -63,7 +64,7 @@ class Verdict:
 
     @property
     def log_line(self) -> str:
-        """One look at the balance, in one line of the task's log."""
+        """One check of the balance, in one line of the task's log."""
         return f"{self.reason} Waiting." if self.action is Action.WAIT else self.reason
 
     @property
@@ -78,14 +79,14 @@ class Verdict:
 
     def keeps_waiting(self, silent_fail: bool) -> bool:
         """
-        Tell whether the gate stays shut and looks again.
+        Return whether the gate stays shut and checks again.
 
-        :param silent_fail: Airflow's option: whether an answer that cannot be read is waited out, too.
+        :param silent_fail: Airflow's option: whether to go on waiting after an answer that cannot be read.
         """
         return self.action is Action.WAIT or (self.action is Action.RETRY and silent_fail)
 
     def to_event(self) -> dict[str, Any]:
-        """Give the verdict as plain JSON, to travel from the triggerer to the worker."""
+        """Return the verdict as plain JSON, to be sent from the triggerer to the worker."""
         event: dict[str, Any] = {"action": self.action.value, "reason": self.reason, "balance": self.balance}
         if self.error is not None:
             event["error"] = {
@@ -99,7 +100,7 @@ class Verdict:
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> Verdict:
         """
-        Read a verdict that :meth:`to_event` wrote.
+        Return the verdict that :meth:`to_event` wrote.
 
         :param event: the payload of the trigger's event.
         """
@@ -117,13 +118,13 @@ class Verdict:
 
 class CreditGate:
     """
-    The rule of one gate: open at a minimum, and one policy for each way of not getting there.
+    The rule of one gate: open at a minimum, and one policy for each reason not to.
 
-    :param min_usd: the least that the account must hold, in dollars; int, Decimal, str or float.
+    :param min_usd: the least that the account must hold, in dollars; a number or a str.
     :param on_shortfall: what to do when it holds less: ``"wait"`` (default), ``"fail"`` or ``"skip"``.
-    :param on_unavailable: what to do when You.com does not say: ``"wait"`` (default), ``"fail"`` or
+    :param on_unavailable: what to do when You.com does not answer: ``"wait"`` (default), ``"fail"`` or
         ``"pass"``, which opens without knowing the balance.
-    :raises ValueError: if one of them is none of these.
+    :raises ValueError: if one of them is not valid.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class CreditGate:
         """
         Decide about one reading.
 
-        :param reading: a balance, or the error that stands in for one.
+        :param reading: a balance, or the error that came instead.
         """
         if isinstance(reading, AccountBalance):
             return self._judge_balance(reading)
@@ -170,11 +171,11 @@ class CreditGate:
 
 def check_policies(on_shortfall: object, on_unavailable: object) -> None:
     """
-    Refuse a policy that the gate does not know.
+    Check that the policies exist.
 
     :param on_shortfall: see :class:`CreditGate`.
     :param on_unavailable: see :class:`CreditGate`.
-    :raises ValueError: if one of them is not a known policy.
+    :raises ValueError: if one of them does not.
     """
     _check_policy("on_shortfall", on_shortfall, get_args(OnShortfall))
     _check_policy("on_unavailable", on_unavailable, get_args(OnUnavailable))
@@ -190,10 +191,10 @@ def judge(
     reading: Reading, *, min_usd: object, on_shortfall: OnShortfall, on_unavailable: OnUnavailable
 ) -> Verdict:
     """
-    Decide about a reading by options that may have come out of a template.
+    Decide about a reading by options that a template may have rendered.
 
-    :param reading: a balance, or the error that stands in for one.
-    :param min_usd: see :class:`CreditGate`; what makes no gate is a refusal, for no retry can mend it.
+    :param reading: a balance, or the error that came instead.
+    :param min_usd: see :class:`CreditGate`. If it is not valid, the verdict is to fail, since no retry helps.
     :param on_shortfall: see :class:`CreditGate`.
     :param on_unavailable: see :class:`CreditGate`.
     """

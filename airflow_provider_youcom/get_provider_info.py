@@ -1,4 +1,4 @@
-"""What Airflow reads to know this provider. Imports nothing heavy: Airflow calls it at every start."""
+"""What Airflow reads about this provider. It imports nothing heavy, since Airflow does so at every start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINK = "airflow_provider_youcom.links.TopUpCreditsLink"
 
 
 def form_behaviour() -> dict[str, Any]:
-    """Give how the standard fields of the connection form look."""
+    """Return how the standard fields of the connection form look."""
     return {
         "hidden_fields": ["schema", "login", "port", "extra"],
         "relabeling": {"password": "API key", "host": "Base URL"},
@@ -27,23 +27,23 @@ def form_behaviour() -> dict[str, Any]:
 
 
 def form_fields() -> dict[str, dict[str, Any]]:
-    """Give the connection form's own fields, which are kept in the connection's extra."""
+    """Return the connection form's own fields, which are saved in the connection's extra."""
     return {
         "timeout": {
             "label": "Timeout (seconds)",
-            "description": "How long one call may take in all, tries included. Default: 30.",
+            "description": "How long one call may take in all, retries included. Default: 30.",
             "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
         },
         "retries": {
             "label": "Retries per call",
-            "description": "How often a call is tried again within that time. Default: 2.",
+            "description": "How often a call is retried within that time. Default: 2.",
             "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 10},
         },
     }
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Give Airflow this provider's metadata; a fresh dict each time, since callers may change it."""
+    """Return this provider's metadata; a new dict each time, since callers may change it."""
     behaviour = form_behaviour()
     return {
         "package-name": "airflow-provider-youcom",

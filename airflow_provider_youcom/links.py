@@ -10,13 +10,13 @@ from airflow_provider_youcom.exceptions import PLATFORM_URL
 
 
 class TopUpCreditsLink(BaseOperatorLink):
-    """Leads to the page where credits are bought and keys are made."""
+    """Link to the page where credits are bought and keys are created."""
 
     name = "Top up credits"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """
-        Give the address, the same for every task.
+        Return the address, which is the same for every task.
 
         :param operator: the task.
         :param ti_key: the task instance.

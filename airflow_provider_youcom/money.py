@@ -1,16 +1,18 @@
-"""Amounts of dollars: exact, and rounded only to show them."""
+"""Amounts in dollars: exact, and rounded only to be shown."""
 
 from __future__ import annotations
 
 import decimal
+import numbers
 import sys
 from decimal import Decimal
 
 # The default context rounds every result to 28 digits; this one loses nothing.
 _EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
+_ROUNDING_UP = decimal.Context(rounding=decimal.ROUND_CEILING)
 _CENT = Decimal("0.01")
-# A double has at most 309 digits and 1074 decimal places; an amount beyond that is no price, and JSON
-# would be given Infinity for it.
+# A double has at most 309 digits and 1074 decimal places. An amount beyond that is not a price, and would be
+# Infinity in JSON.
 _LARGEST_AMOUNT = Decimal(sys.float_info.max)
 _LARGEST_EXPONENT = 308
 _MOST_DECIMAL_PLACES = 1074
@@ -18,11 +20,11 @@ _MOST_DECIMAL_PLACES = 1074
 
 def format_usd(amount_usd: Decimal, rounding: str = decimal.ROUND_FLOOR) -> str:
     """
-    Show dollars at whole cents.
+    Return an amount as text, rounded to whole cents.
 
     :param amount_usd: any finite amount in dollars.
-    :param rounding: rounding down, the default, never claims money that isn't there; what is needed or
-        missing is rounded up, so that bringing just that much is enough.
+    :param rounding: a rounding mode of :mod:`decimal`. Rounding down, the default, never claims money that
+        isn't there. Round up what is needed or missing, so that adding just that much is enough.
     """
     cents = amount_usd.quantize(_CENT, rounding=rounding, context=_EXACT)
     sign = "-" if cents < 0 else ""
@@ -50,26 +52,40 @@ def cents_to_usd(amount_cents: Decimal) -> Decimal:
 
 def parse_usd(amount: object, name: str) -> Decimal:
     """
-    Read an amount of dollars exactly as its author wrote it.
+    Return an amount of dollars exactly as its author wrote it.
 
-    :param amount: an int, Decimal, str, or a float, which is taken through its ``str``.
+    :param amount: a Decimal, a str, or any kind of number, numpy's included. A float is read through its
+        ``str``. A fraction that has no exact decimal form is rounded up, at its 28th digit.
     :param name: the argument's name, for the error.
     :raises ValueError: if it is not a finite number of dollars, 0 or more.
     """
-    if isinstance(amount, bool) or not isinstance(amount, (int, float, str, Decimal)):
-        raise ValueError(_not_dollars(amount, name))
     try:
-        amount_usd = amount if isinstance(amount, Decimal) else Decimal(str(amount).strip())
-    except (decimal.InvalidOperation, ValueError):
+        amount_usd = _to_decimal(amount)
+    except (decimal.InvalidOperation, TypeError, ValueError):
         raise ValueError(_not_dollars(amount, name)) from None
     if not is_amount(amount_usd) or amount_usd < 0:
         raise ValueError(_not_dollars(amount, name))
     return amount_usd
 
 
+def _to_decimal(amount: object) -> Decimal:
+    match amount:
+        case bool():
+            raise TypeError
+        case Decimal():
+            return amount
+        case str() | numbers.Integral():
+            return Decimal(str(amount).strip())
+        case numbers.Rational():
+            return _ROUNDING_UP.divide(Decimal(int(amount.numerator)), Decimal(int(amount.denominator)))
+        case numbers.Real():
+            return Decimal(str(amount))
+    raise TypeError
+
+
 def is_amount(value: Decimal) -> bool:
     """
-    Tell whether a number is finite and of a size that an amount of money can have.
+    Return whether a number is finite, and of a size that an amount of money can have.
 
     :param value: any Decimal, NaN and infinities too.
     """
@@ -88,10 +104,10 @@ def _not_dollars(amount: object, name: str) -> str:
     try:
         shown = repr(amount)
     except ValueError:
-        # Python refuses to write an int of more than 4,300 digits.
+        # Python refuses to print an int of more than 4,300 digits.
         shown = "a huge int"
     if len(shown) > 60:
         shown = f"{shown[:57]}..."
     return (
-        f'{name}={shown} is not an amount in dollars: give a finite number, 0 or more, such as 25 or "7.50".'
+        f'{name}={shown} is not an amount in dollars: use a finite number, 0 or more, such as 25 or "7.50".'
     )

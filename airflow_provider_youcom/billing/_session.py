@@ -1,112 +1,47 @@
-"""An HTTP session that may hold the key: one origin, no redirects, bounded tries."""
+"""An HTTP session that may hold the key: one origin, no redirects, bounded retries."""
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import requests
 import requests.auth
 import urllib3
 
 from airflow_provider_youcom import __version__
-from airflow_provider_youcom.billing._adapter import DeadlineAdapter
-from airflow_provider_youcom.billing._deadline import seconds_left
-from airflow_provider_youcom.exceptions import PLATFORM_URL, YouComRefusedError
+from airflow_provider_youcom.billing._base_url import origin_of
+from airflow_provider_youcom.billing._bounds import BoundedAdapter, TimeLeft, seconds_left
 
-DEFAULT_BASE_URL = "https://api.you.com"
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _KEY_HEADER = "X-API-Key"
 
 
-def check_base_url(base_url: str, key_name: str) -> str:
-    """
-    Give a base URL in its plain form: scheme, host, port and path, with no slash at the end.
-
-    :param base_url: as the user wrote it.
-    :param key_name: whose base URL it is, for the error.
-    :raises YouComRefusedError: if the key must not be sent there.
-    """
-    problem = _problem_with(base_url)
-    if problem:
-        raise YouComRefusedError(
-            f"The Base URL of {key_name} {problem}; put {DEFAULT_BASE_URL} there, or leave it empty."
-        )
-    return base_url.rstrip("/")
-
-
-def _problem_with(base_url: str) -> str | None:
-    try:
-        parts = urlsplit(base_url)
-        parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError:
-        return "is not a URL"
-    if not base_url.isascii() or not base_url.isprintable() or " " in base_url or not parts.hostname:
-        return "is not a URL"
-    if parts.username is not None or parts.query or parts.fragment:
-        return "holds more than a scheme, a host, a port and a path"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        return None
-    return "must start with https://, since the API key is sent there (http:// only for this machine)"
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def check_key(api_key: str, key_name: str) -> str:
-    """
-    Give a key without the white space around it.
-
-    :param api_key: as the user wrote it.
-    :param key_name: which key it is, for the error.
-    :raises YouComRefusedError: if it is empty, or no header can carry it.
-    """
-    key = api_key.strip()
-    if not key:
-        raise YouComRefusedError(
-            f"There is no API key: create one at {PLATFORM_URL} and make it the password of {key_name}."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise YouComRefusedError(
-            f"The API key of {key_name} holds a character that no key has; "
-            f"paste it again from {PLATFORM_URL}."
-        )
-    return key
-
-
 class OneOriginSession(requests.Session):
     """
-    Sends the key to one origin, follows no redirect, and tries again what may pass.
+    A session that sends the key to one origin, follows no redirect, and retries what may pass.
 
-    :param api_key: a key that :func:`check_key` gave.
-    :param base_url: an address that :func:`check_base_url` gave; its origin gets the key.
+    :param api_key: a key that ``check_api_key`` returned.
+    :param base_url: an address that ``check_base_url`` returned; its origin gets the key.
     :param timeout: seconds that a call may take in all.
-    :param retries: how often a GET is tried again.
+    :param retries: how often a GET is retried.
     """
 
     def __init__(self, api_key: str, base_url: str, timeout: float, retries: int) -> None:
         super().__init__()
         self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
         self.auth = _KeyForOneOrigin(api_key, base_url)
-        # Plain HTTP is for this machine only, and a proxy is another one: it would be sent the key in plain.
+        # Plain HTTP is for this machine only, and a proxy is another one: it would see the key.
         self.trust_env = urlsplit(base_url).scheme == "https"
-        self._timeout = timeout
-        adapter = DeadlineAdapter(max_retries=BoundedRetry.within(timeout, retries))
+        adapter = BoundedAdapter(max_retries=BoundedRetry.within(timeout, retries))
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request, with a timeout for the connect and for each read if the caller gives none."""
+        """Send a request, with a timeout for the connect and each read if the caller sets none."""
         if kwargs.get("timeout") is None:
-            kwargs["timeout"] = (min(5.0, self._timeout), min(10.0, self._timeout))
+            kwargs["timeout"] = TimeLeft()
         return super().request(*args, **kwargs)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
@@ -115,32 +50,34 @@ class OneOriginSession(requests.Session):
         # header along: https://github.com/psf/requests/blob/main/src/requests/sessions.py
         return None
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A session of YouComHook cannot be copied or pickled, since it holds the API key; "
+            "copy the hook instead, or make a new one where it is needed."
+        )
+
 
 class _KeyForOneOrigin(requests.auth.AuthBase):
     def __init__(self, api_key: str, base_url: str) -> None:
         self._api_key = api_key
-        self._origin = _origin(urlsplit(base_url))
+        self._origin = origin_of(base_url)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if _origin(urlsplit(request.url or "")) == self._origin:
+        if origin_of(request.url or "") == self._origin:
             request.headers[_KEY_HEADER] = self._api_key
         return request
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-
-
 class BoundedRetry(urllib3.Retry):
-    """Tries a GET again after a passing failure, but never waits longer than the call may still take."""
+    """Retries a GET after a passing failure, but never waits longer than the call may still take."""
 
     @classmethod
     def within(cls, timeout: float, retries: int) -> BoundedRetry:
         """
-        Make the rule for calls of so many seconds.
+        Return the rule for calls that take so many seconds.
 
         :param timeout: seconds that a call may take in all.
-        :param retries: how often it is tried again.
+        :param retries: how often it is retried.
         """
         return cls(
             total=retries,
@@ -158,25 +95,25 @@ class BoundedRetry(urllib3.Retry):
         """Go on to the next try, or give up where You.com asks for a longer wait than there is time."""
         response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
         asked_for = self.get_retry_after(response) or 0.0 if response is not None else 0.0
-        # A caller of the session's own methods has no deadline around it.
+        # A caller of the session's own methods is not inside a bounded call.
         if asked_for >= min(seconds_left() / 2, 2 * self.backoff_max):
-            # Too long to wait for in this call; the caller hears of it, and may come back then.
+            # Too long to wait for in this call; the caller is told, and may come back then.
             raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", kwargs.get("error"))
         next_try = super().increment(*args, **kwargs)
         if response is not None:
-            # urllib3 drains the body before it tries again, all of it, however long it is.
+            # urllib3 would read the body to its end before it tries again, however long it is.
             response.close()
         return next_try
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        """Give the seconds that You.com asks to wait, if it does, and if they can be read."""
+        """Return the seconds that You.com asks to wait, or None if it does not, or they cannot be read."""
         try:
             asked_for = super().get_retry_after(response)
-            # urllib3 below 2.6 gives an int of any size.
+            # urllib3 below 2.6 returns an int of any size.
             return None if asked_for is None else float(asked_for)
         except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
             return None
 
     def get_backoff_time(self) -> float:
-        """Give the seconds to the next try."""
+        """Return the seconds until the next try."""
         return min(super().get_backoff_time(), seconds_left() / 2)

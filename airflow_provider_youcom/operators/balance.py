@@ -11,18 +11,20 @@ from airflow_provider_youcom.exceptions import YouComRefusedError
 from airflow_provider_youcom.links import TopUpCreditsLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.sdk.definitions.param import DagParam
 
 
 class GetBalanceOperator(BaseOperator):
     """
-    Asks what a You.com account holds, and pushes it to XCom.
+    Push the balance of a You.com account to XCom.
 
     ``return_value`` is ``{"account_id": str, "balance_cents": number, "balance_usd": number,
-    "checked_at": ISO-8601 UTC}``; with ``multiple_outputs``, which is on, each member has a key of its own
-    too, as in ``get_balance.output["balance_usd"]``.
+    "checked_at": ISO-8601 UTC}``. With ``multiple_outputs``, which is on by default, each member has a key
+    of its own too: another task takes ``XComArg(get_balance, key="balance_usd")``.
 
-    :param youcom_conn_id: the connection; templated.
+    :param youcom_conn_id: the connection; templated. Default: ``youcom_default``.
+    :param multiple_outputs: push each member of the balance under its own key too. Default: True.
     """
 
     template_fields: Sequence[str] = ("youcom_conn_id",)
@@ -30,18 +32,22 @@ class GetBalanceOperator(BaseOperator):
     ui_color = "#e8e4fb"
 
     def __init__(
-        self, *, youcom_conn_id: str = "youcom_default", multiple_outputs: bool = True, **kwargs: Any
+        self,
+        *,
+        youcom_conn_id: str | XComArg | DagParam = "youcom_default",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.youcom_conn_id = youcom_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
-        Ask, log one line, and return the balance.
+        Return the balance, and log it.
 
         :param context: Airflow's context.
         :raises AirflowFailException: if You.com refuses, since no retry can help.
-        :raises YouComError: if there is no answer, or none that can be read; ``retries`` apply.
+        :raises YouComError: if there is no answer, or it cannot be read; ``retries`` apply.
         """
         from airflow_provider_youcom.hooks.youcom import YouComHook
 

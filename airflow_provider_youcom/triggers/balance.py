@@ -1,14 +1,14 @@
 """
-The wait, without a worker.
+Wait without a worker.
 
-Every gate on one connection and interval shares one poll (Airflow 3.3 and later; below, each has its own):
-``open_shared_stream`` looks, ``filter_shared_stream`` is one gate's rule, and ``run`` is the two joined.
+All gates on one connection and interval share one poll (Airflow 3.3 and later; below, each has its own).
+``open_shared_stream`` is the poll, ``filter_shared_stream`` is the rule of one gate, and ``run`` is both.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
@@ -18,133 +18,86 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_youcom._templates import is_template
-from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import (
-    YouComConnectionNotFoundError,
-    YouComError,
-    YouComUnavailableError,
-)
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
+from airflow_provider_youcom.triggers._poll import poll, poll_key
 
-log = logging.getLogger(__name__)
-
-SHORTEST_PAUSE = 1.0
-LONGEST_BACKOFF = 300.0
-NOT_RENDERED = {"action": "ask the worker"}
+NOT_RENDERED = {"action": "render on the worker"}
+TIMED_OUT = {"action": "time out"}
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class BalanceTrigger(BaseEventTrigger):
     """
-    Fires once, when the gate decides; the event is the verdict.
+    Fires once, when the gate decides. The event is the verdict.
 
-    Nothing is converted or checked here: the triggerer dies of an exception in a constructor, and with
+    Nothing is converted or checked here: an exception in a constructor brings the triggerer down, and with
     ``start_from_trigger`` the values are not rendered yet.
 
     :param youcom_conn_id: the connection.
     :param min_usd: the least that the account must hold, in dollars, as a string.
     :param on_shortfall: see ``CreditGate``.
     :param on_unavailable: see ``CreditGate``.
-    :param poke_interval: seconds between two looks; at least 1.
-    :param exponential_backoff: wait twice as long after each look; such a gate polls for itself.
-    :param max_wait: the longest of these waits, in seconds.
+    :param poke_interval: seconds between two checks; at least 1.
+    :param exponential_backoff: double the interval after each check; such a gate polls for itself.
+    :param max_wait: the longest of these intervals, in seconds.
     :param silent_fail: go on waiting after an answer that cannot be read.
     :param end_from_trigger: end the task here, without a worker, when it succeeds or is skipped.
     :param do_xcom_push: whether a task that ends here pushes its reading.
-    :param looked_at: when a worker looked before it deferred, in seconds since the epoch: the next look is
-        one interval later. By default no worker has looked, and the first look is at once.
+    :param looked_at: when a worker checked before it deferred, in seconds since the epoch: the next check is
+        one interval later. By default no worker has checked, and the first check is at once.
+    :param ends_at: when the wait is over, in seconds since the epoch. Airflow sees to that itself, except in
+        ``dag.test`` and its like, which drop the timeout of a deferral. By default only Airflow does.
     """
+
+    youcom_conn_id: str = "youcom_default"
+    min_usd: str = "0"
+    on_shortfall: Any = "wait"
+    on_unavailable: Any = "wait"
+    poke_interval: float = 60.0
+    exponential_backoff: bool = False
+    max_wait: float | None = None
+    silent_fail: bool = False
+    end_from_trigger: bool = False
+    do_xcom_push: bool = True
+    looked_at: float | None = None
+    ends_at: float | None = None
 
     # BaseEventTrigger turns it off for asset watchers, which have no queue; this one serves tasks.
     supports_triggerer_queue = True
 
-    def __init__(
-        self,
-        youcom_conn_id: str = "youcom_default",
-        min_usd: str = "0",
-        on_shortfall: Any = "wait",
-        on_unavailable: Any = "wait",
-        poke_interval: float = 60.0,
-        exponential_backoff: bool = False,
-        max_wait: float | None = None,
-        silent_fail: bool = False,
-        end_from_trigger: bool = False,
-        do_xcom_push: bool = True,
-        looked_at: float | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.youcom_conn_id = youcom_conn_id
-        self.min_usd = min_usd
-        self.on_shortfall = on_shortfall
-        self.on_unavailable = on_unavailable
-        self.poke_interval = poke_interval
-        self.exponential_backoff = exponential_backoff
-        self.max_wait = max_wait
-        self.silent_fail = silent_fail
-        self.end_from_trigger = end_from_trigger
-        self.do_xcom_push = do_xcom_push
-        self.looked_at = looked_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class path and the keyword arguments that make this trigger again."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "youcom_conn_id": self.youcom_conn_id,
-                "min_usd": self.min_usd,
-                "on_shortfall": self.on_shortfall,
-                "on_unavailable": self.on_unavailable,
-                "poke_interval": self.poke_interval,
-                "exponential_backoff": self.exponential_backoff,
-                "max_wait": self.max_wait,
-                "silent_fail": self.silent_fail,
-                "end_from_trigger": self.end_from_trigger,
-                "do_xcom_push": self.do_xcom_push,
-                "looked_at": self.looked_at,
-            },
-        )
+        """Return the class path and the keyword arguments that make this trigger again."""
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return f"{type(self).__module__}.{type(self).__qualname__}", options
 
     def shared_stream_key(self) -> Hashable | None:
-        """Name the poll that this gate shares; none while its waits grow, or its values are not rendered."""
+        """Return the name of the poll to share; None with a growing interval, and for unrendered values."""
         if self.exponential_backoff or self._is_template():
             return None
-        return (type(self).__name__, str(self.youcom_conn_id), str(self.poke_interval))
+        return poll_key(self.youcom_conn_id, self.poke_interval)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
+    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
         """
-        Look at the balance, over and over; for as long as anyone listens.
+        Poll for all gates that share the stream.
 
-        An error is a reading too. Raising it would hand one exception object to every gate, and end all.
-
-        :param kwargs: what :meth:`serialize` gave for one of the gates.
+        :param kwargs: what :meth:`serialize` returned for one of the triggers.
         """
-        clock = asyncio.get_running_loop().time
-        looks = failures = 0
-        found = False
-        if kwargs["looked_at"] is not None:
-            looks, found = 1, True
-            await asyncio.sleep(_rest_of_the_pause(kwargs, time.time()))
-        while True:
-            started = clock()
-            reading = await _look(kwargs["youcom_conn_id"])
-            found = found or isinstance(reading, AccountBalance)
-            if found and isinstance(reading, YouComConnectionNotFoundError):
-                reading = _gone_for_now(kwargs["youcom_conn_id"])
-            looks += 1
-            failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
-            yield reading
-            await asyncio.sleep(max(0.0, _pause(kwargs, reading, looks, failures) - (clock() - started)))
+        return poll(kwargs)
 
     async def filter_shared_stream(
         self, shared_stream: AsyncIterator[Reading]
     ) -> AsyncIterator[TriggerEvent]:
         """
-        Judge each reading by this gate's rule, and say in its log why it still waits.
+        Judge each reading by this gate's rule, and log why the gate still waits.
 
         :param shared_stream: readings from :meth:`open_shared_stream`.
         """
         if self._is_template():
-            # Below Airflow 3.3 nothing renders what start_from_trigger hands over; the worker does.
+            # Below Airflow 3.3 only a worker renders what start_from_trigger passes on.
             yield TriggerEvent(NOT_RENDERED)
             return
         async for reading in shared_stream:
@@ -162,10 +115,10 @@ class BalanceTrigger(BaseEventTrigger):
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """
-        Render as a worker would, or leave the templates as they are, for a worker to render them.
+        Render as a worker would, or leave the templates as they are, so that a worker renders them.
 
-        The triggerer's own environment makes nothing of what is undefined, and does not know a DAG's macros
-        and filters: a gate could open at a threshold of 0 that nobody wrote.
+        The triggerer's own environment renders what is undefined as nothing, and does not know the macros
+        and filters of a DAG: a gate could open at a threshold of 0 that nobody wrote.
 
         :param context: Airflow's context.
         :param jinja_env: Jinja's environment.
@@ -177,15 +130,22 @@ class BalanceTrigger(BaseEventTrigger):
         written = {name: getattr(self, name) for name in self.template_fields}
         try:
             super().render_template_fields(context, environment)
-        except Exception as error:  # noqa: BLE001 - whatever a filter or a macro raises, the worker will say
+        except Exception as error:  # noqa: BLE001 - whatever a filter or a macro raises, the worker will show
             self.log.info("A worker renders this gate's templates (%s)", type(error).__name__)
             vars(self).update(written)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this gate alone: below Airflow 3.3, in ``dag.test``, and with exponential backoff."""
-        async with aclosing(self.open_shared_stream(self.serialize()[1])) as readings:  # type: ignore[type-var]
-            async for event in self.filter_shared_stream(readings):
-                yield event
+        yield await self._wait()
+
+    async def _wait(self) -> TriggerEvent:
+        seconds = None if self.ends_at is None else self.ends_at - time.time()
+        readings = self.open_shared_stream(self.serialize()[1])
+        try:
+            async with asyncio.timeout(seconds), aclosing(readings):  # type: ignore[type-var]
+                return await anext(self.filter_shared_stream(readings))
+        except TimeoutError:
+            return TriggerEvent(TIMED_OUT)
 
     def _is_template(self) -> bool:
         return any(is_template(value) for value in (self.min_usd, self.youcom_conn_id))
@@ -200,47 +160,3 @@ class BalanceTrigger(BaseEventTrigger):
 
             return TaskSkippedEvent()
         return TriggerEvent(verdict.to_event())
-
-
-async def _look(youcom_conn_id: str) -> Reading:
-    from airflow_provider_youcom.hooks.youcom import YouComHook
-
-    try:
-        return await YouComHook(youcom_conn_id).aget_balance()
-    except YouComError as error:
-        return error
-    except Exception as error:
-        # Airflow could not give the connection, say; it is the same for every gate, and may pass.
-        log.exception("The balance could not be looked at")
-        return YouComUnavailableError(
-            f"Airflow could not look at the balance ({type(error).__name__}); "
-            "the log of one of the gates on this connection says more."
-        )
-
-
-def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:
-    return YouComUnavailableError(
-        f"Airflow does not find connection {youcom_conn_id!r}, which it found before; this passes if a "
-        "secrets backend did not answer, and if the connection was removed, add it again."
-    )
-
-
-def _rest_of_the_pause(kwargs: dict[str, Any], now: float) -> float:
-    """Give the seconds to the look after the worker's."""
-    # A gate that went on at once would also come back before Airflow 3's scheduler has noticed that it left,
-    # and be taken for lost. The clock of the worker may be another one.
-    pause = max(SHORTEST_PAUSE, float(kwargs["poke_interval"]))
-    return min(pause, max(0.0, float(kwargs["looked_at"]) + pause - now))
-
-
-def _pause(kwargs: dict[str, Any], reading: Reading, looks: int, failures: int) -> float:
-    """Give the seconds to the next look."""
-    pause = float(kwargs["poke_interval"])
-    if kwargs["exponential_backoff"]:
-        pause = max(SHORTEST_PAUSE, pause) * 2.0 ** min(looks - 1, 30)
-        pause = min(pause, float(kwargs["max_wait"] or "inf"))
-    pause = max(SHORTEST_PAUSE, pause)
-    if not isinstance(reading, YouComUnavailableError):
-        return pause
-    backoff = pause * 2.0 ** min(failures - 1, 30)
-    return max(pause, min(max(backoff, reading.retry_after or 0.0), LONGEST_BACKOFF))

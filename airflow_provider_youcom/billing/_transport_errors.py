@@ -1,0 +1,99 @@
+"""Put what went wrong on the way to You.com into words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3
+
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
+
+
+def explain(error: Exception, base_url: str) -> YouComError:
+    """
+    Return the error that says what happened, and who has to act.
+
+    :param error: what requests or the system raised.
+    :param base_url: where the call went.
+    """
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return YouComRefusedError(
+                f"The certificate of {base_url} cannot be trusted ({cause.verify_message}); "
+                "replace it, or name the CA that signed it in REQUESTS_CA_BUNDLE."
+            )
+    if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes):
+        return YouComRefusedError(
+            f"The proxy that the environment names for {base_url} cannot be used; "
+            "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
+        )
+    if type(error) is OSError or any(_is_about_a_ca_file(cause) for cause in causes):
+        # requests raises a plain OSError for a CA file that is not there. Network errors have classes of
+        # their own.
+        return YouComRefusedError(
+            f"The CA file for {base_url} cannot be read; "
+            "name one that exists in REQUESTS_CA_BUNDLE, or unset it."
+        )
+    return no_answer(base_url, _in_words(causes))
+
+
+def no_answer(base_url: str, why: str) -> YouComUnavailableError:
+    """
+    Return the error for a call that brought no answer.
+
+    :param base_url: where the call went.
+    :param why: the reason, in a few words.
+    """
+    return YouComUnavailableError(
+        f"You.com did not answer at {base_url}: {why}; "
+        "this usually passes, and if it does not, check the network between Airflow and You.com."
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error of requests and all that led to it, down to what the system said."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+
+
+def _is_about_a_ca_file(cause: BaseException) -> bool:
+    # OpenSSL's name for the part of it that reads certificates from files.
+    return isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM")
+
+
+def _in_words(causes: list[BaseException]) -> str:
+    for kind, words in _WORDS.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            return words
+    return "the connection failed"
+
+
+_UNUSABLE_PROXY = (
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.ProxySchemeUnknown,
+    urllib3.exceptions.ProxySchemeUnsupported,
+)
+_WORDS: dict[type[BaseException], str] = {
+    requests.exceptions.ProxyError: "the proxy did not let the request through",
+    socket.gaierror: "its name could not be resolved",
+    ConnectionRefusedError: "the connection was refused",
+    requests.exceptions.ConnectTimeout: "the connection could not be made in time",
+    ssl.SSLError: "the TLS handshake failed",
+    requests.exceptions.ReadTimeout: "it fell silent",
+    TimeoutError: "it fell silent",
+    urllib3.exceptions.ReadTimeoutError: "it fell silent",
+    ConnectionResetError: "the connection was cut",
+    urllib3.exceptions.ProtocolError: "the connection was cut",
+}

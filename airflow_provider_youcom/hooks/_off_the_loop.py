@@ -1,0 +1,43 @@
+"""Run a blocking call beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+Result = TypeVar("Result")
+
+_MOST_AT_ONCE = 32
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result:
+    """
+    Return what a blocking call returns, or raise what it raises.
+
+    :param call: may take longer than ``seconds``; it is then left behind.
+    :param seconds: how long to wait for it.
+    :raises TimeoutError: if it takes longer.
+    """
+    # Not asyncio.to_thread: a process that ends waits for such threads, and a triggerer that is replaced has
+    # to end at once. They are also few, and while You.com is silent, no other trigger could resolve a name.
+    async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE)):
+        result: Future[Result] = Future()
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(_report, call, result), daemon=True, name="youcom-check").start()
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(result)
+
+
+def _report(call: Callable[[], Result], result: Future[Result]) -> None:
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        result.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - raised again where the call was awaited
+        result.set_exception(error)

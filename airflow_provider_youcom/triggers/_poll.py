@@ -1,0 +1,104 @@
+"""The poll: check the balance over and over, for as long as anyone listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Hashable, Mapping
+from typing import Any
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
+    YouComError,
+    YouComUnavailableError,
+)
+from airflow_provider_youcom.gate import Reading
+
+log = logging.getLogger(__name__)
+
+SHORTEST_PAUSE = 1.0
+LONGEST_BACKOFF = 300.0
+
+
+def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable:
+    """
+    Return the name of a poll. Triggers that return the same share one, whatever their class.
+
+    :param youcom_conn_id: the connection.
+    :param poke_interval: seconds between two checks.
+    """
+    return ("youcom", str(youcom_conn_id), float(str(poke_interval)))
+
+
+async def poll(options: Mapping[str, Any]) -> AsyncIterator[Reading]:
+    """
+    Yield a reading at each interval, without end.
+
+    An error is a reading too. If it were raised, all who share the poll would end with one exception object.
+
+    :param options: the arguments of whichever trigger opened the poll. ``youcom_conn_id`` and
+        ``poke_interval`` are read of all; ``exponential_backoff``, ``max_wait`` and ``looked_at`` of those
+        that have them.
+    """
+    clock = asyncio.get_running_loop().time
+    checks = failures = 0
+    found = False
+    if options.get("looked_at") is not None:
+        checks, found = 1, True
+        await asyncio.sleep(_rest_of_the_pause(options, time.time()))
+    while True:
+        started = clock()
+        reading = await _check(options["youcom_conn_id"])
+        found = found or isinstance(reading, AccountBalance)
+        if found and isinstance(reading, YouComConnectionNotFoundError):
+            reading = _gone_for_now(options["youcom_conn_id"])
+        checks += 1
+        failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
+        yield reading
+        await asyncio.sleep(max(0.0, _pause(options, reading, checks, failures) - (clock() - started)))
+
+
+async def _check(youcom_conn_id: str) -> Reading:
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+
+    try:
+        return await YouComHook(youcom_conn_id).aget_balance()
+    except YouComError as error:
+        return error
+    except Exception as error:
+        # Nobody foresaw it, so waiting may not help: each gate fails its try, and its retries apply.
+        log.exception("The balance check failed")
+        return YouComError(
+            f"The balance check failed with an unexpected {type(error).__name__}; the traceback is in the "
+            "log of one of the gates on this connection, so please report it to the provider's developers."
+        )
+
+
+def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:
+    return YouComUnavailableError(
+        f"Airflow does not find connection {youcom_conn_id!r} any more; this passes if a secrets backend "
+        "did not answer, and if the connection was removed, add it again."
+    )
+
+
+def _rest_of_the_pause(options: Mapping[str, Any], now: float) -> float:
+    """Return the seconds until the first check, where a worker has checked already."""
+    # A gate that went on at once would also come back before Airflow 3's scheduler has noticed that it left,
+    # and be taken for lost. The worker's clock may differ.
+    pause = max(SHORTEST_PAUSE, float(options["poke_interval"]))
+    return min(pause, max(0.0, float(options["looked_at"]) + pause - now))
+
+
+def _pause(options: Mapping[str, Any], reading: Reading, checks: int, failures: int) -> float:
+    """Return the seconds between the last check and the next."""
+    pause = float(options["poke_interval"])
+    if options.get("exponential_backoff"):
+        pause = max(SHORTEST_PAUSE, pause) * 2.0 ** min(checks - 1, 30)
+        pause = min(pause, float(options.get("max_wait") or "inf"))
+    pause = max(SHORTEST_PAUSE, pause)
+    if not isinstance(reading, YouComUnavailableError):
+        return pause
+    backoff = pause * 2.0 ** min(failures - 1, 30)
+    return max(pause, min(max(backoff, reading.retry_after or 0.0), LONGEST_BACKOFF))
