@@ -53,8 +53,8 @@ class AccountBalance:
     def serialize(self) -> NoReturn:
         """Refuse to become an XCom; Airflow calls this when a task returns the balance itself."""
         # Airflow would store it, and the task that reads it would fail: only classes that
-        # [core] allowed_deserialization_classes names can be read back.
-        raise TypeError("An AccountBalance cannot be an XCom: return balance.to_json() instead.")
+        # [core] allowed_deserialization_classes names can be read back. Airflow 2.11 replaces a TypeError.
+        raise ValueError("An AccountBalance cannot be an XCom: return balance.to_json() instead.")
 
     @classmethod
     def from_response(cls, body: bytes, checked_at: datetime) -> AccountBalance:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 import pytest
+from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComResponseError
@@ -82,11 +83,8 @@ def test_an_amount_too_large_for_every_reader_of_json_integers_is_carried_as_a_f
         (b"[]", "data is missing"),
         (b'{"data": null}', "data is not an object"),
         (b'{"data": {}}', "data.type is missing"),
-        (body(kind='"user"'), 'data.type is not "account"'),
         (body(kind="7"), "data.type is not a string"),
         (body(account_id="7"), "data.id is not a string"),
-        (body(account_id='""'), "data.id is empty"),
-        (body(account_id='"a\\nb"'), "not printable"),
         (body("true"), "balance is not a number"),
         (body("null"), "balance is not a number"),
         (body('"25"'), "balance is not a number"),
@@ -102,6 +100,28 @@ def test_an_answer_that_breaks_the_contract_is_named_in_one_sentence(answer: byt
         AccountBalance.from_response(answer, NOW)
     assert caught.value.status_code == 200
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "account_id"),
+    [
+        (body(kind='"string"'), "4f1c"),
+        (body(account_id='""'), ""),
+        (body(account_id='"a\\nERROR \\ud83d"'), r"a\nERROR \ud83d"),
+        (b"\xef\xbb\xbf" + body(), "4f1c"),
+    ],
+    ids=["another type", "empty id", "id that cannot be printed", "byte order mark"],
+)
+def test_what_the_schema_allows_is_read_and_can_be_printed(answer: bytes, account_id: str):
+    balance = AccountBalance.from_response(answer, NOW)
+    assert balance.account_id == account_id
+    assert str(balance).isprintable()
+
+
+def test_a_balance_that_a_task_returns_itself_is_refused_there_and_names_to_json():
+    balance = AccountBalance.from_response(body(), NOW)
+    with pytest.raises(ValueError, match=r"return balance.to_json\(\) instead"):
+        XCom.serialize_value(balance)
 
 
 def test_members_that_the_contract_does_not_name_are_accepted():
@@ -148,7 +168,7 @@ def test_an_amount_of_dollars_is_taken_as_its_author_wrote_it(amount: object, do
     ],
 )
 def test_what_is_not_an_amount_of_dollars_is_refused_in_one_sentence_that_names_the_argument(amount: object):
-    with pytest.raises(ValueError, match="^min_usd=.* is not an amount in dollars: give ") as caught:
+    with pytest.raises(ValueError, match="^min_usd=.* is not an amount in dollars: use ") as caught:
         parse_usd(amount, "min_usd")
     assert len(str(caught.value)) < 200
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from math import isinf
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 import pytest
 from airflow.models.trigger import Trigger
@@ -24,7 +25,7 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
-from airflow_provider_youcom.hooks.youcom import client_from_connection
+from airflow_provider_youcom.hooks._connection import client_from_connection
 from airflow_provider_youcom.money import format_usd, is_amount, parse_usd
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
@@ -112,7 +113,7 @@ def test_a_body_near_the_contract_is_read_exactly_or_is_an_error(document: dict[
     if isinstance(answer, YouComResponseError):
         assert is_one_sentence(str(answer))
         return
-    assert answer.account_id == document["data"]["id"]
+    assert answer.account_id.isprintable()
     assert answer.balance_cents == Decimal(str(document["data"]["attributes"]["balance"]))
 
 
@@ -212,13 +213,25 @@ def test_a_deferred_gate_has_the_very_minimum_of_its_task(min_usd: Any) -> None:
     assert CreditGate(arrived.min_usd).min_usd == CreditGate(min_usd).min_usd
 
 
-@given(json_values, json_values, st.text(), st.text())
-def test_a_connection_makes_a_client_or_is_refused_in_one_sentence(
-    timeout: object, retries: object, host: str, password: str
-) -> None:
-    connection = Connection(conn_id="c", conn_type="youcom", host=host, password=password)
-    extra = {"timeout": timeout, "retries": retries}
-    client = outcome(lambda: client_from_connection(connection, extra, "c"), YouComRefusedError)
+connection_texts = st.none() | st.text() | st.sampled_from(["key", "https", "http://127.0.0.1", "[::1]:1/v1"])
+fields = {
+    "password": connection_texts | json_values,
+    "host": connection_texts | json_values,
+    "schema": connection_texts | json_values,
+    "login": connection_texts | json_values,
+    "port": st.integers(0, 99999) | json_values,
+    "extra": st.fixed_dictionaries({"timeout": json_values, "retries": json_values}).map(json.dumps)
+    | json_values.map(json.dumps)
+    | json_values
+    | st.text(),
+    "description": json_values,
+}
+
+
+@given(st.fixed_dictionaries({}, optional=fields))
+def test_a_connection_makes_a_client_or_is_refused_in_one_sentence(connection: dict[str, object]) -> None:
+    stored = SimpleNamespace(**{**dict.fromkeys(fields), **connection})
+    client = outcome(lambda: client_from_connection(cast(Connection, stored), "c"), YouComRefusedError)
     if isinstance(client, YouComRefusedError):
         assert is_one_sentence(str(client))
         return

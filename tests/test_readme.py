@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.billing import _session as session
-from airflow_provider_youcom.billing import client
+from airflow_provider_youcom.billing import _base_url, _transport_errors, client
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, CreditGate
 from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -154,7 +153,7 @@ def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch:
         # The page's port may be taken on this machine.
         value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))
         monkeypatch.setenv(name, value)
-        monkeypatch.setattr(session, "DEFAULT_BASE_URL", sandbox.base_url)
+        monkeypatch.setattr(_base_url, "DEFAULT_BASE_URL", sandbox.base_url)
         assert YouComHook().get_balance().balance_usd == 7
         assert sandbox.request_count == 1
 
@@ -208,7 +207,7 @@ def messages() -> Iterator[str]:
                 longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
                 if longest:
                     yield longest.strip()
-    yield from client._WORDS.values()
+    yield from _transport_errors._WORDS.values()
     yield from client._REMEDIES.values()
 
 

@@ -63,7 +63,7 @@ def read_number(extra: dict[str, Any], name: str, default: float, key_name: str)
     if not limits["minimum"] <= number <= limits["maximum"] or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise YouComRefusedError(
-            f"{name} in the extra of {key_name} cannot be used: it must be {kind} "
+            f"{name}={repr(given)[:60]} in the extra of {key_name} cannot be used: it must be {kind} "
             f"from {limits['minimum']} to {limits['maximum']}; correct it, or leave it out."
         )
     return number
@@ -72,10 +72,12 @@ def read_number(extra: dict[str, Any], name: str, default: float, key_name: str)
 def _extra(connection: Connection, key_name: str) -> dict[str, Any]:
     # Not extra_dejson: it reads what is not JSON as an empty object, and calls the supervisor, which an event
     # loop must not do.
-    extra = _field(connection, "extra", key_name) or {}
+    extra = _field(connection, "extra", key_name)
     if isinstance(extra, str):
         with suppress(ValueError, RecursionError):
-            extra = json.loads(extra) if extra.strip() else {}
+            extra = json.loads(extra.strip() or "null")
+    if extra is None:
+        return {}
     if not isinstance(extra, dict):
         raise YouComRefusedError(
             f'The extra of {key_name} is not a JSON object: write it as {{"timeout": 10}}, or leave it empty.'
@@ -104,25 +106,25 @@ def _base_url(connection: Connection, key_name: str) -> str:
     """Join host, schema and port; where one of them is in the host too, they must agree."""
     from airflow_provider_youcom.billing._base_url import DEFAULT_BASE_URL
 
-    host = _text(connection, "host", key_name)
+    host = _text(connection, "host", key_name) or DEFAULT_BASE_URL
     schema = _text(connection, "schema", key_name).lower()
     port = _port(connection, key_name)
     if schema not in ("", "http", "https"):
         raise _unusable("schema", key_name, "is neither https nor http")
-    if not host and port not in ("", "443"):
-        raise _unusable("port", key_name, "has no host that it belongs to")
-    scheme, separator, rest = (host or DEFAULT_BASE_URL).partition("://")
+    scheme, separator, rest = host.partition("://")
     if not separator:
         scheme, rest = schema or "https", host
     elif schema not in ("", scheme.lower()):
         raise _unusable("schema", key_name, "contradicts its Base URL")
+    if host == DEFAULT_BASE_URL and port not in ("", "443"):
+        raise _unusable("port", key_name, "has no host of its own")
     authority, slash, path = rest.partition("/")
     if authority.count(":") > 1 and not authority.startswith("["):
         authority = f"[{authority}]"
     written = re.search(r":(\d+)$", authority)
     if written and port and int(written[1]) != int(port):
         raise _unusable("port", key_name, "contradicts its Base URL")
-    return f"{scheme}://{authority}{f':{port}' if port and not written else ''}{slash}{path}"
+    return f"{scheme.lower()}://{authority}{f':{port}' if port and not written else ''}{slash}{path}"
 
 
 def _port(connection: Connection, key_name: str) -> str:

@@ -22,14 +22,19 @@ SHORTEST_PAUSE = 1.0
 LONGEST_BACKOFF = 300.0
 
 
-def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable:
+def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
     """
-    Return the name of a poll. Triggers that return the same share one, whatever their class.
+    Return the name of a poll. Triggers with the same name share one, whatever their class.
+
+    Return None, so that the trigger polls for itself, if the interval is not a number.
 
     :param youcom_conn_id: the connection.
     :param poke_interval: seconds between two checks.
     """
-    return ("youcom", str(youcom_conn_id), float(str(poke_interval)))
+    try:
+        return ("youcom", str(youcom_conn_id), float(str(poke_interval)))
+    except ValueError:
+        return None
 
 
 async def poll(options: Mapping[str, Any]) -> AsyncIterator[Reading]:

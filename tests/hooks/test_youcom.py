@@ -8,7 +8,8 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.hooks.youcom import YouComHook, client_from_connection
+from airflow_provider_youcom.hooks._connection import client_from_connection
+from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 from tests.faults.broken_server import BrokenServer, says_nothing
 
@@ -109,7 +110,7 @@ def test_an_ipv6_address_may_stand_without_brackets():
     connection = Connection(
         conn_id="x", conn_type="youcom", host="::1", port=8765, schema="http", password="key"
     )
-    assert client_from_connection(connection, {}, "connection 'x'").base_url == "http://[::1]:8765"
+    assert client_from_connection(connection, "connection 'x'").base_url == "http://[::1]:8765"
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,10 @@ def test_timeout_and_retries_of_the_connection_are_kept_to(sandbox: Sandbox, mon
 
 @pytest.mark.usefixtures("airflow_database")
 def test_a_missing_connection_says_what_to_add():
-    with pytest.raises(YouComRefusedError, match="There is no connection 'nowhere': add one of type You.com"):
+    with pytest.raises(
+        YouComRefusedError,
+        match="There is no connection 'nowhere' that Airflow can read: add one of type You.com",
+    ):
         YouComHook("nowhere").get_balance()
     with pytest.raises(YouComRefusedError, match="There is no connection 'nowhere'"):
         asyncio.run(YouComHook("nowhere").aget_balance())

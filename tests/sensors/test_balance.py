@@ -63,7 +63,7 @@ def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dic
     ],
 )
 def test_what_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
-    with pytest.raises(ValueError, match=f"end_from_trigger=True would lose {lost}"):
+    with pytest.raises(ValueError, match=f"end_from_trigger=True would ignore {lost}"):
         gate(deferrable=True, end_from_trigger=True, **options)
 
 
@@ -78,7 +78,7 @@ def test_a_threshold_from_another_task_cannot_start_in_the_triggerer():
 
 @pytest.mark.parametrize("limit", ["max_active_tis_per_dag", "max_active_tis_per_dagrun"])
 def test_a_limit_that_a_start_in_the_triggerer_would_pass_over_is_refused_when_the_dag_is_parsed(limit: str):
-    with pytest.raises(ValueError, match=f"start_from_trigger=True would pass over {limit}"):
+    with pytest.raises(ValueError, match=f"start_from_trigger=True would ignore {limit}"):
         gate(deferrable=True, start_from_trigger=True, **{limit: 1})
 
 
@@ -178,7 +178,9 @@ def test_every_option_holds_when_deferred(sandbox: Sandbox):
     assert deferred.value.timeout == timedelta(seconds=600)
     assert deferred.value.method_name == "execute_complete"
     arguments = deferred.value.trigger.serialize()[1]
-    assert before <= arguments.pop("looked_at") <= time.time()
+    looked_at = arguments.pop("looked_at")
+    assert before <= looked_at <= time.time()
+    assert arguments.pop("ends_at") == looked_at + 600
     assert arguments == {
         "youcom_conn_id": "youcom_default",
         "min_usd": "25.10",
@@ -219,7 +221,9 @@ def test_a_deferral_that_timed_out_looks_once_more_and_then_fails_without_retrie
 ):
     sandbox.set_balance("3.20")
     sensor = gate(deferrable=True, timeout=60)
-    with pytest.raises(AirflowSensorTimeout, match=r"Waited for 60 s in vain. Last seen: .* holds \$3.20"):
+    with pytest.raises(
+        AirflowSensorTimeout, match=r"The timeout of 60 s is over. Last seen: .* holds \$3.20"
+    ):
         sensor.resume_execution("__fail__", {"error": error}, {})
     sandbox.top_up(50)
     assert sensor.resume_execution("__fail__", {"error": error}, {})["balance_usd"] == 53.2
@@ -233,16 +237,14 @@ def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_t
     with pytest.raises(TaskDeferred) as deferred:
         sensor.execute({})
     assert deferred.value.timeout == sensor.start_trigger_args.timeout == timedelta(seconds=5)
-    with pytest.raises(
-        AirflowTaskTimeout, match="Waited for the execution_timeout of 5 s in vain. Last seen: "
-    ):
+    with pytest.raises(AirflowTaskTimeout, match="The execution_timeout of 5 s is over. Last seen: "):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
 def test_an_execution_timeout_that_would_come_later_changes_nothing(sandbox: Sandbox):
     sandbox.set_balance(0)
     sensor = gate(deferrable=True, timeout=5, execution_timeout=timedelta(seconds=60))
-    with pytest.raises(AirflowSensorTimeout, match="Waited for 5 s in vain"):
+    with pytest.raises(AirflowSensorTimeout, match="The timeout of 5 s is over"):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -11,24 +11,32 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import (
-    YouComRefusedError,
-    YouComUnavailableError,
-)
-from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.hooks import youcom as hook_module
 from airflow_provider_youcom.sandbox import Fault, Sandbox
-from airflow_provider_youcom.triggers import balance as module
-from airflow_provider_youcom.triggers.balance import (
-    NOT_RENDERED,
-    BalanceTrigger,
-    _pause,
-    _rest_of_the_pause,
-)
+from airflow_provider_youcom.triggers import _poll
+from airflow_provider_youcom.triggers.balance import NOT_RENDERED, TIMED_OUT, BalanceTrigger
+
+# What each released version has serialized; gates that wait with these outlive an upgrade.
+EARLIER_ARGUMENTS: list[dict[str, Any]] = [
+    {
+        "youcom_conn_id": "youcom_default",
+        "min_usd": "25",
+        "on_shortfall": "wait",
+        "on_unavailable": "wait",
+        "poke_interval": 1.0,
+        "exponential_backoff": False,
+        "max_wait": None,
+        "silent_fail": False,
+        "end_from_trigger": False,
+        "do_xcom_push": True,
+    },
+]
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(_poll, "SHORTEST_PAUSE", 0.01)
 
 
 def trigger(**options: Any) -> BalanceTrigger:
@@ -70,7 +78,7 @@ def test_each_look_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Log
     unknown, short = (record for record in task_log.records if record.name == "task")
     assert unknown.levelname == "WARNING"
     assert unknown.getMessage().startswith(
-        "The balance is unknown, not low: You.com gave no balance (HTTP 503)"
+        "The balance is unknown, not low: You.com returned no balance (HTTP 503)"
     )
     assert unknown.getMessage().endswith("Waiting.")
     assert "holds $3.20, $21.80 short of the $25.00 that this gate needs." in short.getMessage()
@@ -136,27 +144,56 @@ def test_the_stream_hands_on_errors_as_readings_and_never_ends(
 ):
     sandbox.inject(Fault(status=401))
 
-    async def four_readings() -> list[object]:
+    async def five_readings() -> list[object]:
         readings: list[object] = []
         async with aclosing(BalanceTrigger.open_shared_stream(trigger().serialize()[1])) as stream:  # type: ignore[type-var]
             readings.append(await anext(stream))
             readings.append(await anext(stream))
             monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
             readings.append(await anext(stream))
-            monkeypatch.setattr(YouComHook, "aget_balance", airflow_is_broken)
+            monkeypatch.setattr(hook_module, "get_async_connection", raising(OSError("no database")))
+            readings.append(await anext(stream))
+            monkeypatch.setattr(hook_module, "get_async_connection", raising(AttributeError("a bug")))
             readings.append(await anext(stream))
         return readings
 
-    async def airflow_is_broken(hook: YouComHook) -> AccountBalance:
-        raise OSError("the metadata database is gone")
-
-    refused, balance, missing, broken = asyncio.run(four_readings())
+    refused, balance, missing, broken, bug = asyncio.run(five_readings())
     assert isinstance(refused, YouComRefusedError)
     assert isinstance(balance, AccountBalance)
     assert isinstance(missing, YouComUnavailableError)
-    assert "does not find connection 'youcom_default', which it found before" in str(missing)
+    assert "does not find connection 'youcom_default' any more" in str(missing)
     assert isinstance(broken, YouComUnavailableError)
     assert "OSError" in str(broken)
+    assert type(bug) is YouComError
+    assert "unexpected AttributeError" in str(bug)
+
+
+def raising(error: Exception) -> Callable[[str], Awaitable[object]]:
+    async def get_async_connection(conn_id: str) -> object:
+        raise error
+
+    return get_async_connection
+
+
+def test_an_error_that_nobody_foresaw_fails_the_try_instead_of_being_waited_for(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hook_module, "get_async_connection", raising(KeyError("a bug")))
+    assert fire(trigger()).payload["action"] == "retry"
+
+
+def test_a_wait_that_airflow_does_not_end_ends_by_itself(sandbox: Sandbox):
+    sandbox.set_balance(0)
+    assert fire(trigger(poke_interval=3600, ends_at=time.time() + 0.5)).payload == TIMED_OUT
+    assert fire(trigger(ends_at=time.time() - 60)).payload == TIMED_OUT
+
+
+def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(sandbox: Sandbox):
+    for arguments in EARLIER_ARGUMENTS:
+        path, now = BalanceTrigger(**arguments).serialize()
+        assert path == "airflow_provider_youcom.triggers.balance.BalanceTrigger"
+        assert arguments.items() <= now.items()
+        assert fire(BalanceTrigger(**arguments)).payload["action"] == "open"
 
 
 def test_a_connection_that_was_never_there_is_a_refusal(airflow_database: None):
@@ -168,7 +205,7 @@ def test_a_connection_that_a_worker_found_is_waited_for(
 ):
     there = os.environ["AIRFLOW_CONN_YOUCOM_DEFAULT"]
     monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
-    monkeypatch.setattr(module, "_gone_for_now", lambda _: bring_it_back())
+    monkeypatch.setattr(_poll, "_gone_for_now", lambda _: bring_it_back())
 
     def bring_it_back() -> YouComUnavailableError:
         monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", there)
@@ -227,41 +264,3 @@ def test_after_a_workers_look_the_next_one_is_an_interval_later(sandbox: Sandbox
         asyncio.run(asyncio.wait_for(first(trigger(poke_interval=3600, looked_at=time.time()).run()), 0.5))
     assert sandbox.request_count == 0
     assert fire(trigger(poke_interval=60, looked_at=time.time() - 60)).payload["action"] == "open"
-
-
-@pytest.mark.parametrize(
-    ("now", "seconds"),
-    [(100, 60), (130, 30), (9999, 0), (40, 60)],
-    ids=["now", "half", "past", "other clock"],
-)
-def test_the_pause_after_a_workers_look_is_an_interval_at_most(now: float, seconds: float):
-    assert _rest_of_the_pause({**PLAIN, "looked_at": 100.0}, now) == seconds
-
-
-PLAIN = {"poke_interval": 60.0, "exponential_backoff": False, "max_wait": None}
-UNAVAILABLE = YouComUnavailableError("No answer.")
-
-
-@pytest.mark.parametrize(("failures", "seconds"), [(1, 60), (2, 120), (3, 240), (4, 300), (50, 300)])
-def test_a_failure_that_stays_is_asked_about_less_and_less_often(failures: int, seconds: float):
-    assert _pause(PLAIN, UNAVAILABLE, looks=9, failures=failures) == seconds
-
-
-def test_you_com_may_ask_for_a_longer_pause_within_reason():
-    assert _pause(PLAIN, YouComUnavailableError("Busy.", retry_after=90), looks=1, failures=1) == 90
-    assert _pause(PLAIN, YouComUnavailableError("Busy.", retry_after=9999), looks=1, failures=1) == 300
-
-
-def test_a_backoff_never_shortens_a_long_interval():
-    assert _pause({**PLAIN, "poke_interval": 3600}, UNAVAILABLE, looks=1, failures=9) == 3600
-
-
-@pytest.mark.parametrize(("looks", "seconds"), [(1, 60), (2, 120), (3, 200), (99, 200)])
-def test_exponential_backoff_doubles_the_waits_up_to_max_wait(looks: int, seconds: float):
-    growing = {**PLAIN, "exponential_backoff": True, "max_wait": 200}
-    assert _pause(growing, YouComRefusedError("No."), looks=looks, failures=0) == seconds
-
-
-def test_no_wait_is_ever_shorter_than_the_shortest():
-    hasty = {"poke_interval": 0, "exponential_backoff": True, "max_wait": 0.001}
-    assert _pause(hasty, YouComRefusedError("No."), looks=1, failures=0) == module.SHORTEST_PAUSE
