@@ -1,29 +1,25 @@
-"""How the sandbox's answers go wrong, on purpose."""
+"""What goes wrong in the sandbox, on purpose."""
 
 from __future__ import annotations
 
-import socket
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class Fault:
     """
-    How the next answers go wrong. What is not given stays as it would have been.
+    What goes wrong with an answer of the billing API; the rest of the answer stays as it is.
 
-    :param status: HTTP status to answer with.
+    :param status: HTTP status of the answer.
     :param headers: headers to add or to replace, such as ``{"Retry-After": "5"}``.
-    :param body: body to answer with.
+    :param body: body of the answer.
     :param delay: seconds of silence before the answer.
     :param cut: cut the connection ``"before"`` the answer or ``"inside"`` its body.
     :param drip: seconds between any two bytes of the answer.
-    :param repeat: how often the body is sent; without end for -1.
-    :param lasting: strike until the sandbox is healed.
+    :param repeat: number of times that the body is sent; -1 sends it without end.
+    :raises ValueError: if a value has the wrong type or is out of range.
     """
 
     status: int | None = None
@@ -33,66 +29,35 @@ class Fault:
     cut: Literal["before", "inside"] | None = None
     drip: float = 0.0
     repeat: int = 1
-    lasting: bool = False
+
+    def __post_init__(self) -> None:
+        # A fault that comes over HTTP can hold any JSON.
+        for name, is_valid, expected in (
+            ("status", self.status is None or is_whole(self.status, 100, 999), "a number from 100 to 999"),
+            ("headers", _are_headers(self.headers), "an object of strings"),
+            ("body", self.body is None or isinstance(self.body, str), "a string"),
+            ("delay", _are_seconds(self.delay), "a number of seconds from 0 to 86400"),
+            ("cut", self.cut in (None, "before", "inside"), '"before" or "inside"'),
+            ("drip", _are_seconds(self.drip), "a number of seconds from 0 to 86400"),
+            ("repeat", self._repeats_something(), "-1 with a body, or a number from 1 to 1000000"),
+        ):
+            if not is_valid:
+                raise ValueError(f"{name} is not valid: expected {expected}.")
+
+    def _repeats_something(self) -> bool:
+        return is_whole(self.repeat, 1, 10**6) or (self.repeat == -1 and self.body != "")
 
 
-class Answer:
-    """
-    One answer on its way out, with the fault that strikes it.
+def is_whole(value: object, least: int, most: int) -> bool:
+    """Return whether a value is a whole number in a range; True and False are not."""
+    return type(value) is int and least <= value <= most
 
-    :param status: HTTP status, if the fault has none of its own.
-    :param body: body, if the fault has none of its own.
-    :param fault: how it goes wrong, if at all.
-    """
 
-    def __init__(self, status: int, body: str, fault: Fault) -> None:
-        self.status = status
-        self.body = (body if fault.body is None else fault.body).encode()
-        self.fault = fault
+def _are_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 86_400  # type: ignore[operator]
 
-    def send(self, handler: BaseHTTPRequestHandler) -> None:
-        """
-        Answer a request.
 
-        :param handler: of the request.
-        """
-        time.sleep(self.fault.delay)
-        if self.fault.cut == "before":
-            self._cut(handler)
-            return
-        handler.send_response(self.status)
-        for name, value in self._headers().items():
-            handler.send_header(name, value)
-        handler._headers_buffer.append(b"\r\n")  # type: ignore[attr-defined]
-        head = b"".join(handler._headers_buffer)  # type: ignore[attr-defined]
-        handler._headers_buffer = []  # type: ignore[attr-defined]
-        if self.fault.cut == "inside":
-            handler.wfile.write(head + self.body[: len(self.body) // 2])
-            self._cut(handler)
-        elif self.fault.drip:
-            self._drip(handler, head + self.body)
-        else:
-            self._flood(handler, head)
-
-    def _headers(self) -> dict[str, str]:
-        endless = self.fault.repeat < 0
-        length = {} if endless else {"Content-Length": str(len(self.body) * self.fault.repeat)}
-        closing = {"Connection": "close"} if endless else {}
-        return {"Content-Type": "application/json", **length, **closing, **self.fault.headers}
-
-    def _flood(self, handler: BaseHTTPRequestHandler, head: bytes) -> None:
-        handler.wfile.write(head + self.body)
-        sent = 1
-        while sent != self.fault.repeat:
-            handler.wfile.write(self.body)
-            sent += 1
-
-    def _drip(self, handler: BaseHTTPRequestHandler, answer: bytes) -> None:
-        for byte in answer:
-            handler.wfile.write(bytes([byte]))
-            time.sleep(self.fault.drip)
-
-    def _cut(self, handler: BaseHTTPRequestHandler) -> None:
-        handler.close_connection = True
-        with suppress(OSError):
-            handler.connection.shutdown(socket.SHUT_RDWR)
+def _are_headers(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    )

@@ -1,144 +1,150 @@
-"""The sandbox's HTTP side: You.com's paths, and its own to change accounts and to inject faults."""
+"""The sandbox's HTTP server."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from decimal import Decimal
+from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from itertools import chain, repeat
+from typing import Any
 
-from airflow_provider_youcom.sandbox._faults import Answer, Fault
+from airflow_provider_youcom.sandbox._api import Answer, respond
+from airflow_provider_youcom.sandbox._you_com import YouCom
 
-if TYPE_CHECKING:
-    from airflow_provider_youcom.sandbox._sandbox import Account, Sandbox
-
-BALANCE_PATH = "/v1/billing/account_balance"
-RESEARCH_PATH = "/v1/research"
-# https://docs.you.com/administration/billing
-RESEARCH_PRICE_CENTS = {
-    "lite": Decimal("1.2"),
-    "standard": Decimal(5),
-    "deep": Decimal(10),
-    "exhaustive": Decimal(45),
-}
+_LARGEST_BODY = 1_000_000
+# How long a client may take to send a body, or to stop sending one that was refused.
+_PATIENCE_SECONDS = 5.0
 
 
 class Server(ThreadingHTTPServer):
-    """
-    Answers as You.com does, from what a sandbox knows.
-
-    :param address: where to listen; port 0 takes a free one.
-    :param sandbox: the accounts and the faults, which requests to ``/sandbox`` change.
-    """
+    """Serves a You.com; port 0 takes a free one."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], sandbox: Sandbox) -> None:
+    def __init__(self, address: tuple[str, int], you_com: YouCom) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self.sandbox = sandbox
-        self.connections: set[socket.socket] = set()
+        self.you_com = you_com
+        self._connections: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Count the connection, and keep it to be cut."""
-        self.connections.add(request)
-        self.sandbox.connection_count += 1
+        """Count a connection, and keep it to cut it when the server closes."""
+        self._connections.add(request)
+        self.you_com.connection_count += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget a connection that has ended."""
-        self.connections.discard(request)
-        super().shutdown_request(request)
+        """End a connection, but first read what is left: unread bytes would turn the end into a reset."""
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_WR)
+            request.settimeout(_PATIENCE_SECONDS)
+            while request.recv(65536) and time.monotonic() < give_up_at:
+                pass
+        self._connections.discard(request)
+        self.close_request(request)
 
     def server_close(self) -> None:
-        """Stop listening, and cut what is connected."""
+        """Stop listening, and cut all connections."""
         super().server_close()
-        for connection in list(self.connections):
+        for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that goes away is what tests are about."""
+        """Stay silent about clients that go away, which tests make them do."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version = "YouComSandbox"
     disable_nagle_algorithm = True
     server: Server
 
-    def do_GET(self) -> None:
-        if self.path == BALANCE_PATH:
-            self._answer_balance()
-        elif self.path == "/sandbox":
-            self._send(200, self.server.sandbox.state())
-        else:
-            self._send(404, {"detail": "Not Found"})
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        # The base class calls do_ and the name of the method, and sends HTML if there is no such function.
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
-    def do_POST(self) -> None:
-        try:
-            request = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-            if self.path == RESEARCH_PATH:
-                self._answer_research(request)
-            elif self.path.startswith("/sandbox/"):
-                self._control(self.path.removeprefix("/sandbox/"), request)
-            else:
-                self._send(404, {"detail": "Not Found"})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self._send(400, {"detail": f"{type(error).__name__}: {error}"})
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse a request that cannot be read, in JSON where the base class sends HTML."""
+        self.close_connection = True
+        self._send(Answer(int(code), {"detail": message or responses[code]}))
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: requests are counted, and their headers hold keys."""
+        """Stay silent: requests are counted, and their headers hold keys."""
 
-    def _answer_balance(self) -> None:
-        fault = self.server.sandbox.next_fault(self.headers.get("X-API-Key") or "")
-        status, document = self._balance()
-        answer = Answer(fault.status or status, json.dumps(document), fault)
-        answer.send(self)
-
-    def _balance(self) -> tuple[int, dict[str, Any]]:
-        account = self._account()
-        if account is None:
-            return 401, {"detail": "Invalid or missing API key"}
-        if not account.has_billing_scope:
-            return 403, {"detail": "API key lacks scope for this path"}
-        balance = account.balance_cents
-        attributes = {"balance": int(balance) if balance == balance.to_integral_value() else float(balance)}
-        return 200, {"data": {"type": "account", "id": account.account_id, "attributes": attributes}}
-
-    def _answer_research(self, request: dict[str, Any]) -> None:
-        account = self._account()
-        if account is None:
-            self._send(401, {"detail": "Invalid or missing API key"})
-            return
-        price_cents = RESEARCH_PRICE_CENTS[request.get("research_effort", "standard")]
-        if not self.server.sandbox.spend(price_cents / 100, self.headers["X-API-Key"]):
-            self._send(402, {"detail": "Out of credits"})
-            return
-        answer = {"content": f"All there is to know about: {request['input']}", "content_type": "text"}
-        self._send(200, {"output": {**answer, "sources": []}})
-
-    def _account(self) -> Account | None:
-        return self.server.sandbox.accounts.get(self.headers.get("X-API-Key") or "")
-
-    def _control(self, command: str, request: dict[str, Any]) -> None:
-        sandbox = self.server.sandbox
-        if command == "faults":
-            times, api_key = request.pop("times", 1), request.pop("api_key", None)
-            sandbox.inject(Fault(**request), times, api_key)
-        elif command == "heal":
-            sandbox.heal(request.get("api_key"))
+    def _answer(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers:
+            self.send_error(411)
+        elif not re.fullmatch("[0-9]+", length):
+            self.send_error(400, "Content-Length is not a number")
+        elif len(length) > 9 or int(length) > _LARGEST_BODY:
+            self.send_error(413)
+        elif (body := self._read(int(length))) is None:
+            self.send_error(408)
         else:
-            change = {"balance": sandbox.set_balance, "top-up": sandbox.top_up, "spend": sandbox.spend}[
-                command
-            ]
-            change(request["usd"], request.get("api_key"))
-        self._send(200, sandbox.state())
+            path, api_key = self.path.partition("?")[0], self.headers.get("X-API-Key", "")
+            self._send(respond(self.server.you_com, self.command, path, api_key, body))
 
-    def _send(self, status: int, document: dict[str, Any]) -> None:
-        Answer(status, json.dumps(document), Fault()).send(self)
+    def _read(self, length: int) -> bytes | None:
+        self.connection.settimeout(_PATIENCE_SECONDS)
+        with suppress(TimeoutError):
+            body = self.rfile.read(length)
+            self.connection.settimeout(None)
+            return body if len(body) == length else None
+        return None
+
+    def _send(self, answer: Answer) -> None:
+        fault = answer.fault
+        time.sleep(fault.delay)
+        text = json.dumps(answer.document) if fault.body is None else fault.body
+        body = text.encode("utf-8", "replace")
+        head = self._head(answer, len(body))
+        if fault.cut == "before":
+            self._cut()
+        elif fault.cut == "inside":
+            self.wfile.write(head + body[: len(body) // 2])
+            self._cut()
+        elif self.command == "HEAD":
+            self.wfile.write(head)
+        else:
+            more = repeat(body) if fault.repeat < 0 else repeat(body, fault.repeat - 1)
+            for part in chain([head + body], more):
+                self._write(part, fault.drip)
+
+    def _head(self, answer: Answer, length: int) -> bytes:
+        fault = answer.fault
+        status = fault.status or answer.status
+        headers = {"Date": self.date_time_string(), "Content-Type": "application/json", **answer.headers}
+        if fault.repeat < 0:
+            self.close_connection = True
+        else:
+            headers["Content-Length"] = str(length * fault.repeat)
+        if self.close_connection:
+            headers["Connection"] = "close"
+        lines = [f"{name}: {value}\r\n" for name, value in {**headers, **fault.headers}.items()]
+        head = f"HTTP/1.1 {status} {responses.get(status, '')}\r\n{''.join(lines)}\r\n"
+        return head.encode("latin-1", "replace")
+
+    def _write(self, part: bytes, drip: float) -> None:
+        if not drip:
+            self.wfile.write(part)
+            return
+        for byte in part:
+            self.wfile.write(bytes([byte]))
+            time.sleep(drip)
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)

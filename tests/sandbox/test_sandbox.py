@@ -1,23 +1,30 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 import jsonschema
 import pytest
 import requests
+import yaml
 
 from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Fault, Sandbox
 
-CONTRACT = Path(__file__).parent / "contract"
+OPENAPI = yaml.safe_load((Path(__file__).parent / "contract" / "openapi.yaml").read_text())
 
 
-def conforms(answer: requests.Response, schema: str) -> bool:
-    jsonschema.validate(answer.json(), json.loads((CONTRACT / f"{schema}.schema.json").read_text()))
-    return answer.headers["Content-Type"] == "application/json"
+def conforms(answer: requests.Response) -> bool:
+    """Check an answer against the schema that You.com's OpenAPI has for its status."""
+    (path,) = OPENAPI["paths"].values()
+    content = path["get"]["responses"][str(answer.status_code)]["content"]
+    schema = content[answer.headers["Content-Type"]]["schema"]
+    # A reference is resolved in the document that it stands in.
+    jsonschema.validate(answer.json(), {**schema, "components": OPENAPI["components"]})
+    return answer.status_code == 200 or isinstance(answer.json()["detail"], str)
 
 
 def ask(sandbox: Sandbox, key: str | None = None) -> requests.Response:
@@ -28,7 +35,8 @@ def ask(sandbox: Sandbox, key: str | None = None) -> requests.Response:
 def test_a_balance_is_answered_as_the_contract_says(sandbox: Sandbox):
     sandbox.set_balance("7189.245")
     answer = ask(sandbox)
-    assert conforms(answer, "account_balance")
+    assert conforms(answer)
+    assert answer.json()["data"]["type"] == "account"
     assert answer.json()["data"]["attributes"]["balance"] == 718924.5
 
 
@@ -36,28 +44,28 @@ def test_a_balance_is_answered_as_the_contract_says(sandbox: Sandbox):
 def test_any_other_key_is_unauthorized(sandbox: Sandbox, key: str):
     answer = ask(sandbox, key)
     assert answer.status_code == 401
-    assert conforms(answer, "error")
+    assert conforms(answer)
 
 
 def test_the_key_counts_in_its_own_header_only(sandbox: Sandbox):
     url = sandbox.base_url + BALANCE_PATH
     bearer = requests.get(url, headers={"Authorization": f"Bearer {sandbox.api_key}"}, timeout=10)
     in_query = requests.get(url, params={"X-API-Key": sandbox.api_key}, timeout=10)
-    assert (bearer.status_code, in_query.status_code) == (401, 404)
+    assert (bearer.status_code, in_query.status_code) == (401, 401)
 
 
 def test_a_key_without_the_scope_is_forbidden(sandbox: Sandbox):
     sandbox.accounts[sandbox.api_key].has_billing_scope = False
     answer = ask(sandbox)
     assert answer.status_code == 403
-    assert conforms(answer, "error")
+    assert conforms(answer)
 
 
 def test_a_server_error_has_the_contracts_body(sandbox: Sandbox):
     sandbox.inject(Fault(status=500, body='{"detail": "Internal Server Error"}'))
     answer = ask(sandbox)
     assert answer.status_code == 500
-    assert conforms(answer, "error")
+    assert conforms(answer)
 
 
 def test_credits_are_set_spent_and_topped_up_while_it_runs(sandbox: Sandbox):
@@ -81,6 +89,57 @@ def test_research_is_charged_at_you_coms_price_until_the_credits_are_gone(sandbo
     assert "France" in first.json()["output"]["content"]
     assert second.status_code == 402
     assert sandbox.balance_usd() == Decimal("0.001")
+
+
+@pytest.mark.parametrize("request_", [{}, {"input": 1}, {"input": "tides", "research_effort": "great"}])
+def test_research_that_is_refused_costs_nothing(sandbox: Sandbox, request_: dict):
+    answer = requests.post(
+        sandbox.base_url + RESEARCH_PATH, json=request_, headers={"X-API-Key": sandbox.api_key}, timeout=10
+    )
+    assert answer.status_code == 400
+    assert "is not valid: expected" in answer.json()["detail"]
+    assert sandbox.balance_usd() == 100
+
+
+def test_a_charge_is_posted_later_but_spent_at_once():
+    def posted() -> float:
+        return ask(sandbox).json()["data"]["attributes"]["balance"]
+
+    with Sandbox(10, post_charges_after=0.5) as sandbox:
+        charged_at = time.monotonic()
+        assert sandbox.spend(7)
+        shown_at_once = posted()
+        # The machine may be slow: only what is shown well before the charge is due says anything.
+        assert shown_at_once == 1000 or time.monotonic() - charged_at > 0.5
+        assert sandbox.balance_usd() == 3
+        assert not sandbox.spend(7)
+        while posted() != 300:
+            assert time.monotonic() - charged_at < 60
+        assert time.monotonic() - charged_at >= 0.5
+
+
+def test_only_charges_are_posted_late():
+    with Sandbox(10, post_charges_after=3600) as sandbox:
+        requests.post(
+            sandbox.base_url + RESEARCH_PATH,
+            json={"input": "tides", "research_effort": "deep"},
+            headers={"X-API-Key": sandbox.api_key},
+            timeout=10,
+        )
+        sandbox.top_up(5)
+        account = sandbox.state()["accounts"][0]
+        assert (account["balance"], account["posted_balance"]) == ("$14.90", "$15.00")
+        assert ask(sandbox).json()["data"]["attributes"]["balance"] == 1500
+        sandbox.set_balance(1)
+        assert ask(sandbox).json()["data"]["attributes"]["balance"] == 100
+
+
+def test_an_account_is_never_charged_more_than_it_holds():
+    with Sandbox(1, post_charges_after=3600) as sandbox, ThreadPoolExecutor(8) as spenders:
+        paid = list(spenders.map(lambda _: sandbox.spend("0.01"), range(400)))
+    assert paid.count(True) == 100
+    assert sandbox.balance_usd() == 0
+    assert sandbox.posted_balance_cents(sandbox.accounts[sandbox.api_key]) == 100
 
 
 def test_each_key_has_an_account_of_its_own():
@@ -111,10 +170,42 @@ def test_it_can_be_steered_over_http(sandbox: Sandbox):
     assert control("faults", status=503, times=2)["faults"] == 2
     assert ask(sandbox).status_code == 503
     assert control("heal")["faults"] == 0
+    assert control("spend", usd=7)["accounts"][0]["balance"] == "$0.20"
+    assert control("spend", usd=7) == {"detail": "Out of credits"}
     assert requests.get(f"{sandbox.base_url}/sandbox", timeout=10).json()["request_count"] == 1
     wrong = requests.post(f"{sandbox.base_url}/sandbox/balance", json={"usd": "ten"}, timeout=10)
     assert wrong.status_code == 400
     assert "usd='ten' is not an amount" in wrong.json()["detail"]
+
+
+def test_a_fault_lasts_as_often_as_asked_and_then_the_next_one_comes(sandbox: Sandbox):
+    sandbox.inject(Fault(status=503), times=10**9)
+    assert sandbox.state()["faults"] == 10**9
+    assert ask(sandbox).status_code == 503
+    assert sandbox.state()["faults"] == 10**9 - 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": "503"},
+        {"status": 99},
+        {"status": True},
+        {"headers": {"Retry-After": 5}},
+        {"headers": ["Retry-After"]},
+        {"body": {}},
+        {"delay": float("nan")},
+        {"delay": -1},
+        {"cut": "off"},
+        {"drip": "slow"},
+        {"repeat": 0},
+        {"repeat": -1, "body": ""},
+    ],
+    ids=str,
+)
+def test_a_fault_that_could_not_be_served_is_refused(wrong: dict):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is not valid: expected"):
+        Fault(**wrong)
 
 
 def test_a_sandbox_that_was_stopped_comes_back_at_the_same_place_with_the_same_money(sandbox: Sandbox):

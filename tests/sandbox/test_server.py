@@ -1,0 +1,164 @@
+"""Whatever is sent, the sandbox answers in JSON, and ends what it cannot go on with."""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPResponse
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Sandbox, _server
+
+METHODS = {
+    BALANCE_PATH: "GET",
+    RESEARCH_PATH: "POST",
+    "/sandbox": "GET",
+    "/sandbox/balance": "POST",
+    "/sandbox/top-up": "POST",
+    "/sandbox/spend": "POST",
+    "/sandbox/faults": "POST",
+    "/sandbox/heal": "POST",
+}
+ALL_METHODS = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "QUERY",
+    "PROPFIND",
+    "FOO",
+    "get",
+    "G@T",
+    "do_GET",
+]
+
+
+def exchange(sandbox: Sandbox, request: bytes, *, and_close: bool = False) -> HTTPResponse:
+    """Send bytes, and read the answer to the end of the connection."""
+    address = urlsplit(sandbox.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(request)
+        if and_close:
+            connection.shutdown(socket.SHUT_WR)
+        method = request.split(b" ")[0].decode("latin-1")
+        answer = HTTPResponse(connection, method=method)
+        answer.begin()
+        answer.text = answer.read()
+        return answer
+
+
+def head(method: str, path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: sandbox", *headers, "", ""]).encode("latin-1")
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_a_method_that_a_path_does_not_have_is_refused_with_the_one_that_it_has(path: str, sandbox: Sandbox):
+    for method in ALL_METHODS:
+        if method == METHODS[path]:
+            continue
+        answer = exchange(sandbox, head(method, path, "Connection: close"))
+        assert (answer.status, answer.headers["Allow"]) == (405, METHODS[path])
+        assert answer.headers["Content-Type"] == "application/json"
+        expected = b"" if method == "HEAD" else b'{"detail": "Method Not Allowed"}'
+        assert answer.text == expected, method
+
+
+@pytest.mark.parametrize("path", ["/", "*", "/v1", f"{BALANCE_PATH}/", "/sandbox/", "/sandbox/state", "/%00"])
+def test_another_path_is_not_found_by_any_method(path: str, sandbox: Sandbox):
+    for method in ALL_METHODS:
+        answer = exchange(sandbox, head(method, path, "Connection: close"))
+        assert answer.status == 404
+        assert answer.text == (b"" if method == "HEAD" else b'{"detail": "Not Found"}')
+
+
+def test_a_query_is_ignored(sandbox: Sandbox):
+    answer = requests.get(
+        f"{sandbox.base_url}{BALANCE_PATH}?x=1&y", headers={"X-API-Key": sandbox.api_key}, timeout=10
+    )
+    assert answer.status_code == 200
+
+
+LONG = "x" * 70_000
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET / HTTP/one\r\n\r\n", 400),
+        (b"GET / and more HTTP/1.1\r\n\r\n", 400),
+        (b"\xff\xfe\x00 \x01\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (head("GET", f"/{LONG}"), 414),
+        (head("GET", BALANCE_PATH, f"X-Long: {LONG}"), 431),
+        (head("GET", BALANCE_PATH, *["X-Many: 1"] * 200), 431),
+        (head("POST", RESEARCH_PATH, "Content-Length: -1"), 400),
+        (head("POST", RESEARCH_PATH, "Content-Length: 1_0"), 400),
+        (head("POST", RESEARCH_PATH, "Content-Length: ²"), 400),
+        (head("POST", RESEARCH_PATH, f"Content-Length: {'9' * 30}"), 413),
+        (head("POST", RESEARCH_PATH, f"Content-Length: {'9' * 5000}"), 413),
+        (head("POST", RESEARCH_PATH, "Content-Length: 2000000") + b"x" * 2_000_000, 413),
+        (head("POST", RESEARCH_PATH, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n", 411),
+        (head("GET", BALANCE_PATH, "Transfer-Encoding: chunked") + b"0\r\n\r\n", 411),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_request_is_refused_and_the_connection_ends(
+    request_: bytes, status: int, sandbox: Sandbox
+):
+    answer = exchange(sandbox, request_)
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Connection"] == "close"
+    assert json.loads(answer.text)["detail"]
+
+
+@pytest.mark.parametrize("and_close", [True, False], ids=["and ends", "and waits"])
+def test_a_body_that_never_comes_is_not_waited_for(
+    and_close: bool, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_server, "_PATIENCE_SECONDS", 0.2)
+    answer = exchange(sandbox, head("POST", RESEARCH_PATH, "Content-Length: 9") + b"{}", and_close=and_close)
+    assert answer.status == 408
+    assert json.loads(answer.text) == {"detail": "Request Timeout"}
+
+
+BODIES = [b"{", b"\xff", b"[]", b"null", b"1", b'"text"', b"[" * 100_000, b"1" * 5000, b'{"api_key": []}']
+
+
+@pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method == "POST"])
+def test_a_body_that_cannot_be_used_is_refused_and_the_connection_goes_on(path: str, sandbox: Sandbox):
+    wrong = [{"usd": value} for value in (None, True, [], {}, "ten", "NaN", -1, 1e300)] + [
+        {"usd": 1, "api_key": "nobody"},
+        {"status": []},
+        {"times": "often"},
+        {"more": 1},
+        {"input": [], "research_effort": {}},
+    ]
+    with requests.Session() as session:
+        session.headers["X-API-Key"] = sandbox.api_key
+        for body in [*BODIES, *(json.dumps(each).encode() for each in wrong)]:
+            answer = session.post(sandbox.base_url + path, data=body, timeout=10)
+            assert answer.status_code == 400, body
+            assert answer.json()["detail"]
+        assert session.get(sandbox.base_url + BALANCE_PATH, timeout=10).status_code == 200
+    assert sandbox.connection_count == 1
+    assert sandbox.balance_usd() == 100
+
+
+def test_a_body_is_read_whatever_becomes_of_it(sandbox: Sandbox):
+    with requests.Session() as session:
+        for method, path in (("GET", BALANCE_PATH), ("DELETE", BALANCE_PATH), ("PUT", "/nowhere")):
+            answer = session.request(
+                method, sandbox.base_url + path, data=b"GET / HTTP/1.1\r\n\r\n", timeout=10
+            )
+            assert answer.json()["detail"]
+    assert sandbox.connection_count == 1
