@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from airflow_provider_youcom.sandbox._faults import Fault
+from airflow_provider_youcom.sandbox._faults import Fault, invalid
 from airflow_provider_youcom.sandbox._you_com import YouCom
 
 BALANCE_PATH = "/v1/billing/account_balance"
@@ -51,10 +51,12 @@ def respond(you_com: YouCom, method: str, path: str, api_key: str, body: bytes) 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body or b"{}")
-    except (RecursionError, ValueError) as error:
-        raise ValueError(f"The body is not JSON: {error}") from None
-    if not isinstance(request, dict) or not isinstance(request.get("api_key"), str | None):
-        raise ValueError("The body is not a JSON object, or its api_key is not a string.")
+    except (RecursionError, ValueError):
+        request = None
+    if not isinstance(request, dict):
+        raise invalid("The body", "a JSON object")
+    if not isinstance(request.get("api_key"), str | None):
+        raise invalid("api_key", "a string")
     return request
 
 
@@ -79,9 +81,9 @@ def _research(you_com: YouCom, api_key: str, request: dict[str, Any]) -> Answer:
         return _UNAUTHORIZED
     question, effort = request.get("input"), request.get("research_effort", "standard")
     if not isinstance(question, str):
-        raise ValueError("input is not valid: expected a string.")
+        raise invalid("input", "a string")
     if effort not in list(_RESEARCH_PRICES_USD):
-        raise ValueError(f"research_effort is not valid: expected one of {[*_RESEARCH_PRICES_USD]}.")
+        raise invalid("research_effort", f"one of {', '.join(_RESEARCH_PRICES_USD)}")
     if not you_com.spend(_RESEARCH_PRICES_USD[effort], api_key):
         return _OUT_OF_CREDITS
     output = {"content": f"All there is to know about: {question}", "content_type": "text", "sources": []}

@@ -42,10 +42,15 @@ class Fault:
             ("repeat", self._repeats_something(), "-1 with a body, or a number from 1 to 1000000"),
         ):
             if not is_valid:
-                raise ValueError(f"{name} is not valid: expected {expected}.")
+                raise invalid(name, expected)
 
     def _repeats_something(self) -> bool:
         return is_whole(self.repeat, 1, 10**6) or (self.repeat == -1 and self.body != "")
+
+
+def invalid(name: str, expected: str) -> ValueError:
+    """Return the error for a value that the sandbox cannot use."""
+    return ValueError(f"{name} is not valid: expected {expected}.")
 
 
 def is_whole(value: object, least: int, most: int) -> bool:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_youcom.money import format_usd, parse_usd
-from airflow_provider_youcom.sandbox._faults import Fault, is_whole
+from airflow_provider_youcom.sandbox._faults import Fault, invalid, is_whole
 
 _LARGEST_AMOUNT_USD = 10**12
 
@@ -100,7 +100,7 @@ class YouCom:
         :param api_key: the key whose requests go wrong; those of all keys by default.
         """
         if times is not None and not is_whole(times, 1, 10**9):
-            raise ValueError("times is not valid: expected null, or a number from 1 to 1000000000.")
+            raise invalid("times", "null, or a number from 1 to 1000000000")
         with self._lock:
             self._faults.setdefault(api_key, deque()).append((fault, times))
 
@@ -154,12 +154,12 @@ class YouCom:
     def _account(self, api_key: str | None) -> Account:
         account = self.accounts.get(self.api_key if api_key is None else api_key)
         if account is None:
-            raise ValueError("The sandbox has no account for this api_key.")
+            raise invalid("api_key", "the key of an account")
         return account
 
 
 def _parse_cents(usd: object) -> Decimal:
     amount_usd = parse_usd(usd, "usd")
     if amount_usd > _LARGEST_AMOUNT_USD:
-        raise ValueError(f"usd is more than ${_LARGEST_AMOUNT_USD:,}, the largest amount in the sandbox.")
+        raise invalid("usd", f"at most {_LARGEST_AMOUNT_USD}")
     return amount_usd * 100

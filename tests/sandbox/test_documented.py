@@ -1,0 +1,74 @@
+"""What the docs page shows is run as it is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_youcom.sandbox import Sandbox
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+WRITTEN_URL = "http://127.0.0.1:8765"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_each_request_is_answered(sandbox: Sandbox):
+    commands = re.findall(r"^curl .*$", PAGE, re.MULTILINE)
+    for command in commands:
+        here = shlex.split(command.replace(WRITTEN_URL, sandbox.base_url))
+        done = subprocess.run(
+            [*here, "--fail-with-body", "--silent"], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        assert "accounts" in done.stdout or "output" in done.stdout
+    assert len(commands) == 7
+    # Set to $10, topped up by $25, $1.50 spent, and a question asked for 1.2 cents.
+    assert str(sandbox.balance_usd()) == "33.488"
+    assert sandbox.state()["faults"] == 0
+
+
+@pytest.mark.parametrize("code", re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+def test_each_example_runs(code: str):
+    exec(compile(code, "sandbox.md", "exec"), {})
+
+
+def test_the_command_greets_as_printed():
+    command = re.search(r"^python (-m .*)$", PAGE, re.MULTILINE)
+    assert command
+    program = subprocess.Popen(
+        [sys.executable, *shlex.split(command[1]), "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert program.stdout is not None
+        greeting = "".join(program.stdout.readline() for _ in range(3))
+    finally:
+        program.terminate()
+        program.wait(10)
+    assert re.sub(r"http://127\.0\.0\.1:\d+", WRITTEN_URL, greeting) in PAGE
+
+
+def test_each_option_is_in_the_table():
+    told = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    options = set(re.findall(r"--[a-z-]+", told.stdout)) - {"--help"}
+    assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == options
+
+
+def test_the_connection_leads_to_the_command():
+    line = re.search(r"AIRFLOW_CONN_YOUCOM_DEFAULT='(.*)'", PAGE)
+    assert line
+    connection = json.loads(line[1])
+    with Sandbox() as sandbox:
+        assert {**json.loads(sandbox.connection()), "host": WRITTEN_URL} == connection
