@@ -47,9 +47,7 @@ def test_an_extra_may_be_an_object_or_empty(extra: object):
     ],
 )
 def test_a_key_in_another_place_is_pointed_out_and_not_shown(fields: dict[str, Any], place: str):
-    problem = (
-        f"The password of connection 'x' is empty, and {place} may hold the API key: move the key to the"
-    )
+    problem = f"The password of connection 'x' is empty, and {place} may hold the API key: move the key to"
     with pytest.raises(YouComRefusedError, match=problem) as caught:
         client(password="", **fields)
     assert "ydc-4f1c" not in str(caught.value)
@@ -64,7 +62,7 @@ def test_a_connection_without_any_key_says_what_to_add():
     ("fields", "base_url"),
     [
         ({}, "https://api.you.com"),
-        ({"port": 443}, "https://api.you.com"),
+        ({"port": 443}, "https://api.you.com:443"),
         ({"schema": "https"}, "https://api.you.com"),
         ({"host": "http://127.0.0.1", "port": 8080}, "http://127.0.0.1:8080"),
         ({"host": "http://127.0.0.1:8080", "port": 8080}, "http://127.0.0.1:8080"),
@@ -78,9 +76,7 @@ def test_a_connection_without_any_key_says_what_to_add():
         ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
     ],
 )
-def test_host_schema_port_and_path_make_the_url_that_their_writer_meant(
-    fields: dict[str, Any], base_url: str
-):
+def test_host_schema_and_port_make_the_url_that_their_writer_meant(fields: dict[str, Any], base_url: str):
     assert client(**fields).base_url == base_url
 
 
