@@ -18,7 +18,7 @@ from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.gate import Action, Reading, Verdict
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
-from airflow_provider_youcom.triggers import balance as balance_trigger
+from airflow_provider_youcom.triggers import _poll
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from tests.faults.dags import waiting_gate
 from tests.faults.dags.waiting_gate import MODES
@@ -119,7 +119,7 @@ def verdicts() -> dict[str, Verdict]:
 
     with you_com_before_and_after() as (poor, rich), pytest.MonkeyPatch.context() as patch:
         # A gate that is asked to come back in an hour does; here, the hour is short.
-        patch.setattr(balance_trigger, "LONGEST_BACKOFF", 2.0)
+        patch.setattr(_poll, "LONGEST_BACKOFF", 2.0)
         gates = [WaitingGate(number, case, rich, patch) for number, case in enumerate(GATES)]
         decided = asyncio.run(all_verdicts(gates, poor))
     return dict(zip((case.name for case in GATES), decided, strict=True))
