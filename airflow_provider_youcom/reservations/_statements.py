@@ -56,7 +56,9 @@ _BEFORE = sa.bindparam("before", type_=sa.BigInteger)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 
 _ROW = tuple(
-    column for column in reservations.c if column.name not in {"gate_key", "run_key", "asked_at", "end_number"}
+    column
+    for column in reservations.c
+    if column.name not in {"gate_key", "run_key", "asked_at", "end_number"}
 )
 _STANDS_FOR_THIS_ATTEMPT = sa.and_(STANDS, reservations.c.attempt_id == _ATTEMPT_ID)
 
@@ -132,10 +134,27 @@ RENEW_GATE = (
 )
 
 BY_IDS = sa.select(*_ROW, reservations.c.end_number).where(reservations.c.id.in_(_IDS))
-MOMENT = sa.select(accounts.c.counter, _Now().label("now")).where(accounts.c.account_id == _ACCOUNT_ID)
+ENDING = (
+    sa.select(
+        reservations.c.id,
+        reservations.c.attempt_order,
+        gates.c.newest_order,
+        accounts.c.counter,
+        _Now().label("now"),
+    )
+    .select_from(
+        reservations.join(accounts, reservations.c.account_id == accounts.c.account_id).outerjoin(
+            gates,
+            sa.and_(
+                gates.c.account_id == reservations.c.account_id, gates.c.gate_key == reservations.c.gate_key
+            ),
+        )
+    )
+    .where(reservations.c.id.in_(_IDS), reservations.c.account_id == _ACCOUNT_ID, STANDS)
+)
 END = (
     sa.update(reservations)
-    .where(reservations.c.id.in_(_IDS), reservations.c.account_id == _ACCOUNT_ID, STANDS)
+    .where(reservations.c.id.in_(_IDS), STANDS)
     .values(
         end_number=sa.bindparam("number", type_=sa.BigInteger),
         ended_at=sa.bindparam("now", type_=sa.BigInteger),
@@ -172,7 +191,11 @@ ASKED = sa.update(reservations).where(reservations.c.id.in_(_IDS)).values(asked_
 ROWS = sa.select(*_ROW)
 
 OLDEST_ENDS = (
-    sa.select(reservations.c.account_id, sa.func.min(reservations.c.counts_until).label("oldest"), _Now().label("now"))
+    sa.select(
+        reservations.c.account_id,
+        sa.func.min(reservations.c.counts_until).label("oldest"),
+        _Now().label("now"),
+    )
     .where(sa.not_(STANDS))
     .group_by(reservations.c.account_id)
 )
@@ -182,6 +205,8 @@ PURGE_RESERVATIONS = sa.delete(reservations).where(
 PURGE_GATES = sa.delete(gates).where(
     gates.c.account_id == _ACCOUNT_ID,
     gates.c.newest_at <= _BEFORE,
-    gates.c.gate_key.not_in(sa.select(reservations.c.gate_key).where(reservations.c.account_id == _ACCOUNT_ID)),
+    gates.c.gate_key.not_in(
+        sa.select(reservations.c.gate_key).where(reservations.c.account_id == _ACCOUNT_ID)
+    ),
 )
 RAISE_OLDEST_COUNTER = _LOCK.values(oldest_counter=accounts.c.counter)

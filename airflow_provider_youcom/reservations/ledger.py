@@ -102,9 +102,7 @@ class Ledger:
         :param note: made before You.com was asked.
         :param decision_id: unique for this call, from :func:`new_decision_id`; the reservation's id.
         """
-        return self._ready().write(
-            lambda connection: _decide(connection, claim, balance, note, decision_id)
-        )
+        return self._ready().write(lambda connection: _decide(connection, claim, balance, note, decision_id))
 
     def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
         """
@@ -324,36 +322,42 @@ def _decision(
     )
 
 
-def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> dict[str, int]:
-    """End what stands, and return the number of this end for each account."""
+def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
+    """End what stands, and return the ids of what this call has ended."""
     rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
     # Always in the same order, so that two who end in several accounts do not wait for each other.
     standing = sorted({row.account_id for row in rows if row.ended_at is None})
-    return {
-        account_id: _end_in_account(connection, account_id, ids, reason, by) for account_id in standing
-    }
+    return [
+        ended for account_id in standing for ended in _end_in_account(connection, account_id, ids, reason, by)
+    ]
 
 
 def _end_in_account(
     connection: sa.engine.Connection, account_id: str, ids: Sequence[str], reason: EndReason, by: str
-) -> int:
+) -> list[str]:
     account = {"this_account": account_id}
     connection.execute(statements.LOCK_TO_END, account)
-    moment = connection.execute(statements.MOMENT, account).one()
+    ending = connection.execute(statements.ENDING, {**account, "ids": ids}).all()
+    by_reason = defaultdict(list)
+    for row in ending:
+        by_reason[rule.reason_of_end(reason, row.attempt_order, row.newest_order)].append(row)
+    for own_reason, rows in by_reason.items():
+        _write_end(connection, rows, own_reason, by)
+    return [row.id for row in ending]
+
+
+def _write_end(connection: sa.engine.Connection, rows: Sequence[Any], reason: EndReason, by: str) -> None:
     connection.execute(
         statements.END,
         {
-            **account,
-            "ids": ids,
-            "number": moment.counter,
-            "now": moment.now,
+            "ids": [row.id for row in rows],
+            "number": rows[0].counter,
+            "now": rows[0].now,
             "grace": reason.grace_seconds * MICROSECONDS,
             "reason": reason.value,
             "by": by,
         },
     )
-    number: int = moment.counter
-    return number
 
 
 def _end_and_return(
@@ -365,12 +369,9 @@ def _end_and_return(
 
 def _end_expired(connection: sa.engine.Connection, by: str, limit: int) -> Sequence[Any]:
     ids = connection.execute(statements.EXPIRED, {"limit": limit}).scalars().all()
-    if not ids:
-        return []
-    numbers = _end(connection, ids, EndReason.EXPIRED, by)
-    rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
-    # Somebody else may have ended one of them before this call had its account's row.
-    return [row for row in rows if row.end_number == numbers.get(row.account_id)]
+    # Somebody else may have ended some of them before this call had written their accounts' rows.
+    ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
+    return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
 
 
 def _take_to_ask(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
@@ -385,9 +386,7 @@ def _purge(connection: sa.engine.Connection, account_id: str, before: int) -> in
     # The counter rises first: every note that was made until now is older.
     connection.execute(statements.LOCK_TO_END, account)
     connection.execute(statements.RAISE_OLDEST_COUNTER, account)
-    purged: int = connection.execute(
-        statements.PURGE_RESERVATIONS, {**account, "before": before}
-    ).rowcount
+    purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount
     connection.execute(statements.PURGE_GATES, {**account, "before": before})
     return purged
 

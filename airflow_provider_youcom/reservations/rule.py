@@ -133,3 +133,19 @@ def teardown_reason(run_is_running: bool, states_behind_the_gate: Iterable[str |
     """
     in_order = run_is_running and all(state in _FINISHED_IN_ORDER for state in states_behind_the_gate)
     return EndReason.RELEASED if in_order else EndReason.CUT_SHORT
+
+
+def reason_of_end(reason: EndReason, order: str, newest_order: str | None) -> EndReason:
+    """
+    Return the reason for which one reservation really ends.
+
+    A teardown that finds all work in success knows nothing of an earlier try's processes, which were
+    killed when the gate was cleared and may still be dying: that try's reservation gets its grace.
+
+    :param reason: the reason for which somebody ends it.
+    :param order: of its attempt.
+    :param newest_order: the greatest order that the ledger has seen of its gate, if it knows any.
+    """
+    if reason is EndReason.RELEASED and order != newest_order:
+        return EndReason.SUPERSEDED
+    return reason
