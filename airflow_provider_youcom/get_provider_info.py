@@ -22,6 +22,7 @@ def form_behaviour() -> dict[str, Any]:
             "host": "https://api.you.com",
             "timeout": "30",
             "retries": "2",
+            "settle_seconds": "60",
         },
     }
 
@@ -38,6 +39,16 @@ def form_fields() -> dict[str, dict[str, Any]]:
             "label": "Retries per call",
             "description": "How often a call is retried within that time. Default: 2.",
             "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 10},
+        },
+        "ledger_conn_id": {
+            "label": "Ledger connection",
+            "description": "A connection to SQLite or PostgreSQL, where reserved credits are kept.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "settle_seconds": {
+            "label": "Settle time (seconds)",
+            "description": "How late You.com may post a charge. Default: 60.",
+            "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 86400},
         },
     }
 

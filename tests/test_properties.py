@@ -25,7 +25,7 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
-from airflow_provider_youcom.hooks._connection import client_from_connection
+from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.money import format_usd, is_amount, parse_usd
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
@@ -231,7 +231,7 @@ fields = {
 @given(st.fixed_dictionaries({}, optional=fields))
 def test_a_connection_makes_a_client_or_is_refused_in_one_sentence(connection: dict[str, object]) -> None:
     stored = SimpleNamespace(**{**dict.fromkeys(fields), **connection})
-    client = outcome(lambda: client_from_connection(cast(Connection, stored), "c"), YouComRefusedError)
+    client = outcome(lambda: read_connection(cast(Connection, stored), "c").client, YouComRefusedError)
     if isinstance(client, YouComRefusedError):
         assert is_one_sentence(str(client))
         return

@@ -6,10 +6,12 @@ import json
 import math
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom.exceptions import YouComRefusedError
 from airflow_provider_youcom.get_provider_info import form_fields
+from airflow_provider_youcom.reservations.rule import DEFAULT_SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -20,9 +22,24 @@ if TYPE_CHECKING:
 _NAME_OF_A_KEY = re.compile(r"(x[-_])?((youcom|ydc)[-_]?)?(api[-_]?)?(key|token|password)", re.IGNORECASE)
 
 
-def client_from_connection(connection: Connection, key_name: str) -> BillingClient:
+@dataclass(frozen=True)
+class Settings:
     """
-    Return the client that a connection describes.
+    What a connection says.
+
+    :param client: asks You.com, with the connection's key.
+    :param ledger_conn_id: the connection to the ledger of reservations, or an empty string.
+    :param settle_seconds: how late You.com may post a charge.
+    """
+
+    client: BillingClient
+    ledger_conn_id: str
+    settle_seconds: float
+
+
+def read_connection(connection: Connection, key_name: str) -> Settings:
+    """
+    Return what a connection says.
 
     :param connection: its password is the API key, its host the base URL.
     :param key_name: how errors name the connection.
@@ -32,13 +49,15 @@ def client_from_connection(connection: Connection, key_name: str) -> BillingClie
     from airflow_provider_youcom.billing.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
 
     extra = _extra(connection, key_name)
-    return BillingClient(
+    client = BillingClient(
         _api_key(connection, extra, key_name),
         _base_url(connection, key_name),
         timeout=read_number(extra, "timeout", DEFAULT_TIMEOUT, key_name),
         retries=int(read_number(extra, "retries", DEFAULT_RETRIES, key_name)),
         key_name=key_name,
     )
+    settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, key_name)
+    return Settings(client, _ledger_conn_id(extra, key_name), settle_seconds)
 
 
 def read_number(extra: dict[str, Any], name: str, default: float, key_name: str) -> float:
@@ -83,6 +102,16 @@ def _extra(connection: Connection, key_name: str) -> dict[str, Any]:
             f'The extra of {key_name} is not a JSON object: write it as {{"timeout": 10}}, or leave it empty.'
         )
     return extra
+
+
+def _ledger_conn_id(extra: dict[str, Any], key_name: str) -> str:
+    ledger_conn_id = extra.get("ledger_conn_id") or ""
+    if not isinstance(ledger_conn_id, str):
+        raise YouComRefusedError(
+            f"ledger_conn_id in the extra of {key_name} is {type(ledger_conn_id).__name__}, not text: put "
+            "the id of a connection there, in quotation marks."
+        )
+    return ledger_conn_id.strip()
 
 
 def _api_key(connection: Connection, extra: dict[str, Any], key_name: str) -> str:

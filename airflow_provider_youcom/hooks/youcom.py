@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
 
+from airflow_provider_youcom.billing._masking import no_key_in_errors
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComError,
@@ -19,15 +23,15 @@ from airflow_provider_youcom.get_provider_info import (
     CONNECTION_TYPE,
     CONNECTION_TYPE_NAME,
     form_behaviour,
-    form_fields,
 )
-from airflow_provider_youcom.hooks._connection import client_from_connection, read_number
+from airflow_provider_youcom.hooks._connection import Settings, read_connection
+from airflow_provider_youcom.money import format_usd, parse_usd
 
 if TYPE_CHECKING:
     import requests
 
     from airflow_provider_youcom.balance import AccountBalance
-    from airflow_provider_youcom.billing.client import BillingClient
+    from airflow_provider_youcom.reservations.reservation import Reservation
 
 
 class YouComHook(BaseHook):
@@ -51,7 +55,7 @@ class YouComHook(BaseHook):
     def __init__(self, youcom_conn_id: Any = default_conn_name) -> None:
         super().__init__()
         self.youcom_conn_id = youcom_conn_id
-        self._client: BillingClient | None = None
+        self._settings: Settings | None = None
 
     def get_conn(self) -> requests.Session:
         """
@@ -62,12 +66,12 @@ class YouComHook(BaseHook):
 
         :raises YouComRefusedError: if the connection is missing or cannot be used.
         """
-        return self._connected().session
+        return self._connected().client.session
 
     @property
     def base_url(self) -> str:
         """Where You.com's API is, without a slash at the end."""
-        return self._connected().base_url
+        return self._connected().client.base_url
 
     def get_balance(self) -> AccountBalance:
         """
@@ -77,7 +81,7 @@ class YouComHook(BaseHook):
         :raises YouComRefusedError: if You.com refuses, or the connection cannot be used.
         :raises YouComResponseError: if the answer is not an account balance.
         """
-        return self._connected().get_balance()
+        return self._connected().client.get_balance()
 
     async def aget_balance(self) -> AccountBalance:
         """
@@ -86,27 +90,62 @@ class YouComHook(BaseHook):
         The connection is read each time, since its key may have been rotated. Raises what ``get_balance``
         raises.
         """
-        from airflow_provider_youcom.billing._masking import no_key_in_errors
         from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
 
         with no_key_in_errors():
             # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between
             # a question to its supervisor and the answer; so the connection is read to the end.
-            client = await asyncio.shield(self._aconnect())
+            client = (await asyncio.shield(self._aconnect())).client
             try:
                 return await run_off_the_loop(client.get_balance, client.timeout)
             except TimeoutError:
                 raise client.too_late() from None
 
+    @contextmanager
+    def reserved_credits(
+        self, usd: int | float | str | Decimal, reserve_for: timedelta = timedelta(hours=1)
+    ) -> Iterator[Reservation]:
+        """
+        Reserve credits for the code in a ``with`` block, without waiting for them.
+
+        Each use is a reservation of its own, in one task or in several threads. Others that reserve on the
+        same ledger do not get these credits. The reservation ends with the block; a new try of the task ends
+        what earlier tries have left.
+
+        :param usd: how much to reserve, in dollars, for all that the block may spend.
+        :param reserve_for: after how long the reservation expires if this process dies. Default: 1 hour.
+        :raises YouComShortfallError: if less is available.
+        :raises YouComUnavailableError: if You.com or the ledger does not answer.
+        :raises YouComRefusedError: if the connection or its ledger cannot be used.
+        """
+        from airflow_provider_youcom.hooks import _ledger, _reserving
+
+        with no_key_in_errors():
+            settings = self._connected()
+            ledger = _ledger.open_ledger(settings.ledger_conn_id, self._key_name)
+            reservation = _reserving.reserve(
+                settings.client,
+                ledger,
+                usd=parse_usd(usd, "usd"),
+                settle_seconds=settings.settle_seconds,
+                reserve_for_seconds=reserve_for.total_seconds(),
+            )
+        try:
+            yield reservation
+        except BaseException:
+            _reserving.give_up(ledger, reservation)
+            raise
+        _reserving.release(ledger, reservation)
+
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
         try:
             # Not by its name: Airflow's UI and REST API test under one that they make up.
-            client = self._connect("this connection")
+            settings = self._connect("this connection")
             try:
-                return True, str(client.get_balance())
+                return True, self._describe(settings)
             finally:
-                client.close()
+                settings.client.close()
         except YouComError as error:
             return False, str(error)
 
@@ -118,47 +157,44 @@ class YouComHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's own fields; read by Airflow below 3.2."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from flask_babel import lazy_gettext
-        from wtforms import StringField
-        from wtforms.validators import Optional
+        from airflow_provider_youcom.hooks._form_widgets import form_widgets
 
-        # Text, though a number is meant: Airflow 2.11 forgets the 0 of an IntegerField when it is edited.
-        return {
-            name: StringField(
-                lazy_gettext(field["label"]),
-                widget=BS3TextFieldWidget(),
-                description=field["description"],
-                validators=[Optional(), _form_check(name)],
-            )
-            for name, field in form_fields().items()
-        }
+        return form_widgets()
 
     def __getstate__(self) -> dict[str, Any]:
         # Neither the key nor open connections go along.
-        return {**self.__dict__, "_client": None}
+        return {**self.__dict__, "_settings": None}
 
-    def _connected(self) -> BillingClient:
-        from airflow_provider_youcom.billing._masking import no_key_in_errors
-
-        if self._client is None:
+    def _connected(self) -> Settings:
+        if self._settings is None:
             with no_key_in_errors():
-                self._client = self._connect(self._key_name)
-        return self._client
+                self._settings = self._connect(self._key_name)
+        return self._settings
 
-    def _connect(self, key_name: str) -> BillingClient:
+    def _connect(self, key_name: str) -> Settings:
         try:
             connection = self.get_connection(self._conn_id())
         except Exception as error:  # noqa: BLE001 - sorted out there
             self._explain(error)
-        return client_from_connection(connection, key_name)
+        return read_connection(connection, key_name)
 
-    async def _aconnect(self) -> BillingClient:
+    async def _aconnect(self) -> Settings:
         try:
             connection = await get_async_connection(self._conn_id())
         except Exception as error:  # noqa: BLE001 - sorted out there
             self._explain(error)
-        return client_from_connection(connection, self._key_name)
+        return read_connection(connection, self._key_name)
+
+    def _describe(self, settings: Settings) -> str:
+        balance = settings.client.get_balance()
+        if not settings.ledger_conn_id:
+            return str(balance)
+        from airflow_provider_youcom.hooks import _ledger
+
+        account = (
+            _ledger.open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
+        )
+        return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 
     @property
     def _key_name(self) -> str:
@@ -198,15 +234,3 @@ def _is_airflows_own(error: Exception) -> bool:
     # By name, since AirflowRuntimeError is new in Airflow 3, and the others are not ours to import.
     package = type(error).__module__.partition(".")[0]
     return isinstance(error, (AirflowException, OSError)) or package in ("airflow", "sqlalchemy", "httpx")
-
-
-def _form_check(name: str) -> Callable[[Any, Any], None]:
-    from wtforms.validators import ValidationError
-
-    def check(form: Any, field: Any) -> None:
-        try:
-            read_number({name: field.data}, name, 0, "this connection")
-        except YouComRefusedError as error:
-            raise ValidationError(str(error)) from None
-
-    return check

@@ -12,14 +12,14 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComConnectionNotFoundError, YouComRefusedError
-from airflow_provider_youcom.hooks._connection import client_from_connection
+from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 
 
 def client(**fields: Any) -> BillingClient:
     names = ("password", "login", "host", "schema", "port", "extra")
     connection = SimpleNamespace(**{**dict.fromkeys(names), "password": "4f1c", **fields})
-    return client_from_connection(cast(Connection, connection), "connection 'x'")
+    return read_connection(cast(Connection, connection), "connection 'x'").client
 
 
 @pytest.mark.parametrize("extra", ["[1, 2]", "7", '"text"', "timeout=10", "true", [1, 2], 7, "[" * 100_000])
@@ -125,7 +125,7 @@ def test_a_field_that_airflow_cannot_decrypt_is_refused_by_name():
             raise ValueError("InvalidToken")
 
     with pytest.raises(YouComRefusedError, match="Airflow cannot decrypt the password of connection 'x'"):
-        client_from_connection(cast(Connection, Sealed()), "connection 'x'")
+        read_connection(cast(Connection, Sealed()), "connection 'x'")
 
 
 @pytest.mark.usefixtures("airflow_database")

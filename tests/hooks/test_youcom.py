@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.hooks._connection import client_from_connection
+from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 from tests.faults.broken_server import BrokenServer, says_nothing
@@ -110,7 +110,7 @@ def test_an_ipv6_address_may_stand_without_brackets():
     connection = Connection(
         conn_id="x", conn_type="youcom", host="::1", port=8765, schema="http", password="key"
     )
-    assert client_from_connection(connection, "connection 'x'").base_url == "http://[::1]:8765"
+    assert read_connection(connection, "connection 'x'").client.base_url == "http://[::1]:8765"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""The ledger that a connection names."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+from airflow_provider_youcom.exceptions import YouComRefusedError
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_youcom.reservations.ledger import Ledger
+
+_PROVIDERS = {
+    "sqlite": "apache-airflow-providers-sqlite",
+    "postgres": "apache-airflow-providers-postgres",
+}
+
+
+def open_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
+    """
+    Return the ledger, the same for each call in this process.
+
+    :param ledger_conn_id: a connection to SQLite or PostgreSQL.
+    :param key_name: how errors name the You.com connection.
+    :raises YouComRefusedError: if none is named, or it cannot be used.
+    """
+    if not ledger_conn_id:
+        raise YouComRefusedError(
+            f"Reserving credits needs a ledger, and {key_name} names none: put the id of a connection to "
+            'SQLite or PostgreSQL into its field "Ledger connection" (extra ledger_conn_id).'
+        )
+    try:
+        connection = BaseHook.get_connection(ledger_conn_id)
+    except AirflowNotFoundException:
+        raise YouComRefusedError(
+            f"There is no connection {ledger_conn_id!r} that Airflow can read, which {key_name} names as its "
+            "ledger: add it, or correct ledger_conn_id."
+        ) from None
+    _check_type(connection, ledger_conn_id)
+    return _ledger(ledger_conn_id, connection.get_uri())
+
+
+def _check_type(connection: Connection, ledger_conn_id: str) -> None:
+    if connection.conn_type not in _PROVIDERS:
+        raise YouComRefusedError(
+            f"The ledger {ledger_conn_id!r} is a connection of type {connection.conn_type!r}: use one of "
+            "type sqlite, for one machine, or postgres."
+        )
+
+
+@cache
+def _ledger(ledger_conn_id: str, uri: str) -> Ledger:
+    from airflow_provider_youcom.reservations.ledger import Ledger
+
+    connection = BaseHook.get_connection(ledger_conn_id)
+    try:
+        engine = connection.get_hook().get_sqlalchemy_engine()
+    except Exception as error:  # noqa: BLE001 - whatever a provider or a driver raises
+        raise YouComRefusedError(
+            f"The ledger {ledger_conn_id!r} cannot be opened ({type(error).__name__}): install "
+            f"{_PROVIDERS[str(connection.conn_type)]} and its driver here, and check the connection."
+        ) from None
+    return Ledger(engine, ledger_conn_id)
+
+
+# A forked process must not use its parent's database connections.
+os.register_at_fork(after_in_child=_ledger.cache_clear)
