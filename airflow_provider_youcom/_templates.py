@@ -1,11 +1,11 @@
-"""Distinguish a value that is known when a DAG is parsed from one that is not."""
+"""Recognize values that are not known when the DAG is parsed."""
 
 from __future__ import annotations
 
 
 def is_template(value: object) -> bool:
     """
-    Return whether a value still has to be rendered.
+    Return whether a value is a template that has not been rendered.
 
     :param value: any value.
     """
@@ -14,8 +14,8 @@ def is_template(value: object) -> bool:
 
 def is_reference(value: object) -> bool:
     """
-    Return whether a value stands for another task's output, or for a parameter of the DAG.
+    Return whether a value refers to another task's output or to a DAG parameter.
 
-    :param value: any value; Airflow's own references have a method ``resolve``.
+    :param value: any value; Airflow's references have a ``resolve`` method.
     """
     return hasattr(value, "resolve")

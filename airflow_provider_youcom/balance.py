@@ -1,4 +1,4 @@
-"""What an account holds: how it is read, shown and passed on."""
+"""What an account holds, and how it is read, shown and passed on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount
 
-# What a gate that opened without a balance returns in its place.
+# What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
 
 
@@ -51,9 +51,9 @@ class AccountBalance:
         }
 
     def serialize(self) -> NoReturn:
-        """Refuse to become an XCom; Airflow calls this when a task returns the balance itself."""
-        # Airflow would store it, and the task that reads it would fail: only classes that
-        # [core] allowed_deserialization_classes names can be read back. Airflow 2.11 replaces a TypeError.
+        """Refuse to become an XCom. Airflow calls this when a task returns the balance itself."""
+        # Airflow would store it, and the task that reads it would fail: it reads back only the classes in
+        # [core] allowed_deserialization_classes. Not a TypeError, which Airflow 2.11 replaces.
         raise ValueError("An AccountBalance cannot be an XCom: return balance.to_json() instead.")
 
     @classmethod
@@ -65,7 +65,7 @@ class AccountBalance:
 
         :param body: the answer's bytes.
         :param checked_at: when You.com was asked, in UTC.
-        :raises YouComResponseError: if the body is not what that page promises.
+        :raises YouComResponseError: if the body is not what that page describes.
         """
         document = _parse_json(body)
         data = _member(document, "data", dict, "an object")
@@ -88,7 +88,7 @@ def _parse_json(body: bytes) -> object:
             parse_constant=_reject_constant,
             object_pairs_hook=_reject_duplicates,
         )
-    # Not raised where it was caught, since an error of json holds the whole body.
+    # Not raised in an except block: json's error, which would be its context, holds the whole body.
     raise _not_the_contract("the body is not JSON")
 
 
@@ -112,7 +112,7 @@ def _member(parent: object, name: str, kind: type, article_and_kind: str, path: 
 
 
 def _printable(text: str) -> str:
-    """Escape what would break a log line, or cannot be stored."""
+    """Escape characters that would break a log line or cannot be stored."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -126,7 +126,7 @@ def _not_the_contract(what: str) -> YouComResponseError:
 
 
 def _json_number(amount: Decimal) -> int | float:
-    # Beyond 2**53 JSON readers disagree about integers, and msgpack, which Airflow uses, fails at 2**64.
+    # JSON readers disagree about integers beyond 2**53, and msgpack, which Airflow uses, fails at 2**64.
     if abs(amount) < 2**53 and amount == amount.to_integral_value():
         return int(amount)
     return float(amount)

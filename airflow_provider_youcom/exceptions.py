@@ -1,5 +1,5 @@
 """
-What can go wrong with You.com, by what helps: waiting, acting, or neither.
+What can go wrong with You.com, by what helps: waiting, acting or neither.
 
 None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a green
 skip, and a revoked key must be red.
@@ -17,7 +17,7 @@ class YouComError(Exception):
 
     :param message: what happened, what was expected and what to do next, in one sentence.
     :param status_code: the HTTP status of You.com's answer, if there was one.
-    :param detail: You.com's own words, if there were any; never holds the API key.
+    :param detail: You.com's own words, if there were any; never contains the API key.
     """
 
     def __init__(self, message: str, *, status_code: int | None = None, detail: str | None = None) -> None:
@@ -28,9 +28,9 @@ class YouComError(Exception):
 
 class YouComUnavailableError(YouComError):
     """
-    You.com did not answer, or said to come back later: the balance is unknown, and waiting helps.
+    You.com did not answer, or answered that it is unavailable: waiting helps.
 
-    :param retry_after: seconds that You.com asked to wait, if it did.
+    :param retry_after: the seconds that You.com asked to wait, if it did.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class YouComUnavailableError(YouComError):
 
 
 class YouComRefusedError(YouComError):
-    """You.com refused the request, or the connection cannot be used: somebody must act."""
+    """You.com refused the request, or the connection cannot be used: someone must act."""
 
 
 class YouComConnectionNotFoundError(YouComRefusedError):
     """
     Airflow does not find the connection.
 
-    Airflow reports that also if a secrets backend, or its own API, did not answer.
+    Airflow also reports this if a secrets backend or its own API did not answer.
     """
 
 

@@ -1,4 +1,4 @@
-"""The rule: what a gate does about a reading. It is the same in every mode."""
+"""The rule: what a gate does with a reading. It is the same in every mode."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Action(Enum):
 @dataclass(frozen=True)
 class Verdict:
     """
-    What a gate decided about one reading, and why.
+    What a gate decided about a reading, and why.
 
     :param action: what to do next.
-    :param reason: why, in one sentence that a person can read.
+    :param reason: why, in one sentence.
     :param balance: the balance as JSON; None when it is unknown.
-    :param error: the error that came instead of a balance, if one did.
+    :param error: the error that took the place of a balance, if there was one.
     """
 
     action: Action
@@ -64,29 +64,29 @@ class Verdict:
 
     @property
     def log_line(self) -> str:
-        """One check of the balance, in one line of the task's log."""
+        """The line for the task's log."""
         return f"{self.reason} Waiting." if self.action is Action.WAIT else self.reason
 
     @property
     def log_level(self) -> int:
-        """A warning where the balance is unknown."""
+        """The level of that line: a warning if the balance is unknown."""
         return logging.INFO if self.error is None else logging.WARNING
 
     @property
     def xcom(self) -> dict[str, Any]:
-        """The reading that opened the gate, as the task returns it."""
+        """The task's return value: the reading that opened the gate."""
         return self.balance or dict(UNKNOWN_BALANCE)
 
     def keeps_waiting(self, silent_fail: bool) -> bool:
         """
         Return whether the gate stays shut and checks again.
 
-        :param silent_fail: Airflow's option: whether to go on waiting after an answer that cannot be read.
+        :param silent_fail: whether to go on waiting after an answer that cannot be read; Airflow's option.
         """
         return self.action is Action.WAIT or (self.action is Action.RETRY and silent_fail)
 
     def to_event(self) -> dict[str, Any]:
-        """Return the verdict as plain JSON, to be sent from the triggerer to the worker."""
+        """Return the verdict as plain JSON, to send it from the triggerer to a worker."""
         event: dict[str, Any] = {"action": self.action.value, "reason": self.reason, "balance": self.balance}
         if self.error is not None:
             event["error"] = {
@@ -118,13 +118,13 @@ class Verdict:
 
 class CreditGate:
     """
-    The rule of one gate: open at a minimum, and one policy for each reason not to.
+    The rule of one gate: a minimum, and a policy for each reason not to open.
 
     :param min_usd: the least that the account must hold, in dollars; a number or a str.
     :param on_shortfall: what to do when it holds less: ``"wait"`` (default), ``"fail"`` or ``"skip"``.
     :param on_unavailable: what to do when You.com does not answer: ``"wait"`` (default), ``"fail"`` or
         ``"pass"``, which opens without knowing the balance.
-    :raises ValueError: if one of them is not valid.
+    :raises ValueError: if an argument is not valid.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class CreditGate:
         """
         Decide about one reading.
 
-        :param reading: a balance, or the error that came instead.
+        :param reading: a balance, or the error that took its place.
         """
         if isinstance(reading, AccountBalance):
             return self._judge_balance(reading)
@@ -171,11 +171,11 @@ class CreditGate:
 
 def check_policies(on_shortfall: object, on_unavailable: object) -> None:
     """
-    Check that the policies exist.
+    Check the names of the policies.
 
     :param on_shortfall: see :class:`CreditGate`.
     :param on_unavailable: see :class:`CreditGate`.
-    :raises ValueError: if one of them does not.
+    :raises ValueError: if one of them does not exist.
     """
     _check_policy("on_shortfall", on_shortfall, get_args(OnShortfall))
     _check_policy("on_unavailable", on_unavailable, get_args(OnUnavailable))

@@ -1,4 +1,4 @@
-"""What Airflow reads about this provider. It imports nothing heavy, since Airflow does so at every start."""
+"""The provider's metadata. It imports nothing heavy, since Airflow reads it at every start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINK = "airflow_provider_youcom.links.TopUpCreditsLink"
 
 
 def form_behaviour() -> dict[str, Any]:
-    """Return how the standard fields of the connection form look."""
+    """Return which standard fields the connection form shows, and their labels."""
     return {
         "hidden_fields": ["schema", "login", "port", "extra"],
         "relabeling": {"password": "API key", "host": "Base URL"},
@@ -28,16 +28,16 @@ def form_behaviour() -> dict[str, Any]:
 
 
 def form_fields() -> dict[str, dict[str, Any]]:
-    """Return the connection form's own fields, which are saved in the connection's extra."""
+    """Return the additional fields of the connection form, which are saved in the connection's extra."""
     return {
         "timeout": {
             "label": "Timeout (seconds)",
-            "description": "How long one call may take in all, retries included. Default: 30.",
+            "description": "How long one call may take, retries included. Default: 30.",
             "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
         },
         "retries": {
             "label": "Retries per call",
-            "description": "How often a call is retried within that time. Default: 2.",
+            "description": "How many times a call is retried within that time. Default: 2.",
             "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 10},
         },
         "ledger_conn_id": {
@@ -54,7 +54,7 @@ def form_fields() -> dict[str, dict[str, Any]]:
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return this provider's metadata; a new dict each time, since callers may change it."""
+    """Return the provider's metadata, as a new dict each time, since callers may change it."""
     behaviour = form_behaviour()
     return {
         "package-name": "airflow-provider-youcom",

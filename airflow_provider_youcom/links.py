@@ -1,4 +1,4 @@
-"""Links that a task's page in Airflow shows."""
+"""The links on a task's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TopUpCreditsLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """
-        Return the address, which is the same for every task.
+        Return the URL, which is the same for every task.
 
         :param operator: the task.
         :param ti_key: the task instance.

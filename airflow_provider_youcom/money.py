@@ -1,4 +1,4 @@
-"""Amounts in dollars: exact, and rounded only to be shown."""
+"""Amounts in dollars: exact, and rounded only for display."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from decimal import Decimal
 _EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _ROUNDING_UP = decimal.Context(rounding=decimal.ROUND_CEILING)
 _CENT = Decimal("0.01")
-# A double has at most 309 digits and 1074 decimal places. An amount beyond that is not a price, and would be
+# A double has at most 309 digits and 1074 decimal places. A larger amount is not a price, and would become
 # Infinity in JSON.
 _LARGEST_AMOUNT = Decimal(sys.float_info.max)
 _LARGEST_EXPONENT = 308
@@ -23,8 +23,8 @@ def format_usd(amount_usd: Decimal, rounding: str = decimal.ROUND_FLOOR) -> str:
     Return an amount as text, rounded to whole cents.
 
     :param amount_usd: any finite amount in dollars.
-    :param rounding: a rounding mode of :mod:`decimal`. Rounding down, the default, never claims money that
-        isn't there. Round up what is needed or missing, so that adding just that much is enough.
+    :param rounding: a rounding mode of :mod:`decimal`. The default, rounding down, never shows money that is
+        not there. Round up what is needed or missing, so that topping up by that much is enough.
     """
     cents = amount_usd.quantize(_CENT, rounding=rounding, context=_EXACT)
     sign = "-" if cents < 0 else ""
@@ -52,10 +52,10 @@ def cents_to_usd(amount_cents: Decimal) -> Decimal:
 
 def parse_usd(amount: object, name: str) -> Decimal:
     """
-    Return an amount of dollars exactly as its author wrote it.
+    Return an amount in dollars exactly as it was written.
 
-    :param amount: a Decimal, a str, or any kind of number, numpy's included. A float is read through its
-        ``str``. A fraction that has no exact decimal form is rounded up, at its 28th digit.
+    :param amount: a Decimal, a str, or a number of any type, numpy's included. A float is read through its
+        ``str``. A fraction without an exact decimal form is rounded up at the 28th digit.
     :param name: the argument's name, for the error.
     :raises ValueError: if it is not a finite number of dollars, 0 or more.
     """
@@ -85,9 +85,9 @@ def _to_decimal(amount: object) -> Decimal:
 
 def is_amount(value: Decimal) -> bool:
     """
-    Return whether a number is finite, and of a size that an amount of money can have.
+    Return whether a number is finite and within the range of a double.
 
-    :param value: any Decimal, NaN and infinities too.
+    :param value: any Decimal, including NaN and infinity.
     """
     if not value.is_finite():
         return False

@@ -15,11 +15,11 @@ _PLACEHOLDER = re.compile(
 
 def check_api_key(api_key: str, key_name: str) -> str:
     """
-    Return a key without the blanks around it.
+    Return a key without the whitespace around it.
 
     :param api_key: as the user wrote it.
     :param key_name: which key it is, for the error.
-    :raises YouComRefusedError: if it is empty, stands for a key, or cannot be sent in a header.
+    :raises YouComRefusedError: if it is empty, a placeholder, or cannot be sent in a header.
     """
     key = api_key.strip()
     if not key:
@@ -35,13 +35,13 @@ def check_api_key(api_key: str, key_name: str) -> str:
 def _problem_with(key: str) -> str | None:
     if not key.strip("*"):
         return (
-            "is the row of asterisks that Airflow shows in place of a saved password, not a key; "
+            "is the row of asterisks that Airflow shows in place of a saved password; "
             "type the key again, or save the connection before you test it"
         )
     if key[0] in "\"'`" or key[-1] in "\"'`":
         return "has quotation marks around it; remove them"
     if _PLACEHOLDER.fullmatch(key):
-        return f"is a placeholder that nothing has replaced; put a key from {PLATFORM_URL} there"
+        return f"is a placeholder; replace it with a key from {PLATFORM_URL}"
     if not key.isascii() or not key.isprintable() or " " in key:
-        return f"holds a character that no key has; paste it again from {PLATFORM_URL}"
+        return f"contains a character that no key has; copy it again from {PLATFORM_URL}"
     return None

@@ -1,4 +1,4 @@
-"""Check where the key may be sent."""
+"""Check the address that the key is sent to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_base_url(base_url: str, key_name: str) -> str:
     problem = _problem_with(base_url)
     if problem:
         raise YouComRefusedError(
-            f"The Base URL of {key_name} {problem}; put {DEFAULT_BASE_URL} there, or leave it empty."
+            f"The Base URL of {key_name} {problem}; set it to {DEFAULT_BASE_URL}, or leave it empty."
         )
     return base_url.rstrip("/")
 
@@ -46,7 +46,7 @@ def _problem_with(base_url: str) -> str | None:
     if parts is None or not _is_host(parts.hostname or ""):
         return "is not a URL"
     if parts.username is not None or parts.query or parts.fragment:
-        return "holds more than a scheme, a host, a port and a path"
+        return "contains more than a scheme, a host, a port and a path"
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
         return None
     return "must start with https://, since the API key is sent there (http:// only for this machine)"

@@ -2,7 +2,7 @@
 Bound one call in time and in size, retries included.
 
 requests bounds the connect and each read. A server that sends a byte a second, or headers without end,
-holds the caller for as long as it likes. Here the socket itself knows what is left of the call.
+can hold the caller for hours. Here the socket itself is told how much of the call is left.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import urllib3
 
 _LONGEST_CONNECT = 5.0
 _LONGEST_SILENCE = 10.0
-# Headers and body, all tries together. You.com's answer has some 150 bytes; a proxy's error page fits too.
+# Headers and body, all tries together. You.com's answer has about 150 bytes; a proxy's error page fits too.
 LARGEST_CALL = 256 * 1024
 
 
@@ -30,7 +30,7 @@ class CallTooLongError(Exception):
 
 
 class CallTooLargeError(Exception):
-    """You.com sent more than a call may take."""
+    """You.com sent more bytes than a call may read."""
 
 
 class _Budget:
@@ -56,10 +56,10 @@ _current: ContextVar[_Budget | None] = ContextVar("youcom_call_budget", default=
 @contextmanager
 def bounded_call(seconds: float) -> Iterator[None]:
     """
-    Bound what the sessions of this package do inside, all of it together.
+    Bound all requests that the sessions of this package make inside the block, taken together.
 
-    :param seconds: how long it may take.
-    :raises CallTooLongError: if it takes longer.
+    :param seconds: how long they may take.
+    :raises CallTooLongError: if they take longer.
     :raises CallTooLargeError: if the answers are larger than ``LARGEST_CALL`` bytes.
     """
     token = _current.set(_Budget(seconds))
@@ -71,9 +71,9 @@ def bounded_call(seconds: float) -> Iterator[None]:
 
 def seconds_left() -> float:
     """
-    Return the seconds that are left of the current call; infinity outside of one.
+    Return the seconds that are left of the current call; infinity outside a call.
 
-    :raises CallTooLongError: if there are none.
+    :raises CallTooLongError: if none are left.
     """
     budget = _current.get()
     return float("inf") if budget is None else budget.seconds_left()
@@ -102,7 +102,7 @@ def _bounded(connection_class: Callable[..., Any]) -> Callable[..., Any]:
     def connect(*args: Any, **kwargs: Any) -> Any:
         connection = connection_class(*args, **kwargs)
         connection.response_class = _BoundedResponse
-        # Where http.client's debug output is on for all, it prints the headers, and with them the key.
+        # If http.client's debug output is on, it prints the headers, and the key with them.
         connection.debuglevel = 0
         return connection
 
@@ -111,9 +111,9 @@ def _bounded(connection_class: Callable[..., Any]) -> Callable[..., Any]:
 
 class _BoundedResponse(http.client.HTTPResponse):
     """
-    An answer that is read within the bounds, and not quoted where it is broken.
+    An answer that is read within the bounds, and whose broken parts are not quoted in errors.
 
-    urllib3 logs such quotes, and a server may repeat the key in what it says.
+    urllib3 logs what errors quote, and a server may send the key back.
     """
 
     fp: Any
@@ -135,7 +135,7 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 class _BoundedFile(io.RawIOBase):
-    """The socket's file, which waits no longer and reads no more than the current call may."""
+    """The socket's file. It waits and reads only as much as is left of the current call."""
 
     def __init__(self, sock: socket.socket, file: io.RawIOBase) -> None:
         self._sock = sock

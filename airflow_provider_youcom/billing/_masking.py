@@ -1,4 +1,4 @@
-"""Keep the key out of what people and logs get to see."""
+"""Keep the key out of errors and logs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SHORTEST_ENCODED = 8
 
 class no_key_in_errors:  # noqa: N801 - used as a statement
     """
-    Let an exception out without what holds the key: the variables of its frames, and its context.
+    Clear the frames and the context of an exception that leaves the block, since they may hold the key.
 
-    Some error trackers report all variables. An error of requests holds the request, and it would go along
-    as the context of ours. The lines of the traceback stay. This applies to every exception, since Airflow's
-    ``execution_timeout`` can raise one anywhere.
+    Some error trackers report the variables of all frames. An error of requests holds the request, and
+    would be the context of ours. The lines of the traceback stay. This applies to every exception, since
+    Airflow's ``execution_timeout`` can raise one anywhere.
     """
 
     def __enter__(self) -> None:
@@ -35,20 +35,20 @@ class no_key_in_errors:  # noqa: N801 - used as a statement
 
 def holds_key(text: str, api_key: str) -> bool:
     """
-    Return whether a text holds the key: as it is, URL-encoded or in base64.
+    Return whether a text contains the key, in plain, URL-encoded or base64 form.
 
-    :param text: what a server said.
-    :param api_key: the key that it was sent.
+    :param text: a text that a server sent.
+    :param api_key: the key that the server was sent.
     """
     return any(form in text for form in _forms_of(api_key))
 
 
 def mask_key(text: str, api_key: str) -> str:
     """
-    Replace the key by ``***`` wherever a text holds it.
+    Replace the key in a text with ``***``, in each of its forms.
 
-    :param text: what a server said.
-    :param api_key: the key that it was sent.
+    :param text: a text that a server sent.
+    :param api_key: the key that the server was sent.
     """
     for form in sorted(_forms_of(api_key), key=len, reverse=True):
         text = text.replace(form, "***")
@@ -62,12 +62,12 @@ def _forms_of(api_key: str) -> set[str]:
 
 
 def _base64_forms(key: bytes) -> Iterator[str]:
-    """Yield the key in base64, alone or inside a longer text, where its form depends on its position."""
+    """Yield the key in base64, by itself and as part of a longer text, where it depends on the position."""
     yield base64.b64encode(key).decode()
     yield base64.urlsafe_b64encode(key).decode()
     for bytes_before in range(3):
         text = bytes(bytes_before) + key
-        # The first characters also hold bits of what comes before the key, and the last ones of what follows.
+        # Leave out the first and last characters, which also hold bits of the text around the key.
         first = -(-bytes_before * 8 // 6)
         last = len(text) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):

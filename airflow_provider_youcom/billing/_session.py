@@ -1,4 +1,4 @@
-"""An HTTP session that may hold the key: one origin, no redirects, bounded retries."""
+"""The HTTP session that holds the key: one origin, no redirects, bounded retries."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _KEY_HEADER = "X-API-Key"
 
 class OneOriginSession(requests.Session):
     """
-    A session that sends the key to one origin, follows no redirect, and retries what may pass.
+    A session that sends the key to one origin, follows no redirects, and retries passing failures.
 
     :param api_key: a key that ``check_api_key`` returned.
-    :param base_url: an address that ``check_base_url`` returned; its origin gets the key.
-    :param timeout: seconds that a call may take in all.
-    :param retries: how often a GET is retried.
+    :param base_url: an address that ``check_base_url`` returned; only its origin is sent the key.
+    :param timeout: the most seconds that one call may take.
+    :param retries: how many times a GET is retried.
     """
 
     def __init__(self, api_key: str, base_url: str, timeout: float, retries: int) -> None:
         super().__init__()
         self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
         self.auth = _KeyForOneOrigin(api_key, base_url)
-        # Plain HTTP is for this machine only, and a proxy is another one: it would see the key.
+        # Plain HTTP is for this machine only: a proxy on another machine would see the key.
         self.trust_env = urlsplit(base_url).scheme == "https"
         adapter = BoundedAdapter(max_retries=BoundedRetry.within(timeout, retries))
         self.mount("https://", adapter)
@@ -53,7 +53,7 @@ class OneOriginSession(requests.Session):
     def __reduce__(self) -> NoReturn:
         raise TypeError(
             "A session of YouComHook cannot be copied or pickled, since it holds the API key; "
-            "copy the hook instead, or make a new one where it is needed."
+            "copy the hook instead, or create a new one where you need it."
         )
 
 
@@ -74,10 +74,10 @@ class BoundedRetry(urllib3.Retry):
     @classmethod
     def within(cls, timeout: float, retries: int) -> BoundedRetry:
         """
-        Return the rule for calls that take so many seconds.
+        Return the rule for calls with a timeout.
 
-        :param timeout: seconds that a call may take in all.
-        :param retries: how often it is retried.
+        :param timeout: the most seconds that one call may take.
+        :param retries: how many times it is retried.
         """
         return cls(
             total=retries,
@@ -92,21 +92,21 @@ class BoundedRetry(urllib3.Retry):
         )
 
     def increment(self, *args: Any, **kwargs: Any) -> Any:
-        """Go on to the next try, or give up where You.com asks for a longer wait than there is time."""
+        """Return the rule for the next try; give up if You.com asks to wait longer than the call allows."""
         response: urllib3.BaseHTTPResponse | None = kwargs.get("response")
         asked_for = self.get_retry_after(response) or 0.0 if response is not None else 0.0
         # A caller of the session's own methods is not inside a bounded call.
         if asked_for >= min(seconds_left() / 2, 2 * self.backoff_max):
-            # Too long to wait for in this call; the caller is told, and may come back then.
+            # Too long for this call; the error tells the caller when to try again.
             raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", kwargs.get("error"))
         next_try = super().increment(*args, **kwargs)
         if response is not None:
-            # urllib3 would read the body to its end before it tries again, however long it is.
+            # urllib3 would read the whole body before it tries again, however long it is.
             response.close()
         return next_try
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
-        """Return the seconds that You.com asks to wait, or None if it does not, or they cannot be read."""
+        """Return the seconds that You.com asks to wait, or None if it sends no number that can be read."""
         try:
             asked_for = super().get_retry_after(response)
             # urllib3 below 2.6 returns an int of any size.

@@ -1,4 +1,4 @@
-"""Put what went wrong on the way to You.com into words."""
+"""Turn the errors of requests and the system into errors that say what to do."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, 
 
 def explain(error: Exception, base_url: str) -> YouComError:
     """
-    Return the error that says what happened, and who has to act.
+    Return the error that says what happened and what to do.
 
     :param error: what requests or the system raised.
-    :param base_url: where the call went.
+    :param base_url: the address that was called.
     """
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return YouComRefusedError(
                 f"The certificate of {base_url} cannot be trusted ({cause.verify_message}); "
-                "replace it, or name the CA that signed it in REQUESTS_CA_BUNDLE."
+                "replace it, or set REQUESTS_CA_BUNDLE to the file of the CA that signed it."
             )
     if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes):
         return YouComRefusedError(
-            f"The proxy that the environment names for {base_url} cannot be used; "
+            f"The proxy that the environment sets for {base_url} cannot be used; "
             "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
         )
     if type(error) is OSError or any(_is_about_a_ca_file(cause) for cause in causes):
-        # requests raises a plain OSError for a CA file that is not there. Network errors have classes of
-        # their own.
+        # requests raises a plain OSError for a CA file that does not exist. Network errors have their own
+        # classes.
         return YouComRefusedError(
             f"The CA file for {base_url} cannot be read; "
-            "name one that exists in REQUESTS_CA_BUNDLE, or unset it."
+            "set REQUESTS_CA_BUNDLE to an existing PEM file, or unset it."
         )
     return no_answer(base_url, _in_words(causes))
 
 
 def no_answer(base_url: str, why: str) -> YouComUnavailableError:
     """
-    Return the error for a call that brought no answer.
+    Return the error for a call that got no answer.
 
-    :param base_url: where the call went.
+    :param base_url: the address that was called.
     :param why: the reason, in a few words.
     """
     return YouComUnavailableError(
@@ -55,7 +55,7 @@ def no_answer(base_url: str, why: str) -> YouComUnavailableError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error of requests and all that led to it, down to what the system said."""
+    """Yield an error of requests and all its causes, down to the error of the system."""
     seen: set[int] = set()
     waiting: list[object] = [error]
     while waiting:
@@ -68,7 +68,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_about_a_ca_file(cause: BaseException) -> bool:
-    # OpenSSL's name for the part of it that reads certificates from files.
+    # The parts of OpenSSL that read certificates from files.
     return isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM")
 
 

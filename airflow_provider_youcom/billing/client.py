@@ -1,4 +1,4 @@
-"""The one HTTP client: ask You.com for the balance, within bounds, and keep the key out of sight."""
+"""The HTTP client of You.com's billing API."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ DEFAULT_TIMEOUT = 30.0
 DEFAULT_RETRIES = 2
 BALANCE_PATH = "/v1/billing/account_balance"
 
-# The contract's answer has some 150 bytes.
+# You.com's answer has about 150 bytes.
 _LARGEST_BODY = 64 * 1024
 _LONGEST_DETAIL = 200
 _REMEDIES = {
-    401: f"create a key at {PLATFORM_URL} and put it there",
+    401: f"use a valid API key from {PLATFORM_URL}",
     402: f"top up the account at {PLATFORM_URL}",
     403: f"give the key the billing scope at {PLATFORM_URL}, or use a key that has it",
     404: "check that the Base URL is You.com's",
@@ -47,12 +47,12 @@ class BillingClient:
     """
     You.com's billing API.
 
-    :param api_key: sent to the base URL's origin only.
-    :param base_url: where the API is; https, unless it is on this machine.
-    :param timeout: seconds that one call may take in all, retries included; default 30. A name lookup that
+    :param api_key: the API key; sent to the base URL's origin only.
+    :param base_url: the address of the API; https, unless it is on this machine.
+    :param timeout: the most seconds that one call may take, retries included; default 30. A name lookup that
         hangs, and a name with several dead addresses, can take longer.
-    :param retries: how often a call is retried within that time; default 2.
-    :param key_name: how errors name the key, so that its owner knows which one they mean.
+    :param retries: how many times a call is retried within that time; default 2.
+    :param key_name: the name of the key in error messages.
     :raises YouComRefusedError: if the key or the base URL cannot be used.
     """
 
@@ -75,7 +75,7 @@ class BillingClient:
         """
         Return what the account holds.
 
-        :raises YouComUnavailableError: if there is no answer, or one that says to come back later.
+        :raises YouComUnavailableError: if You.com does not answer, or answers that it is unavailable.
         :raises YouComRefusedError: if You.com refuses the request.
         :raises YouComResponseError: if the answer is not an account balance.
         """
@@ -108,8 +108,8 @@ class BillingClient:
                 self._raise_for_status(response)
             if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
                 raise YouComResponseError(
-                    f"You.com answered 200 with a compressed body, which was not asked for; "
-                    f"check what is between Airflow and {self.base_url}.",
+                    "You.com answered 200 with a compressed body, which was not asked for; "
+                    f"check for a proxy between Airflow and {self.base_url}.",
                     status_code=200,
                 )
             body = _read_body(response)
@@ -143,7 +143,7 @@ class BillingClient:
             )
         if 200 < status < 300:
             raise YouComResponseError(
-                f"You.com answered {said}, and its API has only 200 for a balance; "
+                f"You.com answered {said}, but a balance comes with HTTP 200 only; "
                 f"check that {self.base_url} is You.com's.",
                 status_code=status,
                 detail=detail,
@@ -151,7 +151,7 @@ class BillingClient:
         if response.is_redirect:
             raise YouComRefusedError(
                 f"{self.base_url} redirects ({said}), and the API key is not sent to another address; "
-                f"if that one is You.com's, put it in the Base URL of {self.key_name}.",
+                f"if the new address is You.com's, make it the Base URL of {self.key_name}.",
                 status_code=status,
                 detail=detail,
             )

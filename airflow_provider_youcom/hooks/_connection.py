@@ -1,4 +1,4 @@
-"""What the fields of a connection mean, and which of them cannot be used."""
+"""Read the fields of a connection, and refuse those that cannot be used."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def read_connection(connection: Connection, key_name: str) -> Settings:
     Return what a connection says.
 
     :param connection: its password is the API key, its host the base URL.
-    :param key_name: how errors name the connection.
-    :raises YouComRefusedError: if the connection cannot be used; names the field.
+    :param key_name: the name of the connection in error messages.
+    :raises YouComRefusedError: if a field cannot be used; the message names it.
     """
-    # Imports requests, which is not needed when a DAG is parsed.
+    # This imports requests, which is not needed to parse a DAG.
     from airflow_provider_youcom.billing.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
 
     extra = _extra(connection, key_name)
@@ -67,7 +67,7 @@ def read_number(extra: dict[str, Any], name: str, default: float, key_name: str)
     :param extra: the connection's extra, parsed.
     :param name: a field of the connection form.
     :param default: for a field that is missing or empty.
-    :param key_name: how errors name the connection.
+    :param key_name: the name of the connection in error messages.
     :raises YouComRefusedError: if the field is not a number within the form's limits.
     """
     limits = form_fields()[name]["schema"]
@@ -89,8 +89,8 @@ def read_number(extra: dict[str, Any], name: str, default: float, key_name: str)
 
 
 def _extra(connection: Connection, key_name: str) -> dict[str, Any]:
-    # Not extra_dejson: it reads what is not JSON as an empty object, and calls the supervisor, which an event
-    # loop must not do.
+    # Not extra_dejson: it turns invalid JSON into an empty object, and calls the supervisor, which must not
+    # happen on an event loop.
     extra = _field(connection, "extra", key_name)
     if isinstance(extra, str):
         with suppress(ValueError, RecursionError):
@@ -132,7 +132,7 @@ def _check_other_places(connection: Connection, extra: dict[str, Any], key_name:
 
 
 def _base_url(connection: Connection, key_name: str) -> str:
-    """Join host, schema and port; where one of them is in the host too, they must agree."""
+    """Join host, schema and port. If the host contains a scheme or a port too, they must agree."""
     from airflow_provider_youcom.billing._base_url import DEFAULT_BASE_URL
 
     host = _text(connection, "host", key_name) or DEFAULT_BASE_URL
@@ -146,7 +146,7 @@ def _base_url(connection: Connection, key_name: str) -> str:
     elif schema not in ("", scheme.lower()):
         raise _unusable("schema", key_name, "contradicts its Base URL")
     if host == DEFAULT_BASE_URL and port not in ("", "443"):
-        raise _unusable("port", key_name, "has no host of its own")
+        raise _unusable("port", key_name, "is not that of the default Base URL")
     authority, slash, path = rest.partition("/")
     if authority.count(":") > 1 and not authority.startswith("["):
         authority = f"[{authority}]"

@@ -1,4 +1,4 @@
-"""Run a blocking call beside the event loop."""
+"""Run a blocking call without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 
 async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result:
     """
-    Return what a blocking call returns, or raise what it raises.
+    Run a blocking call in a thread, and return its result or raise its exception.
 
-    :param call: may take longer than ``seconds``; it is then left behind.
-    :param seconds: how long to wait for it.
-    :raises TimeoutError: if it takes longer.
+    :param call: the call. If it takes longer than ``seconds``, its thread runs on by itself.
+    :param seconds: how long to wait for the result.
+    :raises TimeoutError: if the call takes longer.
     """
-    # Not asyncio.to_thread: a process that ends waits for such threads, and a triggerer that is replaced has
-    # to end at once. They are also few, and while You.com is silent, no other trigger could resolve a name.
+    # Not asyncio.to_thread: a process waits for those threads before it exits, and a triggerer that is being
+    # replaced must exit at once. They are also few: while You.com does not answer, no other trigger could
+    # resolve a name.
     async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE)):
         result: Future[Result] = Future()
         run = contextvars.copy_context().run

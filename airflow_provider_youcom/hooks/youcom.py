@@ -1,4 +1,4 @@
-"""From an Airflow connection to You.com."""
+"""The hook: connect to You.com through an Airflow connection."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class YouComHook(BaseHook):
     """
     Interact with You.com through an Airflow connection.
 
-    The connection's password is the API key, and its host the base URL (``https://api.you.com`` if empty; a
-    host without a scheme goes with the connection's schema and port). Its extra may hold ``timeout`` (seconds
-    for one call in all, default 30) and ``retries`` (within that time, default 2).
+    The connection's password is the API key. Its host is the base URL (default: ``https://api.you.com``); a
+    host without a scheme is combined with the connection's schema and port. Its extra may contain ``timeout``
+    (the most seconds that one call may take, default 30) and ``retries`` (within that time, default 2).
 
-    A copy of a hook, or one that was pickled, reads its connection again.
+    A copied or pickled hook contains no key: the copy reads the connection again.
 
-    :param youcom_conn_id: the connection.
+    :param youcom_conn_id: the connection. Default: ``youcom_default``.
     """
 
     conn_name_attr = "youcom_conn_id"
@@ -61,8 +61,8 @@ class YouComHook(BaseHook):
         """
         Return a session that sends the API key to the connection's origin only.
 
-        It follows no redirects, retries a GET after a passing failure, and can be used for other calls of
-        You.com's API on that origin: ``hook.get_conn().post(f"{hook.base_url}/v1/research", json=...)``.
+        It follows no redirects, and retries a GET after a passing failure. Use it for other calls to that
+        origin: ``hook.get_conn().post(f"{hook.base_url}/v1/research", json=...)``.
 
         :raises YouComRefusedError: if the connection is missing or cannot be used.
         """
@@ -70,15 +70,15 @@ class YouComHook(BaseHook):
 
     @property
     def base_url(self) -> str:
-        """Where You.com's API is, without a slash at the end."""
+        """The base URL of You.com's API, without a slash at the end."""
         return self._connected().client.base_url
 
     def get_balance(self) -> AccountBalance:
         """
         Return what the account holds.
 
-        :raises YouComUnavailableError: if there is no answer, or one that says to come back later.
-        :raises YouComRefusedError: if You.com refuses, or the connection cannot be used.
+        :raises YouComUnavailableError: if You.com does not answer, or answers that it is unavailable.
+        :raises YouComRefusedError: if You.com refuses the request, or the connection cannot be used.
         :raises YouComResponseError: if the answer is not an account balance.
         """
         return self._connected().client.get_balance()
@@ -87,14 +87,14 @@ class YouComHook(BaseHook):
         """
         Return what the account holds, without blocking the event loop.
 
-        The connection is read each time, since its key may have been rotated. Raises what ``get_balance``
-        raises.
+        The connection is read each time, since its key may have been rotated. This raises the same errors as
+        :meth:`get_balance`.
         """
         from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
 
         with no_key_in_errors():
-            # The triggerer of Airflow 3.0 and 3.1 dies, with all triggers in it, if one is cancelled between
-            # a question to its supervisor and the answer; so the connection is read to the end.
+            # The triggerer of Airflow 3.0 and 3.1 dies if a trigger is cancelled between a request to the
+            # supervisor and the response, so a cancellation must not interrupt reading the connection.
             client = (await asyncio.shield(self._aconnect())).client
             try:
                 return await run_off_the_loop(client.get_balance, client.timeout)
@@ -140,7 +140,7 @@ class YouComHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
         try:
-            # Not by its name: Airflow's UI and REST API test under one that they make up.
+            # Not by its name: Airflow's UI and REST API test under a generated name.
             settings = self._connect("this connection")
             try:
                 return True, self._describe(settings)
@@ -162,7 +162,7 @@ class YouComHook(BaseHook):
         return form_widgets()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Neither the key nor open connections go along.
+        # A copy contains neither the key nor open connections.
         return {**self.__dict__, "_settings": None}
 
     def _connected(self) -> Settings:
@@ -174,14 +174,14 @@ class YouComHook(BaseHook):
     def _connect(self, key_name: str) -> Settings:
         try:
             connection = self.get_connection(self._conn_id())
-        except Exception as error:  # noqa: BLE001 - sorted out there
+        except Exception as error:  # noqa: BLE001 - raised again below
             self._explain(error)
         return read_connection(connection, key_name)
 
     async def _aconnect(self) -> Settings:
         try:
             connection = await get_async_connection(self._conn_id())
-        except Exception as error:  # noqa: BLE001 - sorted out there
+        except Exception as error:  # noqa: BLE001 - raised again below
             self._explain(error)
         return read_connection(connection, self._key_name)
 
@@ -215,12 +215,12 @@ class YouComHook(BaseHook):
         if isinstance(error, AirflowNotFoundException):
             raise YouComConnectionNotFoundError(
                 f"There is no {self._key_name} that Airflow can read: add one of type {CONNECTION_TYPE_NAME} "
-                "with your API key as its password, or, if there is one, check how it is written (the key is "
-                "percent-encoded in a URI, and between quotation marks in JSON)."
+                "with your API key as its password, or, if there is one, check how it is written (in a URI, "
+                "percent-encode the key; in JSON, put it in quotation marks)."
             ) from None
         if isinstance(error, PermissionError):
             raise YouComRefusedError(
-                f"Airflow denies this task access to {self._key_name}: ask whoever manages its secrets."
+                f"Airflow denied access to {self._key_name}: ask whoever manages its secrets to allow it."
             ) from None
         if _is_airflows_own(error):
             raise YouComUnavailableError(
@@ -231,6 +231,6 @@ class YouComHook(BaseHook):
 
 
 def _is_airflows_own(error: Exception) -> bool:
-    # By name, since AirflowRuntimeError is new in Airflow 3, and the others are not ours to import.
+    # By module name: AirflowRuntimeError exists in Airflow 3 only, and the other packages may be missing.
     package = type(error).__module__.partition(".")[0]
     return isinstance(error, (AirflowException, OSError)) or package in ("airflow", "sqlalchemy", "httpx")

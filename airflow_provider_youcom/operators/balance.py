@@ -1,4 +1,4 @@
-"""Push the balance to XCom."""
+"""The operator: push the balance to XCom."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class GetBalanceOperator(BaseOperator):
     Push the balance of a You.com account to XCom.
 
     ``return_value`` is ``{"account_id": str, "balance_cents": number, "balance_usd": number,
-    "checked_at": ISO-8601 UTC}``. With ``multiple_outputs``, which is on by default, each member has a key
-    of its own too: another task takes ``XComArg(get_balance, key="balance_usd")``.
+    "checked_at": ISO-8601 UTC}``. With ``multiple_outputs``, the default, each value is pushed under its own
+    key too: pass ``XComArg(get_balance, key="balance_usd")`` to another task.
 
     :param youcom_conn_id: the connection; templated. Default: ``youcom_default``.
-    :param multiple_outputs: push each member of the balance under its own key too. Default: True.
+    :param multiple_outputs: push each value under its own key too. Default: True.
     """
 
     template_fields: Sequence[str] = ("youcom_conn_id",)
@@ -46,8 +46,8 @@ class GetBalanceOperator(BaseOperator):
         Return the balance, and log it.
 
         :param context: Airflow's context.
-        :raises AirflowFailException: if You.com refuses, since no retry can help.
-        :raises YouComError: if there is no answer, or it cannot be read; ``retries`` apply.
+        :raises AirflowFailException: if You.com refuses the request, since a retry cannot help.
+        :raises YouComError: if You.com does not answer, or its answer cannot be read; ``retries`` apply.
         """
         from airflow_provider_youcom.hooks.youcom import YouComHook
 

@@ -1,4 +1,4 @@
-"""Refuse options that contradict each other, or would be lost, when the DAG is parsed."""
+"""Refuse options that contradict each other or would be ignored, when the DAG is parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_youcom.gate import check_policies
 from airflow_provider_youcom.money import parse_usd
 
 _LIMITS = ("max_active_tis_per_dag", "max_active_tis_per_dagrun")
-# By the name of the argument: the attribute that holds it.
+# The argument, and the attribute that holds it.
 _DONE_BY_WORKERS = {
     "outlets": "outlets",
     "on_execute_callback": "on_execute_callback",
@@ -23,7 +23,7 @@ _DONE_BY_WORKERS = {
 
 def check_options(gate: Any) -> None:
     """
-    Check the options of a gate, all but those of a start in the triggerer.
+    Check the options of a gate, except those that :func:`check_start` checks.
 
     :param gate: a ``BalanceSensor``.
     :raises ValueError: if an option is not valid, or two contradict each other.
@@ -47,10 +47,10 @@ def check_options(gate: Any) -> None:
 
 def check_start(gate: Any) -> None:
     """
-    Refuse what a start in the triggerer would ignore.
+    Refuse options that a start in the triggerer would ignore.
 
     :param gate: a ``BalanceSensor`` with ``start_from_trigger``.
-    :raises ValueError: if it has such an option; says which one to remove.
+    :raises ValueError: if it has such an option; the message says which one to remove.
     """
     for name in gate.template_fields:
         value = getattr(gate, name)
@@ -60,8 +60,8 @@ def check_start(gate: Any) -> None:
                 f"available in the triggerer: remove start_from_trigger, or set {name} to a value or to a "
                 "template of params, conf or variables."
             )
-    # Airflow lets such gates start beyond the limit, and then counts them: those that need a worker at their
-    # end may not get one while others wait.
+    # Airflow starts such gates beyond the limit, and counts them afterwards: a gate that needs a worker at
+    # its end would then wait for the others.
     ignored = [name for name in _LIMITS if getattr(gate, name, None) is not None]
     if ignored:
         raise ValueError(

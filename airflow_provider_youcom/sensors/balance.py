@@ -1,4 +1,4 @@
-"""The gate as a task: wait, fail or skip until the account holds enough."""
+"""The sensor: wait until the account holds enough, or fail or skip."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class BalanceSensor(BaseSensorOperator):
     Hold a pipeline until a You.com account can pay for it.
 
     The reading that opened the gate is the task's return value. Airflow's own sensor arguments mean what
-    they mean for every sensor, in every mode. The only exception: under ``soft_fail`` a refused key is still
-    red.
+    they mean for every sensor, in every mode, with one exception: under ``soft_fail`` a refused key still
+    fails.
 
-    A gate reserves nothing: two DAGs can pass on the same balance.
+    A gate does not reserve credits: two DAGs can pass on the same balance.
 
     :param min_usd: the least that the account must hold, in dollars: a number, a str, or another task's
         output; templated.
@@ -90,7 +90,7 @@ class BalanceSensor(BaseSensorOperator):
         self.on_unavailable = on_unavailable
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
-        # Airflow reads this from the task, and for mapped tasks from the class, where it stays off.
+        # Airflow reads this from the instance, and for mapped tasks from the class, where it stays False.
         self.start_from_trigger = start_from_trigger
         self._last_reason: str | None = None
         check_options(self)
@@ -100,15 +100,11 @@ class BalanceSensor(BaseSensorOperator):
             self.start_trigger_args = self._start_trigger_args()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """
-        Check the balance at least once, and go on as the mode says.
-
-        :param context: Airflow's context.
-        """
+        """Check the balance until the gate decides, in the sensor's mode."""
         if self.start_from_trigger:
-            self.log.info("This Airflow starts the task on a worker, although start_from_trigger is on.")
-        # Unwrapped, since Airflow's guard around it takes a call through super() for one from outside a task
-        # (2.11), and so does it in a method that resumes a task (3.x).
+            self.log.info("Airflow started this task on a worker, although start_from_trigger is on.")
+        # Unwrapped: Airflow's guard against calls from outside a task rejects super().execute() on 2.11, and
+        # on 3.x when a deferred task resumes.
         poke_until_done = inspect.unwrap(BaseSensorOperator.execute)
         try:
             verdict = poke_until_done(self, context)
@@ -117,11 +113,7 @@ class BalanceSensor(BaseSensorOperator):
         return self._settle(verdict)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
-        """
-        Check the balance once, and return the verdict if it ends the wait.
-
-        :param context: Airflow's context.
-        """
+        """Check the balance once, and return the verdict if it ends the wait."""
         verdict = self._check()
         if not verdict.keeps_waiting(self.silent_fail):
             return PokeReturnValue(True, verdict)
@@ -132,12 +124,10 @@ class BalanceSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """
-        Go on after the wait in the triggerer.
+        Return or raise what the wait in the triggerer led to.
 
-        :param context: Airflow's context.
-        :param event: the verdict, or a request: to time out, or to start over on this worker. The latter is
-            for a template that the triggerer could not render, and for the bare state that ``dag.test``
-            hands over with ``end_from_trigger``.
+        :param event: the verdict, a time-out, or something else: then the task starts over here, for a
+            template that the triggerer could not render, and in ``dag.test`` with ``end_from_trigger``.
         """
         if isinstance(event, dict) and event.get("action") == "time out":
             return self.time_out(context)
@@ -149,9 +139,8 @@ class BalanceSensor(BaseSensorOperator):
 
     def time_out(self, context: Context) -> dict[str, Any]:
         """
-        Check once more when the wait in the triggerer is over; as in poke mode, the last check decides.
+        Check once more at the end of the wait in the triggerer. As in poke mode, the last check decides.
 
-        :param context: Airflow's context.
         :raises AirflowSensorTimeout: if the gate would still wait; no retry.
         :raises AirflowTaskTimeout: the same, if ``execution_timeout`` is shorter; ``retries`` apply.
         """
@@ -167,13 +156,7 @@ class BalanceSensor(BaseSensorOperator):
         raise self._failure(AirflowSensorTimeout(reason))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Go on after a deferral, with the same outcome in every Airflow version.
-
-        :param next_method: the method to call, or Airflow's mark that the deferral failed.
-        :param next_kwargs: its arguments.
-        :param context: Airflow's context.
-        """
+        """Resume after a deferral, with the same outcome in every Airflow version."""
         if _timed_out(next_method, next_kwargs):
             return self.time_out(context)
         # Past BaseSensorOperator, whose soft_fail also skips a task whose trigger has failed.
@@ -220,7 +203,7 @@ class BalanceSensor(BaseSensorOperator):
         """Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies."""
         if self.never_fail:
             return AirflowSkipException(f"Skipping, since never_fail is set: {error}")
-        # soft_fail is for a gate that stays shut. A refused key must be red, and so must a failed triggerer.
+        # soft_fail is for a gate that stays shut. A refused key and a failed triggerer must stay red.
         if self.soft_fail and isinstance(error, (ShortfallError, AirflowSensorTimeout)):
             return AirflowSkipException(f"Skipping, since soft_fail is set: {error}")
         return error

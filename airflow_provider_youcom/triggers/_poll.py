@@ -1,4 +1,4 @@
-"""The poll: check the balance over and over, for as long as anyone listens."""
+"""The poll: check the balance at an interval, for as long as a trigger listens."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LONGEST_BACKOFF = 300.0
 
 def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
     """
-    Return the name of a poll. Triggers with the same name share one, whatever their class.
+    Return the key of a poll. Triggers with the same key share a poll, whatever their class.
 
-    Return None, so that the trigger polls for itself, if the interval is not a number.
+    If the interval is not a number, return None: the trigger then polls for itself.
 
     :param youcom_conn_id: the connection.
     :param poke_interval: seconds between two checks.
@@ -41,11 +41,10 @@ async def poll(options: Mapping[str, Any]) -> AsyncIterator[Reading]:
     """
     Yield a reading at each interval, without end.
 
-    An error is a reading too. If it were raised, all who share the poll would end with one exception object.
+    An error is yielded too: raised, it would be the same exception object in every trigger of the poll.
 
-    :param options: the arguments of whichever trigger opened the poll. ``youcom_conn_id`` and
-        ``poke_interval`` are read of all; ``exponential_backoff``, ``max_wait`` and ``looked_at`` of those
-        that have them.
+    :param options: the arguments of the trigger that opened the poll. Every trigger has ``youcom_conn_id``
+        and ``poke_interval``; ``exponential_backoff``, ``max_wait`` and ``looked_at`` may be missing.
     """
     clock = asyncio.get_running_loop().time
     checks = failures = 0
@@ -73,7 +72,7 @@ async def _check(youcom_conn_id: str) -> Reading:
     except YouComError as error:
         return error
     except Exception as error:
-        # Nobody foresaw it, so waiting may not help: each gate fails its try, and its retries apply.
+        # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")
         return YouComError(
             f"The balance check failed with an unexpected {type(error).__name__}; the traceback is in the "
@@ -89,9 +88,9 @@ def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:
 
 
 def _rest_of_the_pause(options: Mapping[str, Any], now: float) -> float:
-    """Return the seconds until the first check, where a worker has checked already."""
-    # A gate that went on at once would also come back before Airflow 3's scheduler has noticed that it left,
-    # and be taken for lost. The worker's clock may differ.
+    """Return the seconds until the first check, if a worker has already checked."""
+    # Not at once: a gate that opened before Airflow 3's scheduler has noticed the deferral would be taken for
+    # lost. The worker's clock may differ from this one.
     pause = max(SHORTEST_PAUSE, float(options["poke_interval"]))
     return min(pause, max(0.0, float(options["looked_at"]) + pause - now))
 

@@ -1,8 +1,9 @@
 """
-Wait without a worker.
+The trigger: wait without a worker.
 
-All gates on one connection and interval share one poll (Airflow 3.3 and later; below, each has its own).
-``open_shared_stream`` is the poll, ``filter_shared_stream`` is the rule of one gate, and ``run`` is both.
+From Airflow 3.3 on, all gates with the same connection and interval share one poll; below, each gate polls
+for itself. ``open_shared_stream`` is the poll, ``filter_shared_stream`` applies the rule of one gate, and
+``run`` does both.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ TIMED_OUT = {"action": "time out"}
 @dataclasses.dataclass(eq=False, repr=False)
 class BalanceTrigger(BaseEventTrigger):
     """
-    Fires once, when the gate decides. The event is the verdict.
+    Fire once, when the gate decides. The event is the verdict.
 
-    Nothing is converted or checked here: an exception in a constructor brings the triggerer down, and with
-    ``start_from_trigger`` the values are not rendered yet.
+    The constructor neither converts nor checks its arguments: an exception there stops the whole triggerer,
+    and with ``start_from_trigger`` templates are not rendered yet.
 
     :param youcom_conn_id: the connection.
     :param min_usd: the least that the account must hold, in dollars, as a string.
     :param on_shortfall: see ``CreditGate``.
     :param on_unavailable: see ``CreditGate``.
     :param poke_interval: seconds between two checks; at least 1.
-    :param exponential_backoff: double the interval after each check; such a gate polls for itself.
+    :param exponential_backoff: double the interval after each check; the gate then polls for itself.
     :param max_wait: the longest of these intervals, in seconds.
     :param silent_fail: go on waiting after an answer that cannot be read.
     :param end_from_trigger: end the task here, without a worker, when it succeeds or is skipped.
     :param do_xcom_push: whether a task that ends here pushes its reading.
-    :param looked_at: when a worker checked before it deferred, in seconds since the epoch: the next check is
-        one interval later. By default no worker has checked, and the first check is at once.
-    :param ends_at: when the wait is over, in seconds since the epoch. Airflow sees to that itself, except in
-        ``dag.test`` and its like, which drop the timeout of a deferral. By default only Airflow does.
+    :param looked_at: when a worker checked the balance before it deferred, in seconds since the epoch. The
+        next check is one interval later. Default: None, and the first check is made at once.
+    :param ends_at: when the wait ends, in seconds since the epoch, for ``dag.test`` and the like, which drop
+        the timeout of a deferral. Default: None, and only Airflow's timeout ends the wait.
     """
 
     youcom_conn_id: str = "youcom_default"
@@ -62,19 +63,19 @@ class BalanceTrigger(BaseEventTrigger):
     looked_at: float | None = None
     ends_at: float | None = None
 
-    # BaseEventTrigger turns it off for asset watchers, which have no queue; this one serves tasks.
+    # BaseEventTrigger turns this off for asset watchers, which have no queue. This trigger serves tasks.
     supports_triggerer_queue = True
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the keyword arguments that make this trigger again."""
+        """Return the class path and the keyword arguments that recreate this trigger."""
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return f"{type(self).__module__}.{type(self).__qualname__}", options
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return the name of the poll to share; None with a growing interval, and for unrendered values."""
+        """Return the key of the poll to share; None with exponential backoff or templates."""
         if self.exponential_backoff or self._is_template():
             return None
         return poll_key(self.youcom_conn_id, self.poke_interval)
@@ -92,12 +93,12 @@ class BalanceTrigger(BaseEventTrigger):
         self, shared_stream: AsyncIterator[Reading]
     ) -> AsyncIterator[TriggerEvent]:
         """
-        Judge each reading by this gate's rule, and log why the gate still waits.
+        Apply this gate's rule to each reading, and log the result.
 
         :param shared_stream: readings from :meth:`open_shared_stream`.
         """
         if self._is_template():
-            # Below Airflow 3.3 only a worker renders what start_from_trigger passes on.
+            # Below Airflow 3.3, only a worker renders the templates of start_from_trigger.
             yield TriggerEvent(NOT_RENDERED)
             return
         async for reading in shared_stream:
@@ -115,10 +116,10 @@ class BalanceTrigger(BaseEventTrigger):
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """
-        Render as a worker would, or leave the templates as they are, so that a worker renders them.
+        Render templates as a worker does; if that fails, leave them to a worker.
 
-        The triggerer's own environment renders what is undefined as nothing, and does not know the macros
-        and filters of a DAG: a gate could open at a threshold of 0 that nobody wrote.
+        The triggerer's own environment renders an undefined name as an empty string, and does not know the
+        macros and filters of a DAG: a gate could open at a threshold that nobody wrote.
 
         :param context: Airflow's context.
         :param jinja_env: Jinja's environment.
@@ -130,8 +131,8 @@ class BalanceTrigger(BaseEventTrigger):
         written = {name: getattr(self, name) for name in self.template_fields}
         try:
             super().render_template_fields(context, environment)
-        except Exception as error:  # noqa: BLE001 - whatever a filter or a macro raises, the worker will show
-            self.log.info("A worker renders this gate's templates (%s)", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - a worker raises it again, in the task's log
+            self.log.info("A worker will render this gate's templates (%s)", type(error).__name__)
             vars(self).update(written)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

@@ -57,7 +57,7 @@ def test_an_address_that_may_have_the_key_stays_as_it_is(base_url: str):
 def test_a_slip_or_another_machine_in_plain_http_is_refused(base_url: str):
     with pytest.raises(YouComRefusedError, match="^The Base URL of the key ") as caught:
         check_base_url(base_url, "the key")
-    assert str(caught.value).endswith("; put https://api.you.com there, or leave it empty.")
+    assert str(caught.value).endswith("; set it to https://api.you.com, or leave it empty.")
 
 
 def test_the_origin_has_the_port_that_its_scheme_stands_for():

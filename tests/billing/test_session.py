@@ -125,7 +125,7 @@ def test_https_anywhere_and_http_on_this_machine_are_fit_for_a_key(base_url: str
 )
 def test_any_other_base_url_is_refused_before_the_key_is_sent(base_url: str):
     with pytest.raises(
-        YouComRefusedError, match="^The Base URL of the API key .* put https://api.you.com there"
+        YouComRefusedError, match="^The Base URL of the API key .* set it to https://api.you.com"
     ):
         BillingClient("key", base_url)
 

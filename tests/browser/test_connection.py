@@ -32,10 +32,10 @@ def test_the_form_shows_what_a_connection_to_you_com_needs_and_nothing_else(
     assert ui.field("API key").get_attribute("type") == "password"
     screenshot("connection-form")
     assert ui.description("Timeout (seconds)") == (
-        "How long one call may take in all, tries included. Default: 30."
+        "How long one call may take, retries included. Default: 30."
     )
     assert ui.description("Retries per call") == (
-        "How often a call is tried again within that time. Default: 2."
+        "How many times a call is retried within that time. Default: 2."
     )
     screenshot("connection-form-extras")
 
@@ -93,7 +93,7 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_and_where_to_get_a_go
     screenshot("connection-test-bad-key")
     assert (
         'You.com refused this connection (HTTP 401, "Invalid or missing API key"); '
-        "create a key at https://you.com/platform and put it there." in answer
+        "use a valid API key from https://you.com/platform." in answer
     )
     assert BAD_KEY not in answer
 
