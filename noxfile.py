@@ -35,6 +35,7 @@ NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 # Nox itself runs in the environment that holds the other tools.
 TOOLS = Path(sys.executable).parent
 ENVIRONMENT = Path(".venv").absolute()
+ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 WHEELS = Path("build", "wheels").absolute()
 DEBIAN_PYTHONS = Path(".nox", "debian").absolute()
 
@@ -65,43 +66,42 @@ def environment(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Watch a gate wait, open and let a pipeline spend."""
     _update_environment(session)
-    _run_until_it_ends(session, "python", "-m", "dev.demo", *session.posargs)
+    _run_module(session, "dev.demo", *session.posargs)
 
 
 @nox.session(python=False)
 def airflow(session: nox.Session) -> None:
     """Run a whole Airflow with the example DAGs and a You.com sandbox, until Ctrl-C."""
     _update_environment(session)
-    _run_until_it_ends(session, "python", "-m", "dev.serve", *session.posargs)
+    _run_module(session, "dev.serve", *session.posargs)
 
 
 @nox.session(python=False, requires=["lint", "types"])
 def check(session: nox.Session) -> None:
     """Run the tests that need no process of Airflow, after lint and types; what follows -- goes to pytest."""
     _update_environment(session)
-    _pytest(session, str(ENVIRONMENT / "bin" / "pytest"), "-q", "-m", f"not ({NOT_IN_CHECK})")
+    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-q", "-m", f"not ({NOT_IN_CHECK})")
 
 
 @nox.session(python=False)
 def test(session: nox.Session) -> None:
     """Run all tests on the installed wheel and the newest Airflow; what follows -- goes to pytest."""
     _update_environment(session)
-    _pytest(session, str(ENVIRONMENT / "bin" / "pytest"), "-m", f"not ({NOT_IN_TEST})")
+    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-m", f"not ({NOT_IN_TEST})")
 
 
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
     """Check style, formatting and security with the hooks of .pre-commit-config.yaml."""
-    session.run(TOOLS / "pre-commit", "run", "--all-files", *session.posargs)
+    _tool(session, "pre-commit", "run", "--all-files")
 
 
 @nox.session(python=False)
 def types(session: nox.Session) -> None:
     """Check the types."""
     _update_environment(session, "types")
-    session.run(
-        TOOLS / "mypy", "--python-executable", ENVIRONMENT / "bin" / "python", env={"MYPYPATH": str(Path.cwd())}
-    )
+    session.env["MYPYPATH"] = str(Path.cwd())
+    _tool(session, "mypy", "--python-executable", f"{ENVIRONMENT_PYTHON}")
 
 
 @nox.session(python=False)
@@ -110,9 +110,8 @@ def audit(session: nox.Session) -> None:
     needed = ["apache-airflow-providers-common-compat", "pendulum", "requests", "urllib3"]
     pins = Path(session.create_tmp(), "pins.txt")
     pins.write_text("".join(f"{package}=={_pin(NEWEST, package)}\n" for package in needed))
-    session.run(
-        *(TOOLS / "pip-audit", "--no-deps", "--disable-pip", "--progress-spinner", "off", "--requirement", pins)
-    )
+    quietly = ["--progress-spinner", "off"]
+    _tool(session, "pip-audit", "--no-deps", "--disable-pip", *quietly, "--requirement", f"{pins}")
 
 
 @nox.session(python=PYTHON, requires=["wheel"])
@@ -121,9 +120,8 @@ def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)
     left_out = [*NOT_IN_MATRIX, *([] if airflow in (OLDEST, NEWEST) else ONLY_ON_THE_ENDS)]
-    _pytest(
-        session, "pytest", "-q", "-m", f"not ({NOT_IN_TEST})", *(f"--ignore={path}" for path in left_out)
-    )
+    ignored = [f"--ignore={path}" for path in left_out]
+    _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_TEST})", *ignored)
 
 
 @nox.session(python=NEWER_PYTHONS, requires=["wheel", "interpreters"])
@@ -145,35 +143,35 @@ def browser(session: nox.Session, airflow: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure what waiting costs; what follows -- goes to benchmarks.waiting."""
     _update_environment(session, "benchmarks")
-    _run_until_it_ends(session, "python", "-m", "benchmarks.waiting", *session.posargs)
+    _run_module(session, "benchmarks.waiting", *session.posargs)
 
 
 @nox.session(python=False)
 def soak(session: nox.Session) -> None:
     """Run gates through minutes of random trouble; what follows -- goes to benchmarks.soak."""
     _update_environment(session, "benchmarks")
-    _run_until_it_ends(session, "python", "-m", "benchmarks.soak", *session.posargs)
+    _run_module(session, "benchmarks.soak", *session.posargs)
 
 
 @nox.session(python=False)
 def docs(session: nox.Session) -> None:
     """Build the documentation into site/."""
-    session.run(TOOLS / "mkdocs", "build", "--strict", *session.posargs)
+    _tool(session, "mkdocs", "build", "--strict", *session.posargs)
 
 
 @nox.session(python=False)
 def dist(session: nox.Session) -> None:
     """Build the wheel and the source distribution into dist/."""
     shutil.rmtree("dist", ignore_errors=True)
-    session.run(TOOLS / "python", "-m", "build")
-    session.run(TOOLS / "twine", "check", "--strict", *(str(path) for path in Path("dist").iterdir()))
+    _tool(session, "python", "-m", "build")
+    _tool(session, "twine", "check", "--strict", *(f"{path}" for path in Path("dist").iterdir()))
 
 
 @nox.session(python=False)
 def wheel(session: nox.Session) -> None:
     """Build the wheel that the matrix tests."""
     shutil.rmtree(WHEELS, ignore_errors=True)
-    session.run(TOOLS / "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", WHEELS, silent=True)
+    _tool(session, "python", "-m", "build", "--wheel", "--no-isolation", f"--outdir={WHEELS}")
 
 
 @nox.session(python=False)
@@ -181,15 +179,19 @@ def interpreters(session: nox.Session) -> None:
     """Fetch the newer Pythons that are not installed here, if this is Debian."""
     for version in NEWER_PYTHONS:
         if not _is_installed(version):
-            session.run(
-                *(TOOLS / "python", "-m", "dev.debian_python", version, DEBIAN_PYTHONS), success_codes=[0, 1]
-            )
+            command = [TOOLS / "python", "-m", "dev.debian_python", version, DEBIAN_PYTHONS]
+            session.run(*command, success_codes=[0, 1])
     os.environ["PATH"] = f"{DEBIAN_PYTHONS / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 @nox.session(python=False)
 def constraints(session: nox.Session) -> None:
-    """Write the pins of an Airflow (-- 3.3.2), with libraries as of a day (-- 3.3.2 2026-09-24), or of the -- tools."""
+    """
+    Write the pins of an Airflow or of the tools.
+
+    ``-- 3.3.2`` takes the newest that fits; ``-- 3.3.2 2026-09-24`` takes the libraries of that day;
+    ``-- tools`` takes the newest tools.
+    """
     match session.posargs:
         case ["tools"]:
             _compile(session, "tools", Path("constraints", "tools.txt"), *_from_groups("tools"))
@@ -204,33 +206,34 @@ def constraints(session: nox.Session) -> None:
 
 
 def _update_environment(session: nox.Session, *groups: str) -> None:
-    uv, python = TOOLS / "uv", ENVIRONMENT / "bin" / "python"
-    if not python.exists():
+    if not ENVIRONMENT_PYTHON.exists():
         session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
-        session.run(uv, "venv", "--quiet", "--seed", "--python", sys.executable, ENVIRONMENT)
-    # The sources may have changed while the provider's version did not.
-    session.run(
-        *(uv, "pip", "install", "--quiet", "--python", python, "--reinstall-package", "airflow-provider-youcom"),
-        *(".", f"apache-airflow=={_pin(NEWEST, 'apache-airflow')}", *_from_groups("test", *groups)),
-        *("--constraint", _constraints_file(NEWEST)),
-        env={"UV_COMPILE_BYTECODE": "1"},
-    )
+        _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
+    into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
+    _tool(session, "uv", "pip", "install", *into, *_wanted(".", NEWEST, *groups))
 
 
 def _install(session: nox.Session, airflow: str, *groups: str) -> None:
-    pinned = _pin(airflow, "apache-airflow")
     (built,) = WHEELS.glob("*.whl")
-    # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
-    session.env["UV_COMPILE_BYTECODE"] = "1"
-    session.install(
-        *("--reinstall-package", "airflow-provider-youcom", f"{built}", f"apache-airflow=={pinned}"),
-        *(*_from_groups("test", *groups), "--constraint", f"{_constraints_file(airflow)}"),
-    )
-    _check_that_airflow_is_still(session, pinned)
+    session.install(*_wanted(f"{built}", airflow, *groups))
+    _check_that_airflow_is_still(session, _pin(airflow, "apache-airflow"))
+
+
+def _wanted(provider: str, airflow: str, *groups: str) -> list[str]:
+    return [
+        provider,
+        # The sources may have changed while the provider's version has not.
+        "--reinstall-package=airflow-provider-youcom",
+        f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
+        *_from_groups("test", *groups),
+        f"--constraint={_constraints_file(airflow)}",
+        # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
+        "--compile-bytecode",
+    ]
 
 
 def _from_groups(*groups: str) -> list[str]:
-    return [option for group in groups for option in ("--group", group)]
+    return [f"--group={group}" for group in groups]
 
 
 def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
@@ -241,19 +244,23 @@ def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
         session.error(f"the provider moved Airflow from {pinned} to {last_line}")
 
 
+def _tool(session: nox.Session, name: str, *arguments: str) -> None:
+    session.run(TOOLS / name, *arguments)
+
+
 def _pytest(session: nox.Session, *command: str) -> None:
     session.run(*command, *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
 
 
-def _run_until_it_ends(session: nox.Session, program: str, *arguments: str) -> None:
-    # After Ctrl-C it stops its Airflow, which takes longer than nox would let it.
-    session.run(ENVIRONMENT / "bin" / program, *arguments, interrupt_timeout=None)
+def _run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    # After Ctrl-C it stops its Airflow, which takes longer than nox waits by default.
+    session.run(ENVIRONMENT_PYTHON, "-m", module, *arguments, interrupt_timeout=None)
 
 
 def _is_installed(python: str) -> bool:
-    # A shim may stand on the PATH for a Python that is not active.
-    command = [f"python{python}", "-c", "import venv"]
-    return shutil.which(command[0]) is not None and subprocess.run(command, capture_output=True).returncode == 0
+    command = shutil.which(f"python{python}")
+    # A version manager's shim is on the PATH for inactive versions too, and fails.
+    return command is not None and subprocess.run([command, "-V"], capture_output=True).returncode == 0
 
 
 def _constraints_file(airflow: str) -> Path:
@@ -272,10 +279,8 @@ def _pin(airflow: str, package: str) -> str:
 
 
 def _compile(session: nox.Session, target: str, file: Path, *sources: str) -> None:
-    session.run(
-        *(TOOLS / "uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--python-version", PYTHON),
-        *("--no-header", "--no-annotate", *sources, "--output-file", file),
-    )
+    options = ["--upgrade", "--universal", f"--python-version={PYTHON}", "--no-header", "--no-annotate"]
+    _tool(session, "uv", "pip", "compile", "--quiet", *sources, *options, f"--output-file={file}")
     file.write_text(f"# Made by: nox -s constraints -- {target}\n{file.read_text()}")
 
 
@@ -288,5 +293,6 @@ def _sources(session: nox.Session, version: str) -> list[str]:
 def _as_of(day: str, file: Path) -> list[str]:
     """Return the options for libraries as of a day, but for Airflow's providers and what the tests need."""
     providers = [pin.split("==")[0] for pin in file.read_text().splitlines() if "-providers-" in pin]
-    newest = {*providers, *NEEDED_BY_PROVIDERS, *dependency_groups(load_toml("pyproject.toml"), *PINNED_GROUPS)}
-    return [f"--exclude-newer={day}", *(f"--exclude-newer-package={name}=false" for name in sorted(newest))]
+    ours = dependency_groups(load_toml("pyproject.toml"), *PINNED_GROUPS)
+    newest = sorted({*providers, *NEEDED_BY_PROVIDERS, *ours})
+    return [f"--exclude-newer={day}", *(f"--exclude-newer-package={name}=false" for name in newest)]

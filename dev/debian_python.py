@@ -3,9 +3,9 @@ Fetch a Python from another release of Debian, and run it without installing it.
 
     python -m dev.debian_python 3.13 FOLDER
 
-makes ``FOLDER/bin/python3.13``. Apt downloads the packages from this machine's own mirror, and dpkg unpacks them
-into the folder. A script starts Python there by its own loader and with its own libraries, so that this needs no
-root, no chroot and no mount, and changes nothing outside of the folder.
+makes ``FOLDER/bin/python3.13``. Apt downloads the packages from this machine's own mirror, and dpkg unpacks
+them into the folder. A script starts Python there with the loader and the libraries that came with it, so
+this needs no root, no chroot and no mount, and changes nothing outside the folder.
 """
 
 from __future__ import annotations
