@@ -5,8 +5,6 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	echo "$$python" && break; done)
 TOOLS := .venv-tools
 NOX := $(TOOLS)/bin/nox
-VERSIONS ?= 2.11 3.0 3.1 3.2 3.3
-PYTHONS ?= 3.12 3.13 3.14
 BENCH ?= --full
 
 .DEFAULT_GOAL := help
@@ -34,10 +32,10 @@ demo airflow check test lint types audit browser docs dist: $(TOOLS)/installed
 	@$(NOX) --session $@ -- $(ARGS)
 
 matrix: $(TOOLS)/installed
-	@$(NOX) --session $(foreach version,$(VERSIONS),"matrix(airflow='$(version)')") -- $(ARGS)
+	@$(NOX) --session $(or $(foreach version,$(VERSIONS),"matrix(airflow='$(version)')"),matrix) -- $(ARGS)
 
 pythons: $(TOOLS)/installed
-	@$(NOX) --no-error-on-missing-interpreters --session $(PYTHONS:%=pythons-%) -- $(ARGS)
+	@$(NOX) --no-error-on-missing-interpreters --session $(or $(PYTHONS:%=pythons-%),pythons) -- $(ARGS)
 
 bench: $(TOOLS)/installed
 	@$(NOX) --session bench -- $(BENCH)

@@ -36,8 +36,6 @@ NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 TOOLS = Path(sys.executable).parent
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
-WHEELS = Path("build", "wheels").absolute()
-DEBIAN_PYTHONS = Path(".nox", "debian").absolute()
 
 NOT_IN_TEST = "browser or soak"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
@@ -114,8 +112,8 @@ def audit(session: nox.Session) -> None:
     _tool(session, "pip-audit", "--no-deps", "--disable-pip", *quietly, "--requirement", f"{pins}")
 
 
-@nox.session(python=PYTHON, requires=["wheel"])
-@nox.parametrize("airflow", AIRFLOW_VERSIONS)
+@nox.session(python=PYTHON)
+@nox.parametrize("airflow", [*(nox.param(older, tags=["older"]) for older in AIRFLOW_VERSIONS[:-1]), NEWEST])
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)
@@ -124,14 +122,14 @@ def matrix(session: nox.Session, airflow: str) -> None:
     _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_TEST})", *ignored)
 
 
-@nox.session(python=NEWER_PYTHONS, requires=["wheel", "interpreters"])
+@nox.session(python=NEWER_PYTHONS, requires=["interpreters"])
 def pythons(session: nox.Session) -> None:
     """Run the unit tests on a newer Python and the newest Airflow; what follows -- goes to pytest."""
     _install(session, NEWEST)
     _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_UNIT_TESTS})")
 
 
-@nox.session(python=PYTHON, requires=["wheel"])
+@nox.session(python=PYTHON)
 @nox.parametrize("airflow", [OLDEST, NEWEST])
 def browser(session: nox.Session, airflow: str) -> None:
     """Click through the UI of one Airflow with Chromium, which has to be installed."""
@@ -168,20 +166,14 @@ def dist(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
-def wheel(session: nox.Session) -> None:
-    """Build the wheel that the matrix tests."""
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    _tool(session, "python", "-m", "build", "--wheel", "--no-isolation", f"--outdir={WHEELS}")
-
-
-@nox.session(python=False)
 def interpreters(session: nox.Session) -> None:
     """Fetch the newer Pythons that are not installed here, if this is Debian."""
     for version in NEWER_PYTHONS:
         if not _is_installed(version):
-            command = [TOOLS / "python", "-m", "dev.debian_python", version, DEBIAN_PYTHONS]
-            session.run(*command, success_codes=[0, 1])
-    os.environ["PATH"] = f"{DEBIAN_PYTHONS / 'bin'}{os.pathsep}{os.environ['PATH']}"
+            folder = Path(".nox", f"debian-python{version}").absolute()
+            fetch = ["python", "-m", "dev.debian_python", version, f"{folder}"]
+            session.run(TOOLS / fetch[0], *fetch[1:], success_codes=[0, 1])
+            os.environ["PATH"] = f"{folder / 'usr' / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 
 @nox.session(python=False)
@@ -210,19 +202,18 @@ def _update_environment(session: nox.Session, *groups: str) -> None:
         session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
         _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
     into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
-    _tool(session, "uv", "pip", "install", *into, *_wanted(".", NEWEST, *groups))
+    _tool(session, "uv", "pip", "install", *into, *_wanted(NEWEST, *groups))
 
 
 def _install(session: nox.Session, airflow: str, *groups: str) -> None:
-    (built,) = WHEELS.glob("*.whl")
-    session.install(*_wanted(f"{built}", airflow, *groups))
+    session.install(*_wanted(airflow, *groups))
     _check_that_airflow_is_still(session, _pin(airflow, "apache-airflow"))
 
 
-def _wanted(provider: str, airflow: str, *groups: str) -> list[str]:
+def _wanted(airflow: str, *groups: str) -> list[str]:
     return [
-        provider,
-        # The sources may have changed while the provider's version has not.
+        # A wheel is built and installed. The sources may have changed while the provider's version has not.
+        ".",
         "--reinstall-package=airflow-provider-youcom",
         f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
         *_from_groups("test", *groups),

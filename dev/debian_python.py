@@ -3,9 +3,9 @@ Fetch a Python from another release of Debian, and run it without installing it.
 
     python -m dev.debian_python 3.13 FOLDER
 
-makes ``FOLDER/bin/python3.13``. Apt downloads the packages from this machine's own mirror, and dpkg unpacks
-them into the folder. A script starts Python there with the loader and the libraries that came with it, so
-this needs no root, no chroot and no mount, and changes nothing outside the folder.
+makes ``FOLDER/usr/bin/python3.13``. Apt downloads the packages from the mirror that this machine uses, and
+dpkg unpacks them into the folder. A script starts Python there with the loader and the libraries that came
+with it, so this needs no root, no chroot and no mount, and changes nothing outside the folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 RELEASES = {"3.13": "trixie", "3.14": "forky"}
@@ -26,23 +27,22 @@ exec "{loader}" --argv0 "$0" --library-path "{libraries}" "{python}" "$@"
 
 def fetch(version: str, folder: Path) -> None:
     """
-    Make ``bin/python<version>`` in a folder, unless it is there.
+    Make ``usr/bin/python<version>`` in a folder, and nothing else in ``usr/bin``, unless the folder is there.
 
     :param version: major and minor, as ``3.13``.
-    :param folder: where to keep it, with the packages. It must not move later.
+    :param folder: where it will be. It must not move later.
     :raises LookupError: if this machine or Debian's releases cannot provide it.
     :raises subprocess.CalledProcessError: if apt or dpkg fails.
     """
-    command = folder / "bin" / f"python{version}"
-    if command.exists():
+    if folder.exists():
         return
-    root = folder / version
-    shutil.rmtree(root, ignore_errors=True)
-    for package in _download(version, root / "apt"):
-        _run("dpkg-deb", "--extract", package, root)
-    started = _start_with_its_own_libraries(version, root)
-    command.parent.mkdir(exist_ok=True)
-    command.symlink_to(started)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        root = Path(unfinished, "root")
+        for package in _download(version, Path(unfinished, "apt")):
+            _run("dpkg-deb", "--extract", package, root)
+        _start_with_its_own_libraries(version, root, folder)
+        root.rename(folder)
 
 
 def _download(version: str, apt: Path) -> list[Path]:
@@ -81,15 +81,21 @@ def _mirror() -> str:
     return mirrors[0]
 
 
-def _start_with_its_own_libraries(version: str, root: Path) -> Path:
-    command = root / "usr" / "bin" / f"python{version}"
-    (loader,) = (root / "usr").glob("lib*/ld-linux*.so.*")
-    (libraries,) = (root / "usr" / "lib").glob("*-linux-gnu*")
-    python = command.rename(root / "usr" / "lib" / f"python{version}" / command.name)
-    # Under the name of what it starts, for Python finds its library from there.
-    command.write_text(START.format(loader=loader, libraries=libraries, python=python))
-    command.chmod(0o755)
-    return command
+def _start_with_its_own_libraries(version: str, root: Path, folder: Path) -> None:
+    (loader,) = root.glob("usr/lib*/ld-linux*.so.*")
+    (libraries,) = root.glob("usr/lib/*-linux-gnu*")
+    commands = root / "usr" / "bin"
+    python = (commands / f"python{version}").rename(root / "usr" / "lib" / f"python{version}" / "python")
+    # The others would start with this machine's libraries.
+    shutil.rmtree(commands)
+    commands.mkdir()
+    # Python finds its modules from the place of the script, which it takes for its executable.
+    start = commands / f"python{version}"
+    places = {"loader": loader, "libraries": libraries, "python": python}
+    start.write_text(
+        START.format_map({name: folder / path.relative_to(root) for name, path in places.items()})
+    )
+    start.chmod(0o755)
 
 
 def _run(*command: str | Path) -> str:
