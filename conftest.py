@@ -29,7 +29,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use Airflow's metadata database, so that ``make check`` can leave them out."""
+    """Mark the tests that use Airflow's metadata database, since a process of Airflow creates it."""
     for item in items:
         if "airflow_database" in getattr(item, "fixturenames", ()):
-            item.add_marker("airflow_database")
+            item.add_marker("airflow_process")

@@ -39,7 +39,7 @@ ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 
 NOT_IN_TEST = "browser or soak"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
-NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_database"
+NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # What `make test` proves on the newest Airflow, and no other version can change.
 NOT_IN_MATRIX = ["tests/faults", "tests/test_demo.py", "tests/test_readme.py"]
 # Enough to prove on the oldest Airflow and the newest. The rest, with the decision table, runs on each.
