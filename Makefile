@@ -1,84 +1,64 @@
-# Needs make and Python 3.11 or newer; fetches the rest into .venv and .venv-tools.
+# Needs make and Python 3.11 or newer. Each target is a nox session of the same name: see noxfile.py.
 
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
 	echo "$$python" && break; done)
-
-ENVIRONMENT = $(PYTHON) -m dev.environment
-AIRFLOW_PINS := constraints/airflow-3.3.txt
-TOOL_PINS := constraints/tools.txt
-TEST_PACKAGES := pytest pytest-timeout hypothesis jsonschema types-requests
+TOOLS := .venv-tools
+NOX := $(TOOLS)/bin/nox
 BENCH ?= --full
-VERSIONS ?= 2.11 3.0 3.1 3.2 3.3
-SOURCES := $(shell find airflow_provider_youcom -name '*.py' -o -name py.typed)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo airflow test lint audit types matrix browser bench soak docs dist clean
 
-help: ## Say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/installed ## See a gate wait, open and let a pipeline spend; with YDC_API_KEY set, on your account
-	@.venv/bin/python -m dev.demo
+demo: ## Watch a gate wait, open and let a pipeline spend; with YDC_API_KEY set, on your account
+airflow: ## Run a whole Airflow with the example DAGs and a You.com sandbox, until Ctrl-C
+check: ## Run the unit tests, lint and types, in under a minute
+test: ## Run all tests on the installed wheel and Airflow 3.3; ARGS="-k retry"
+lint: ## Check style, formatting and security
+types: ## Check the types
+audit: ## Look for known vulnerabilities in what the provider needs
+matrix: ## Run the tests on every supported Airflow; VERSIONS="2.11 3.0"
+pythons: ## Run the unit tests on newer Pythons; PYTHONS="3.13 3.14"
+browser: ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
+bench: ## Measure what waiting costs, in half an hour; BENCH=--small takes under 5 minutes
+soak: ## Run gates through minutes of random trouble; MINUTES=10
+docs: ## Build the documentation into site/
+dist: ## Build the wheel and the source distribution into dist/
+constraints: ## Write the pins of an Airflow, or renew them; AIRFLOW=3.3.2
 
-airflow: .venv/installed ## Leave a whole Airflow running, with the example DAGs and a You.com sandbox
-	@.venv/bin/python -m dev.serve
+demo airflow check test lint types audit browser docs dist: $(TOOLS)/installed
+	@$(NOX) --session $@ -- $(ARGS)
 
-test: .venv/installed ## Run the tests on the installed wheel and Airflow 3.3
-	TEST_INSTALLED_PROVIDER=1 .venv/bin/pytest tests -m "not browser and not soak"
+matrix: $(TOOLS)/installed
+	@$(NOX) --session $(or $(foreach version,$(VERSIONS),"matrix(airflow='$(version)')"),matrix) -- $(ARGS)
 
-lint: .venv-tools/installed ## Check style, formatting and security
-	.venv-tools/bin/ruff check .
-	.venv-tools/bin/ruff format --check .
-	.venv-tools/bin/bandit --quiet --configfile pyproject.toml --recursive airflow_provider_youcom
+pythons: $(TOOLS)/installed
+	@$(NOX) --no-error-on-missing-interpreters --session $(or $(PYTHONS:%=pythons-%),pythons) -- $(ARGS)
 
-audit: .venv-tools/installed ## Look for known vulnerabilities in what the provider needs, where the registry tells
-	grep -E '^(apache-airflow-providers-common-compat|pendulum|requests|urllib3)==' $(AIRFLOW_PINS) | \
-		.venv-tools/bin/pip-audit --no-deps --disable-pip --progress-spinner off --requirement /dev/stdin
+bench: $(TOOLS)/installed
+	@$(NOX) --session bench -- $(BENCH)
 
-types: .venv/installed .venv-tools/installed ## Check the types
-	MYPYPATH=. .venv-tools/bin/mypy --python-executable .venv/bin/python
+soak: $(TOOLS)/installed
+	@$(NOX) --session soak -- $(if $(MINUTES),--minutes $(MINUTES))
 
-matrix: .venv/nox ## Run the tests on every Airflow from 2.11 to 3.3; VERSIONS="2.11 3.0"
-	.venv/bin/nox -s $(foreach version,$(VERSIONS),"matrix(airflow='$(version)')")
+constraints: $(TOOLS)/installed
+	@$(NOX) --session constraints -- $(AIRFLOW) $(AS_OF)
 
-browser: .venv/nox ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
-	.venv/bin/nox -s browser
+clean: ## Remove everything that was made here
+	rm -rf .venv $(TOOLS) .nox build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-bench: .venv/benchmarks ## Measure what waiting costs, in half an hour; BENCH=--small takes under 5 minutes
-	.venv/bin/python -m benchmarks.waiting $(BENCH)
+.venv: $(TOOLS)/installed
+	@$(NOX) --session environment
 
-soak: .venv/benchmarks ## Run gates through minutes of random trouble; MINUTES=10
-	.venv/bin/python -m benchmarks.soak $(if $(MINUTES),--minutes $(MINUTES))
-
-docs: .venv-tools/installed ## Build the documentation into site/
-	.venv-tools/bin/mkdocs build --strict
-
-dist: .venv-tools/installed ## Build the wheel and the source distribution into dist/
-	rm -rf dist
-	.venv-tools/bin/python -m build
-	.venv-tools/bin/twine check --strict dist/*
-
-clean: ## Remove all that was made here
-	rm -rf .venv .venv-tools .nox build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
-
-.venv/installed: $(AIRFLOW_PINS) pyproject.toml $(SOURCES) | python
-	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) . $(TEST_PACKAGES)
+# nox and uv have to come from somewhere: pip installs uv, and uv the rest, ten times as fast.
+$(TOOLS)/installed: constraints/tools.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
+	@echo "Installing nox and the other tools into $(TOOLS)."
+	@$(PYTHON) -m venv --clear $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< uv
+	@$(TOOLS)/bin/uv pip install --quiet --python $(TOOLS)/bin/python --constraint $< --group tools
 	@touch $@
 
-.venv/nox: .venv/installed
-	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) nox
-	@touch $@
-
-.venv/benchmarks: .venv/installed
-	@$(ENVIRONMENT) .venv --constraints $(AIRFLOW_PINS) apache-airflow-providers-http matplotlib psycopg2-binary asyncpg
-	@touch $@
-
-.venv-tools/installed: $(TOOL_PINS) | python
-	@$(ENVIRONMENT) .venv-tools --constraints $(TOOL_PINS) \
-		bandit build hatchling mkdocs-material 'mkdocstrings[python]' mypy pip-audit ruff twine types-requests
-	@touch $@
-
-.PHONY: python
-python:
-	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer; install it, or say where: make PYTHON=..." >&2; exit 1; }
+.PHONY: help demo airflow check test lint types audit matrix pythons browser bench soak docs dist constraints clean .venv

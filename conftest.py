@@ -26,3 +26,10 @@ def pytest_configure() -> None:
     """Refuse to test these sources in place of the wheel."""
     if "TEST_INSTALLED_PROVIDER" in os.environ and PROVIDER.parent == PROJECT:
         raise pytest.UsageError(f"{PROVIDER} is not the installed provider: run pytest, not python -m pytest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use Airflow's metadata database, since a process of Airflow creates it."""
+    for item in items:
+        if "airflow_database" in getattr(item, "fixturenames", ()):
+            item.add_marker("airflow_process")

@@ -1,23 +1,48 @@
-"""Test the built wheel on every Airflow that the provider supports: ``nox -s "matrix(airflow='2.11')"``."""
+"""
+Everything that is run while developing, and the environments that it runs in.
+
+``nox --list`` shows all of it. ``make`` installs nox and calls it.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nox
+from nox.project import dependency_groups, load_toml
 
-nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["matrix"]
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["check"]
 
 AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
-ENDS = [AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]]
+OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
+# The oldest Python that is supported, and the only one that every Airflow runs on.
 PYTHON = "3.11"
-WHEELS = Path("build", "matrix").absolute()
-TEST_PACKAGES = ["pytest", "pytest-timeout", "hypothesis", "jsonschema", "psycopg2-binary", "asyncpg"]
-# What "make test" proves on the newest Airflow, and no other version can change.
-LEFT_TO_MAKE_TEST = ["tests/faults", "tests/test_demo.py", "tests/test_readme.py"]
-# Enough to prove on the oldest Airflow and the newest; the rest, with the decision table, runs on each.
+NEWER_PYTHONS = ["3.12", "3.13", "3.14"]
+
+# What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
+PINNED_GROUPS = ["test", "browser", "benchmarks", "types"]
+# Airflow's newest providers need these newer than an older Airflow had them.
+NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
+
+# Nox itself runs in the environment that holds the other tools.
+TOOLS = Path(sys.executable).parent
+ENVIRONMENT = Path(".venv").absolute()
+ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
+
+NOT_IN_TEST = "browser or soak"
+NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
+NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
+# What `make test` proves on the newest Airflow, and no other version can change.
+NOT_IN_MATRIX = ["tests/faults", "tests/test_demo.py", "tests/test_readme.py"]
+# Enough to prove on the oldest Airflow and the newest. The rest, with the decision table, runs on each.
 ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_crash.py",
     "tests/security",
@@ -29,52 +54,177 @@ ONLY_ON_THE_ENDS = [
 ]
 
 
+@nox.session(python=False)
+def environment(session: nox.Session) -> None:
+    """Make .venv, or bring it up to date: the newest Airflow, the provider's wheel, the test packages."""
+    _update_environment(session)
+
+
+@nox.session(python=False)
+def demo(session: nox.Session) -> None:
+    """Watch a gate wait, open and let a pipeline spend."""
+    _update_environment(session)
+    _run_module(session, "dev.demo", *session.posargs)
+
+
+@nox.session(python=False)
+def airflow(session: nox.Session) -> None:
+    """Run a whole Airflow with the example DAGs and a You.com sandbox, until Ctrl-C."""
+    _update_environment(session)
+    _run_module(session, "dev.serve", *session.posargs)
+
+
+@nox.session(python=False, requires=["lint", "types"])
+def check(session: nox.Session) -> None:
+    """Run the tests that need no process of Airflow, after lint and types; what follows -- goes to pytest."""
+    _update_environment(session)
+    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-q", "-m", f"not ({NOT_IN_CHECK})")
+
+
+@nox.session(python=False)
+def test(session: nox.Session) -> None:
+    """Run all tests on the installed wheel and the newest Airflow; what follows -- goes to pytest."""
+    _update_environment(session)
+    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-m", f"not ({NOT_IN_TEST})")
+
+
+@nox.session(python=False)
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and security with the hooks of .pre-commit-config.yaml."""
+    _tool(session, "pre-commit", "run", "--all-files")
+
+
+@nox.session(python=False)
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    _update_environment(session, "types")
+    session.env["MYPYPATH"] = str(Path.cwd())
+    _tool(session, "mypy", "--python-executable", f"{ENVIRONMENT_PYTHON}")
+
+
+@nox.session(python=False)
+def audit(session: nox.Session) -> None:
+    """Look for known vulnerabilities in what the provider needs, as far as the registry knows them."""
+    needed = ["apache-airflow-providers-common-compat", "pendulum", "requests", "urllib3"]
+    pins = Path(session.create_tmp(), "pins.txt")
+    pins.write_text("".join(f"{package}=={_pin(NEWEST, package)}\n" for package in needed))
+    quietly = ["--progress-spinner", "off"]
+    _tool(session, "pip-audit", "--no-deps", "--disable-pip", *quietly, "--requirement", f"{pins}")
+
+
 @nox.session(python=PYTHON)
-def wheel(session: nox.Session) -> None:
-    """Build the wheel that all versions are tested with."""
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    session.install("build", "hatchling", "-c", "constraints/tools.txt")
-    session.run("python", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(WHEELS), silent=True)
-
-
-@nox.session(python=PYTHON, requires=["wheel"])
-@nox.parametrize("airflow", AIRFLOW_VERSIONS)
+@nox.parametrize("airflow", [*(nox.param(older, tags=["older"]) for older in AIRFLOW_VERSIONS[:-1]), NEWEST])
 def matrix(session: nox.Session, airflow: str) -> None:
-    """Run the tests on one Airflow; what follows ``--`` goes to pytest."""
+    """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)
-    left_out = [*LEFT_TO_MAKE_TEST, *([] if airflow in ENDS else ONLY_ON_THE_ENDS)]
-    session.run(
-        "pytest",
-        *(session.posargs or ["tests", "-m", "not browser and not soak", "-q", "-r", "fEs"]),
-        *(f"--ignore={path}" for path in left_out),
-        env={"TEST_INSTALLED_PROVIDER": "1"},
-    )
+    left_out = [*NOT_IN_MATRIX, *([] if airflow in (OLDEST, NEWEST) else ONLY_ON_THE_ENDS)]
+    ignored = [f"--ignore={path}" for path in left_out]
+    _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_TEST})", *ignored)
 
 
-@nox.session(python=PYTHON, requires=["wheel"])
-@nox.parametrize("airflow", ENDS)
+@nox.session(python=NEWER_PYTHONS, requires=["interpreters"])
+def pythons(session: nox.Session) -> None:
+    """Run the unit tests on a newer Python and the newest Airflow; what follows -- goes to pytest."""
+    _install(session, NEWEST)
+    _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_UNIT_TESTS})")
+
+
+@nox.session(python=PYTHON)
+@nox.parametrize("airflow", [OLDEST, NEWEST])
 def browser(session: nox.Session, airflow: str) -> None:
-    """Click through the UI of one Airflow with Chromium, which has to be there."""
-    _install(session, airflow, "playwright")
-    session.run("pytest", "tests/browser", *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
+    """Click through the UI of one Airflow with Chromium, which has to be installed."""
+    _install(session, airflow, "browser")
+    _pytest(session, "pytest", "tests/browser")
 
 
-def _install(session: nox.Session, airflow: str, *packages: str) -> None:
-    constraints = Path("constraints", f"airflow-{airflow}.txt")
-    pinned = _pin(constraints, "apache-airflow")
-    (built,) = WHEELS.glob("*.whl")
-    # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
-    session.env["UV_COMPILE_BYTECODE"] = "1"
-    session.install(
-        f"{built}", f"apache-airflow=={pinned}", *TEST_PACKAGES, *packages, "-c", f"{constraints}"
-    )
-    session.install("--force-reinstall", "--no-deps", f"{built}")
-    _check_that_airflow_is_still(session, pinned)
+@nox.session(python=False)
+def bench(session: nox.Session) -> None:
+    """Measure what waiting costs; what follows -- goes to benchmarks.waiting."""
+    _update_environment(session, "benchmarks")
+    _run_module(session, "benchmarks.waiting", *session.posargs)
 
 
-def _pin(constraints: Path, package: str) -> str:
-    pins = dict(line.split("==") for line in constraints.read_text().splitlines() if "==" in line)
-    return pins[package].split()[0]
+@nox.session(python=False)
+def soak(session: nox.Session) -> None:
+    """Run gates through minutes of random trouble; what follows -- goes to benchmarks.soak."""
+    _update_environment(session, "benchmarks")
+    _run_module(session, "benchmarks.soak", *session.posargs)
+
+
+@nox.session(python=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation into site/."""
+    _tool(session, "mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session(python=False)
+def dist(session: nox.Session) -> None:
+    """Build the wheel and the source distribution into dist/."""
+    shutil.rmtree("dist", ignore_errors=True)
+    _tool(session, "python", "-m", "build")
+    _tool(session, "twine", "check", "--strict", *(f"{path}" for path in Path("dist").iterdir()))
+
+
+@nox.session(python=False)
+def interpreters(session: nox.Session) -> None:
+    """Fetch the newer Pythons that are not installed here, if this is Debian."""
+    for version in NEWER_PYTHONS:
+        if not _is_installed(version):
+            folder = Path(".nox", f"debian-python{version}").absolute()
+            fetch = ["python", "-m", "dev.debian_python", version, f"{folder}"]
+            session.run(TOOLS / fetch[0], *fetch[1:], success_codes=[0, 1])
+            os.environ["PATH"] = f"{folder / 'usr' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+
+@nox.session(python=False)
+def constraints(session: nox.Session) -> None:
+    """
+    Write the pins of an Airflow or of the tools.
+
+    ``-- 3.3.2`` takes the newest that fits; ``-- 3.3.2 2026-09-24`` takes the libraries of that day;
+    ``-- tools`` takes the newest tools.
+    """
+    match session.posargs:
+        case ["tools"]:
+            _compile(session, "tools", Path("constraints", "tools.txt"), *_from_groups("tools"))
+        case [version]:
+            file = _constraints_file(_minor(version))
+            _compile(session, version, file, *_sources(session, version))
+        case [version, day]:
+            file = _constraints_file(_minor(version))
+            _compile(session, f"{version} {day}", file, *_sources(session, version), *_as_of(day, file))
+        case _:
+            session.error("Name an Airflow: make constraints AIRFLOW=3.3.2")
+
+
+def _update_environment(session: nox.Session, *groups: str) -> None:
+    if not ENVIRONMENT_PYTHON.exists():
+        session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
+        _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
+    into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
+    _tool(session, "uv", "pip", "install", *into, *_wanted(NEWEST, *groups))
+
+
+def _install(session: nox.Session, airflow: str, *groups: str) -> None:
+    session.install(*_wanted(airflow, *groups))
+    _check_that_airflow_is_still(session, _pin(airflow, "apache-airflow"))
+
+
+def _wanted(airflow: str, *groups: str) -> list[str]:
+    return [
+        # A wheel is built and installed. The sources may have changed while the provider's version has not.
+        ".",
+        "--reinstall-package=airflow-provider-youcom",
+        f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
+        *_from_groups("test", *groups),
+        f"--constraint={_constraints_file(airflow)}",
+        # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
+        "--compile-bytecode",
+    ]
+
+
+def _from_groups(*groups: str) -> list[str]:
+    return [f"--group={group}" for group in groups]
 
 
 def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
@@ -83,4 +233,57 @@ def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
     last_line = str(said).strip().splitlines()[-1]
     if last_line != pinned:
         session.error(f"the provider moved Airflow from {pinned} to {last_line}")
-    session.log(f"Airflow is still {last_line}")
+
+
+def _tool(session: nox.Session, name: str, *arguments: str) -> None:
+    session.run(TOOLS / name, *arguments)
+
+
+def _pytest(session: nox.Session, *command: str) -> None:
+    session.run(*command, *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
+
+
+def _run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    # After Ctrl-C it stops its Airflow, which takes longer than nox waits by default.
+    session.run(ENVIRONMENT_PYTHON, "-m", module, *arguments, interrupt_timeout=None)
+
+
+def _is_installed(python: str) -> bool:
+    command = shutil.which(f"python{python}")
+    # A version manager's shim is on the PATH for inactive versions too, and fails.
+    return command is not None and subprocess.run([command, "-V"], capture_output=True).returncode == 0
+
+
+def _constraints_file(airflow: str) -> Path:
+    return Path("constraints", f"airflow-{airflow}.txt")
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _pin(airflow: str, package: str) -> str:
+    for line in _constraints_file(airflow).read_text().splitlines():
+        if line.startswith(f"{package}=="):
+            return line.removeprefix(f"{package}==").split()[0]
+    raise LookupError(f"{_constraints_file(airflow)} has no {package}: renew it with make constraints")
+
+
+def _compile(session: nox.Session, target: str, file: Path, *sources: str) -> None:
+    options = ["--upgrade", "--universal", f"--python-version={PYTHON}", "--no-header", "--no-annotate"]
+    _tool(session, "uv", "pip", "compile", "--quiet", *sources, *options, f"--output-file={file}")
+    file.write_text(f"# Made by: nox -s constraints -- {target}\n{file.read_text()}")
+
+
+def _sources(session: nox.Session, version: str) -> list[str]:
+    exactly = Path(session.create_tmp(), "airflow.in")
+    exactly.write_text(f"apache-airflow=={version}\n")
+    return ["pyproject.toml", f"{exactly}", *_from_groups(*PINNED_GROUPS)]
+
+
+def _as_of(day: str, file: Path) -> list[str]:
+    """Return the options for libraries as of a day, but for Airflow's providers and what the tests need."""
+    providers = [pin.split("==")[0] for pin in file.read_text().splitlines() if "-providers-" in pin]
+    ours = dependency_groups(load_toml("pyproject.toml"), *PINNED_GROUPS)
+    newest = sorted({*providers, *NEEDED_BY_PROVIDERS, *ours})
+    return [f"--exclude-newer={day}", *(f"--exclude-newer-package={name}=false" for name in newest)]
