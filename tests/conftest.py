@@ -1,4 +1,4 @@
-"""A private Airflow home, set before anything imports Airflow, and a You.com of our own."""
+"""A private AIRFLOW_HOME, set before anything imports Airflow, and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(_HOME.name) / "dags")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 
 from airflow_provider_youcom.sandbox import Sandbox  # noqa: E402 - Airflow's home comes first
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that needs Airflow's database, before ``-m`` selects by the marks."""
+    for item in items:
+        if "airflow_database" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_airflow")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests recorded as their summary."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "summary" and report.when == "call":
+                terminalreporter.write_line(f"\n{value}")
 
 
 @pytest.fixture

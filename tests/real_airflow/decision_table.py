@@ -108,13 +108,13 @@ def _halve(option: str) -> tuple[str, str, str]:
 _HOLDS_ENOUGH = "enough for the $5.00 that this gate needs"
 _IS_SHORT = "$1.80 short of the $5.00 that this gate needs"
 _UNKNOWN = "The balance is unknown, not low"
-_NO_BALANCE = "You.com gave no balance (HTTP 503"
+_NO_BALANCE = "You.com returned no balance (HTTP 503"
 _BLIND = "Opening without knowing the balance"
 _CREATE_A_KEY = '(HTTP 401, "Invalid or missing API key"); create a key'
 _GIVE_SCOPE = "give the key the billing scope"
 _LAST_SAW_SHORT = "Last seen: You.com account 4f1c holds $3.20, $1.80 short"
 _LAST_SAW_NONE = "Last seen: The balance is unknown, not low"
-_UNREADABLE = "something that is not an account balance"
+_UNREADABLE = "You.com answered 200, but not with an account balance"
 
 # fmt: off
 _WHATEVER_THE_GATE_SEES = [
