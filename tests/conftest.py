@@ -23,14 +23,6 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 from airflow_provider_youcom.sandbox import Sandbox  # noqa: E402 - Airflow's home comes first
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that needs Airflow's database, before ``-m`` selects by the marks."""
-    for item in items:
-        if "airflow_database" in getattr(item, "fixturenames", ()):
-            item.add_marker("real_airflow")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests recorded as their summary."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
@@ -49,7 +41,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What our operators and triggers log, whichever logging this Airflow has."""
+    """What our operators and triggers log, in any version of Airflow."""
     from airflow_provider_youcom.operators.balance import GetBalanceOperator
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
@@ -61,7 +53,7 @@ def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
 
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
-    """The metadata database of this run's private Airflow home."""
+    """The metadata database in the private AIRFLOW_HOME."""
     subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300
     )

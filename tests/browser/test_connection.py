@@ -21,9 +21,7 @@ def fill_in(ui: Any, conn_id: str, *, api_key: str, base_url: str) -> None:
     ui.field("API key").fill(api_key)
 
 
-def test_the_form_shows_what_a_connection_to_you_com_needs_and_nothing_else(
-    ui: Any, screenshot: Callable[[str], None]
-):
+def test_the_form_shows_only_what_a_connection_to_you_com_needs(ui: Any, screenshot: Callable[[str], None]):
     ui.open_new_connection("youcom_default", "You.com")
     assert ui.labels() == ["Description", "Base URL", "API key", "Timeout (seconds)", "Retries per call"]
     assert not ui.shows_extra()
@@ -32,10 +30,10 @@ def test_the_form_shows_what_a_connection_to_you_com_needs_and_nothing_else(
     assert ui.field("API key").get_attribute("type") == "password"
     screenshot("connection-form")
     assert ui.description("Timeout (seconds)") == (
-        "How long one call may take in all, tries included. Default: 30."
+        "How long one call may take in all, retries included. Default: 30."
     )
     assert ui.description("Retries per call") == (
-        "How often a call is tried again within that time. Default: 2."
+        "How often a call is retried within that time. Default: 2."
     )
     screenshot("connection-form-extras")
 
@@ -85,7 +83,7 @@ def test_the_test_button_says_what_the_account_holds(
     assert f"You.com account {you_com.accounts[you_com.api_key].account_id}: $3.20 left" in answer
 
 
-def test_the_test_button_says_what_is_wrong_with_a_bad_key_and_where_to_get_a_good_one(
+def test_the_test_button_says_why_a_key_is_bad_and_where_to_get_a_good_one(
     ui: Any, you_com: Sandbox, screenshot: Callable[[str], None]
 ):
     fill_in(ui, "youcom_bad", api_key=BAD_KEY, base_url=you_com.base_url)
@@ -105,7 +103,7 @@ def test_the_rest_api_tests_a_connection_that_the_form_saved(
     ui.save()
     body = {"connection_id": "youcom_rest", "conn_type": "youcom"}
     if airflow.version.startswith("2."):
-        # Airflow 2 tests what it is sent, and knows nothing of the saved connection.
+        # Airflow 2 tests the connection in the request, not the saved one.
         body |= {"host": you_com.base_url, "password": you_com.api_key}
     answer = airflow.request("POST", "/connections/test", json=body).json()
     assert answer["status"] is True

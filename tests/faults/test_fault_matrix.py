@@ -35,9 +35,7 @@ def test_a_fault_ends_in_its_error_in_little_memory_and_without_the_key(
     assert "\n" not in str(reading)
     assert keys_in(reading) + sightings(caplog.text) == 0
     for on_shortfall in get_args(OnShortfall):
-        verdicts = [
-            CreditGate(0, on_shortfall, policy).judge(reading) for policy in get_args(OnUnavailable)
-        ]
+        verdicts = [CreditGate(0, on_shortfall, policy).judge(reading) for policy in get_args(OnUnavailable)]
         actions = tuple(verdict.action for verdict in verdicts)
         assert actions == case.outcome.actions, "a fault is no shortfall"
         for verdict in verdicts:

@@ -12,21 +12,19 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.busy_machine import PATIENCE
 from tests.real_airflow.decision_table import GATES
 
 DAGS = Path(__file__).parent / "dags"
 _CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor"]
-# On a machine that is busy with a hundred tasks, heartbeats come late.
-_PATIENCE = {
+_SETTINGS = {
+    **PATIENCE,
+    "PYTHONWARNINGS": "default::DeprecationWarning",
     "AIRFLOW__CORE__PARALLELISM": "5",
     # On SQLite, Airflow 2 otherwise runs one task at a time.
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
-    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "300",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
-    # How long a killed triggerer keeps its triggers. There is one triggerer, so a late heartbeat does no harm.
+    # How long a killed triggerer keeps its triggers. With a single triggerer, a late heartbeat does no harm.
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
 }
 
@@ -59,12 +57,10 @@ def airflow(
     you_com: Sandbox, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
-    environment = {**_PATIENCE, "PYTHONWARNINGS": "default::DeprecationWarning"}
-    environment["DECISION_TABLE"] = str(_write_gates(home / "decision_table.json"))
+    environment = {**_SETTINGS, "DECISION_TABLE": str(_write_gates(home / "decision_table.json"))}
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
-    url = database_url or f"sqlite:///{home}/airflow.db?timeout=60"
-    with LocalAirflow(home, DAGS, environment=environment, database_url=url) as started:
+    with LocalAirflow(home, DAGS, environment=environment, database_url=database_url) as started:
         yield started
 
 

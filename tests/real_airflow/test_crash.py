@@ -41,14 +41,13 @@ def test_gates_that_wait_through_a_crash_open_once(
         "all gates wait",
         lambda: [airflow.task_states(DAG_ID, run_id).get((gate, -1)) for gate in GATES],
         lambda states: all(state in ("deferred", "up_for_reschedule") for state in states),
-        timeout=300,
     )
 
     airflow.kill(crashes)
     you_com.top_up(100, KEY)
     airflow.restart(crashes)
     end_reschedule_intervals(airflow)
-    airflow.wait_for_run(DAG_ID, run_id, "success", timeout=400)
+    airflow.wait_for_run(DAG_ID, run_id, "success")
 
     path = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
     tries = {

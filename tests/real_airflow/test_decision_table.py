@@ -1,4 +1,4 @@
-"""The decision table holds in real Airflow, in every mode."""
+"""The decision table holds in a real Airflow, in every mode."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
             raise
         return None
     if gate.mode == "triggerer" and isinstance(returned, str):
-        # Airflow 3 encodes what a trigger pushes twice.
+        # Airflow 3 encodes twice what a trigger pushes.
         returned = json.loads(returned)
     if not isinstance(returned, dict):
         return repr(returned)

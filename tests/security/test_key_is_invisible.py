@@ -15,8 +15,9 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.faults.fault_matrix import ACCEPTED, CASES
+from tests.busy_machine import PATIENCE
 from tests.faults.certificates import ca_file
+from tests.faults.fault_matrix import ACCEPTED, CASES
 from tests.faults.places import answers
 from tests.security.canary import CANARY_KEY, forms_of
 from tests.security.search import Search
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.real_airflow
 PROJECT = Path(__file__).parents[2]
 EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 HERE = Path(__file__).parent
-# A proxy, or a CA file, is set for the whole process: every connection would meet it.
+# A proxy and a CA file are set for the whole process, so every connection would meet them.
 FAULTS = {
     f"fault_{number}": case
     for number, case in enumerate(CASES)
@@ -60,6 +61,7 @@ def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     for file in [*EXAMPLES, HERE / "dags" / "canary.py"]:
         shutil.copy(file, dags)
     environment = {
+        **PATIENCE,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "FAULTY_CONNECTIONS": ",".join(FAULTS),
         "PYTHONPATH": str(HERE / "http_debug"),
@@ -76,20 +78,20 @@ def searched(airflow: LocalAirflow, you_com: Sandbox) -> Search:
     search = Search(airflow.home)
     dag_ids = ["canary", *(file.stem for file in EXAMPLES)]
     for dag_id in dag_ids:
-        airflow.wait_for_dag(dag_id, timeout=300)
+        airflow.wait_for_dag(dag_id)
     runs = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
 
-    airflow.wait_until("a trigger in the database", search.triggers, bool, timeout=300)
+    airflow.wait_until("a trigger in the database", search.triggers, bool)
     search.processes()
     you_com.top_up(2000)
     for dag_id, run_id in runs.items():
-        airflow.wait_for_run(dag_id, run_id, "success", "failed", timeout=400)
+        airflow.wait_for_run(dag_id, run_id, "success", "failed")
     search.files()
     search.database()
     return search
 
 
-def test_every_fault_was_met_and_every_gate_has_ended(searched: Search, airflow: LocalAirflow) -> None:
+def test_the_run_meets_every_fault_and_ends_every_gate(searched: Search, airflow: LocalAirflow) -> None:
     run_id = airflow.request("GET", "/dags/canary/dagRuns").json()["dag_runs"][0]["dag_run_id"]
     ended = {task_id: state for (task_id, _), state in airflow.task_states("canary", run_id).items()}
     assert ended == {
@@ -122,8 +124,8 @@ def test_the_search_finds_a_planted_leak(searched: Search, airflow: LocalAirflow
     process = subprocess.Popen([sys.executable, "-c", "input()", form], stdin=subprocess.PIPE)
 
     search = Search(airflow.home)
-    for look in (search.files, search.database, search.processes):
-        look()
+    for places in (search.files, search.database, search.processes):
+        places()
     process.communicate(b"\n")
     planted.unlink()
     airflow.request("DELETE", f"/variables/{variable}")
