@@ -1,4 +1,4 @@
-"""Drive an Airflow through its REST API, of whichever version it is."""
+"""Drive an Airflow of any version through its REST API."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _LOG_CONTEXT = {"dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id
 
 
 class LocalAirflowError(RuntimeError):
-    """Airflow did not do what was asked of it."""
+    """Airflow failed, or did not do in time what was asked of it."""
 
 
 class AirflowApi:
     """
-    The REST API of an Airflow at which every visitor is an administrator.
+    The REST API of an Airflow that makes every visitor an administrator.
 
-    :param base_url: URL of the server, which is that of the UI.
-    :param release: The version of Airflow it is.
+    :param base_url: URL of the UI.
+    :param release: the version of Airflow.
     """
 
     def __init__(self, base_url: str, release: Release) -> None:
         self.base_url = base_url
         self._release = release
         self._http = requests.Session()
-        # A proxy of the caller, or a password in ~/.netrc, has no business here.
+        # Neither a proxy from the environment nor a password from ~/.netrc applies to this machine.
         self._http.trust_env = False
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -42,9 +42,9 @@ class AirflowApi:
         Call the REST API.
 
         :param method: HTTP method.
-        :param path: Path below ``/api/v1`` or ``/api/v2``.
-        :param options: What :meth:`requests.Session.request` takes.
-        :raises requests.HTTPError: For any answer that is not a success.
+        :param path: path below ``/api/v1`` or ``/api/v2``.
+        :param options: what :meth:`requests.Session.request` takes.
+        :raises requests.HTTPError: if the answer is not a success.
         """
         options.setdefault("timeout", 30)
         url = f"{self.base_url}{self._release.api}{path}"
@@ -58,12 +58,12 @@ class AirflowApi:
             raise requests.HTTPError(message, response=response)
         return response
 
-    def wait_for_dag(self, dag_id: str, timeout: float = 60) -> None:
+    def wait_for_dag(self, dag_id: str, timeout: float = 300) -> None:
         """
-        Wait until a DAG is parsed and can be triggered, and unpause it.
+        Wait until a DAG is parsed, and unpause it.
 
-        :param dag_id: Id of the DAG.
-        :param timeout: Seconds to wait.
+        :param dag_id: id of the DAG.
+        :param timeout: seconds to wait.
         """
         path = f"/dags/{dag_id}"
         try:
@@ -76,11 +76,11 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """
-        Start a run of a DAG and return its id.
+        Start a run of a DAG, and return the run's id.
 
-        :param dag_id: Id of the DAG.
-        :param conf: Configuration of the run.
-        :param run_id: Id for it; by default Airflow makes one.
+        :param dag_id: id of the DAG.
+        :param conf: the run's configuration.
+        :param run_id: the run's id. By default Airflow makes one.
         """
         body: dict[str, Any] = {**self._release.trigger_defaults, "conf": dict(conf or {})}
         if run_id:
@@ -91,31 +91,31 @@ class AirflowApi:
         """
         Return the state of a run.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
         """
         return str(self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()["state"])
 
     def task_states(self, dag_id: str, run_id: str) -> TaskStates:
         """
-        Return the state of each task instance of a run, by task id and map index (-1 if not mapped).
+        Return the state of each task instance of a run, by task id and map index; -1 is for unmapped tasks.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         found = self.request("GET", path, params={"limit": 10_000}).json()["task_instances"]
         return {(each["task_id"], each["map_index"]): each["state"] for each in found}
 
-    def wait_for_run(self, dag_id: str, run_id: str, *states: str, timeout: float = 120) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, *states: str, timeout: float = 300) -> str:
         """
-        Wait until a run is in one of some states, and return it.
+        Wait until a run is in one of these states, and return the state.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
-        :param states: The states; by default those in which a run has ended.
-        :param timeout: Seconds to wait.
-        :raises LocalAirflowError: After that, or as soon as the run has ended in another state.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
+        :param states: the states. Default: those of a run that has ended.
+        :param timeout: seconds to wait.
+        :raises LocalAirflowError: if that takes longer, or the run ends in another state.
         """
         wanted = frozenset(states) or RUN_ENDED
         what = f"run {run_id} of {dag_id} in state {'/'.join(sorted(wanted))}"
@@ -126,22 +126,22 @@ class AirflowApi:
             timeout,
         )
         if state not in wanted:
-            raise LocalAirflowError(f"{what}: it ended otherwise, {state}: {tasks}\n{self.log_tails()}")
+            raise LocalAirflowError(f"{what}: it ended in state {state}: {tasks}\n{self.log_tails()}")
         return state
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 120
+        self, dag_id: str, run_id: str, task_id: str, *states: str, map_index: int = -1, timeout: float = 300
     ) -> str:
         """
-        Wait until a task instance is in one of some states, and return it.
+        Wait until a task instance is in one of these states, and return the state.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
-        :param task_id: Id of the task.
-        :param states: The states; by default those in which a task has ended.
-        :param map_index: Which instance of a mapped task.
-        :param timeout: Seconds to wait.
-        :raises LocalAirflowError: After that, or as soon as the task has ended in another state.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
+        :param task_id: id of the task.
+        :param states: the states. Default: those of a task that has ended.
+        :param map_index: which instance of a mapped task.
+        :param timeout: seconds to wait.
+        :raises LocalAirflowError: if that takes longer, or the task ends in another state.
         """
         wanted = frozenset(states) or TASK_ENDED
         what = f"task {task_id} of {run_id} in state {'/'.join(sorted(wanted))}"
@@ -152,20 +152,20 @@ class AirflowApi:
             timeout,
         )
         if state not in wanted:
-            raise LocalAirflowError(f"{what}: it ended otherwise, {state}\n{self.log_tails()}")
+            raise LocalAirflowError(f"{what}: it ended in state {state}\n{self.log_tails()}")
         return state
 
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> str:
         """
-        Return the log of a task instance as text, with what its trigger wrote.
+        Return the log of a task instance, with that of its trigger, as text.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
-        :param task_id: Id of the task.
-        :param try_number: Which of its tries.
-        :param map_index: Which instance of a mapped task.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
+        :param task_id: id of the task.
+        :param try_number: which of its tries.
+        :param map_index: which instance of a mapped task.
         """
         response = self.request(
             "GET",
@@ -183,28 +183,28 @@ class AirflowApi:
         """
         Return an XCom value.
 
-        :param dag_id: Id of the DAG.
-        :param run_id: Id of the run.
-        :param task_id: Id of the task that pushed it.
-        :param key: Its key.
-        :param map_index: Which instance of a mapped task.
+        :param dag_id: id of the DAG.
+        :param run_id: id of the run.
+        :param task_id: id of the task that pushed it.
+        :param key: the value's key.
+        :param map_index: which instance of a mapped task.
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.request("GET", path, params={"map_index": map_index, "stringify": False}).json()["value"]
 
     def wait_until(
-        self, what: str, probe: Callable[[], T], reached: Callable[[T], bool], timeout: float = 120
+        self, what: str, probe: Callable[[], T], reached: Callable[[T], bool], timeout: float = 300
     ) -> T:
         """
-        Look at something again and again until it is as wanted, and return what was seen then.
+        Call a probe until it returns what is wanted, and return that.
 
-        A probe that gets no good answer from the REST API is tried again.
+        A probe that fails at the REST API is called again.
 
-        :param what: What is waited for, for the error.
-        :param probe: Looks.
-        :param reached: Whether what was seen is what is wanted.
-        :param timeout: Seconds to wait.
-        :raises LocalAirflowError: After that, or as soon as there is no hope left.
+        :param what: what this waits for, for the error.
+        :param probe: the probe.
+        :param reached: whether a value of the probe is what is wanted.
+        :param timeout: seconds to wait.
+        :raises LocalAirflowError: if that takes longer, or a component dies.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -218,16 +218,16 @@ class AirflowApi:
             if trouble := self.trouble():
                 raise LocalAirflowError(f"{what}: {trouble}")
             if time.monotonic() > deadline:
-                problem = f"not within {timeout:g} s, last seen: {last}"
+                problem = f"not within {timeout:g} s; last seen: {last}"
                 raise LocalAirflowError(f"{what}: {problem}\n{self.log_tails()}")
             time.sleep(0.3)
 
     def trouble(self) -> str:
-        """Return why it is no use to wait any longer, or nothing."""
+        """Return why waiting longer is useless; empty if it is not."""
         return ""
 
     def log_tails(self) -> str:
-        """Return the end of the logs of Airflow itself, for an error."""
+        """Return the end of Airflow's own logs, for an error."""
         return ""
 
 

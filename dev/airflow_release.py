@@ -16,18 +16,18 @@ Settings = Mapping[str, Mapping[str, str]]
 @dataclass(frozen=True)
 class Release:
     """
-    All that differs between the major versions of Airflow.
+    What differs between the major versions of Airflow.
 
-    :param commands: Arguments of the ``airflow`` command for each component.
-    :param aliases: Names that components have in the other version.
-    :param server: The component that serves the UI and the REST API.
-    :param api: Path of the REST API.
-    :param health: Path of the health check, below that.
-    :param trigger_defaults: What the body that starts a run must contain.
-    :param log_format: Media type to ask task logs in.
-    :param sqlite_executor: The executor this version permits with SQLite.
-    :param settings: Settings that only this version has.
-    :param webserver_config: Content of ``webserver_config.py``.
+    :param commands: arguments of the ``airflow`` command for each component.
+    :param aliases: the names that components have in the other version.
+    :param server: the component that serves the UI and the REST API.
+    :param api: path of the REST API.
+    :param health: path of the health check, below ``api``.
+    :param trigger_defaults: what a request that starts a run must contain.
+    :param log_format: the media type of task logs.
+    :param sqlite_executor: the executor that this version allows with SQLite.
+    :param settings: settings that only this version has.
+    :param webserver_config: content of ``webserver_config.py``.
     """
 
     commands: Mapping[str, Sequence[str]]
@@ -42,8 +42,8 @@ class Release:
     webserver_config: str = ""
 
 
-# The log servers are left out everywhere: they listen on all interfaces, and the API server reads
-# the same files from the disk.
+# No component serves logs: a log server listens on all interfaces, and the API server reads the same files
+# from the disk.
 AIRFLOW_2 = Release(
     commands={
         "scheduler": ["scheduler", "--skip-serve-logs"],
@@ -93,8 +93,8 @@ AIRFLOW_3 = Release(
             "task_instance_heartbeat_timeout": "30",
             "task_instance_heartbeat_timeout_detection_interval": "5",
         },
-        # How late the executor may hear that a task has deferred itself. A task that is resumed before
-        # is taken for one that was killed, and fails.
+        # How late the executor may learn that a task has deferred. It takes a task that was resumed earlier
+        # for one that was killed, and fails it.
         "workers": {"min_heartbeat_interval": "1"},
     },
 )
@@ -104,13 +104,13 @@ def write_configuration(
     home: Path, release: Release, *, dags_folder: Path, database_url: str, ports: Sequence[int]
 ) -> None:
     """
-    Write ``airflow.cfg``, with the keys of the one there before if there is one.
+    Write ``airflow.cfg``. An existing one is replaced, but keeps its keys.
 
     :param home: AIRFLOW_HOME.
-    :param release: The version it is for.
-    :param dags_folder: Folder the DAGs are read from.
+    :param release: the version of Airflow.
+    :param dags_folder: folder that DAGs are read from.
     :param database_url: SQLAlchemy URL of the database.
-    :param ports: Port of the server, and two on which nothing listens.
+    :param ports: the server's port, and two ports that stay unused.
     """
     path = home / "airflow.cfg"
     before = configparser.ConfigParser()
@@ -149,7 +149,7 @@ def write_configuration(
             "maximum_page_limit": "10000",
             "secret_key": key("api", "secret_key"),
         },
-        # Airflow 3.0 without it works only with the versions of PyJWT of its time.
+        # Without an issuer, Airflow 3.0 does not work with newer versions of PyJWT.
         "api_auth": {"jwt_secret": key("api_auth", "jwt_secret"), "jwt_issuer": "local-airflow"},
         "webserver": {
             "base_url": base_url,
@@ -166,7 +166,7 @@ def write_configuration(
             "orphaned_tasks_check_interval": "5",
             "trigger_timeout_check_interval": "2",
         },
-        # A triggerer that starts after a crash only gets the triggers of one known to be dead.
+        # A triggerer takes over the triggers of a killed one when that one's heartbeat is this old.
         "triggerer": {"job_heartbeat_sec": "1", "triggerer_health_check_threshold": "15"},
         "usage_data_collection": {"enabled": "False"},
     }

@@ -1,5 +1,5 @@
 """
-Start a whole private Airflow, of whichever version is installed, and drive it.
+Start a private Airflow of the installed version, and drive it.
 
 >>> with LocalAirflow(Path("/tmp/demo"), Path("example_dags")) as airflow:
 ...     airflow.wait_for_dag("research")
@@ -32,19 +32,19 @@ __all__ = ["LocalAirflow", "LocalAirflowError"]
 
 class LocalAirflow(AirflowApi):
     """
-    A private Airflow of the installed version: its own home, database, ports and processes.
+    A private Airflow with its own home, database, ports and processes.
 
-    Everything listens on 127.0.0.1 only, and nobody has to log in: every visitor of the UI and of the
-    REST API is an administrator. The processes end with the interpreter at the latest; one that is ended
-    by a signal has to turn it into an exception for that.
+    It listens on 127.0.0.1 only, and needs no login: every visitor of the UI and of the REST API is an
+    administrator. The processes stop when the interpreter exits. For that, a signal that ends the interpreter
+    must raise an exception.
 
-    :param home: AIRFLOW_HOME, created if missing. One used before keeps its database and its keys.
-    :param dags_folder: Folder the DAGs are read from.
-    :param environment: Variables to add for every Airflow process, for instance ``AIRFLOW__SECTION__KEY``
-        or ``AIRFLOW_CONN_*``; they win over the settings made here.
-    :param database_url: SQLAlchemy URL of an empty database, or of the one used before. By default an
-        SQLite file in the home.
-    :param airflow: Path of the ``airflow`` command. By default the one beside the running interpreter.
+    :param home: AIRFLOW_HOME, created if missing. An existing one keeps its database and its keys.
+    :param dags_folder: the folder that DAGs are read from.
+    :param environment: variables for every Airflow process, for instance ``AIRFLOW__SECTION__KEY`` or
+        ``AIRFLOW_CONN_*``. They override the settings made here.
+    :param database_url: SQLAlchemy URL of an empty database, or of the one that the home used before.
+        Default: an SQLite file in the home.
+    :param airflow: path of the ``airflow`` command. Default: the one next to the running interpreter.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class LocalAirflow(AirflowApi):
     ) -> None:
         self.home = home.absolute()
         self.dags_folder = dags_folder.absolute()
-        self.database_url = database_url or f"sqlite:///{self.home}/airflow.db"
+        # By default SQLite gives up after 5 s when another process writes.
+        self.database_url = database_url or f"sqlite:///{self.home}/airflow.db?timeout=60"
         self._command = Path(airflow or Path(sys.executable).with_name("airflow")).absolute()
         self.version = self._installed_version()
         self._environment = self._child_environment(environment or {})
@@ -71,12 +72,12 @@ class LocalAirflow(AirflowApi):
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Names of the components an Airflow of this version consists of."""
+        """The names of the components that this version of Airflow has."""
         return tuple(self._release.commands)
 
     @property
     def process_ids(self) -> dict[str, int]:
-        """Ids of the components' own processes; each leads a session, to which all its children belong."""
+        """The process id of each component. It leads a session, to which all its children belong."""
         return {name: process.pid for name, process in self._processes.items()}
 
     def __enter__(self) -> Self:
@@ -87,15 +88,15 @@ class LocalAirflow(AirflowApi):
     ) -> None:
         self.stop()
 
-    def start(self, *components: str, timeout: float = 180) -> Self:
+    def start(self, *components: str, timeout: float = 300) -> Self:
         """
-        Start components side by side, and wait until they work; those that run already stay as they are.
+        Start components, and wait until they are ready. Running components stay as they are.
 
-        While no API server runs, nobody can tell when the others are ready: then this does not wait.
+        Without a running API server there is no health check, and this does not wait.
 
-        :param components: Names out of :attr:`components`, or their names in the other major version; all
-            of them if none is given.
-        :param timeout: Seconds to wait for them.
+        :param components: names from :attr:`components`, or their names in the other major version. Default:
+            all of them.
+        :param timeout: seconds to wait.
         """
         names = [name for name in self._names(components) if name not in self._processes]
         self._prepare()
@@ -113,10 +114,10 @@ class LocalAirflow(AirflowApi):
 
     def stop(self, *components: str, grace: float = 5) -> None:
         """
-        Ask components to end, and kill what is left of them; those that do not run are left out.
+        Stop components, and kill what has not stopped in time.
 
-        :param components: As for :meth:`start`.
-        :param grace: Seconds they may take before they are killed.
+        :param components: as for :meth:`start`.
+        :param grace: seconds to stop in.
         """
         names = self._names(components)
         stopping = [process for name in names if (process := self._processes.pop(name, None))]
@@ -133,31 +134,31 @@ class LocalAirflow(AirflowApi):
 
     def kill(self, component: str) -> None:
         """
-        Kill a component and all its children at once, as a crash of its machine would.
+        Kill a component and all its children, as a crash of its machine would.
 
-        :param component: One that runs.
+        :param component: the name of a running component.
         """
         (name,) = self._names([component])
         if name not in self._processes:
-            raise LocalAirflowError(f"{name} does not run")
+            raise LocalAirflowError(f"{name} is not running")
         kill_session(self._processes.pop(name))
 
-    def restart(self, component: str, timeout: float = 180) -> None:
+    def restart(self, component: str, timeout: float = 300) -> None:
         """
-        Start a component anew, which may run or have been killed, and wait until it works.
+        Stop a component if it is running, start it, and wait until it is ready.
 
-        :param component: One of :attr:`components`.
-        :param timeout: Seconds to wait for it.
+        :param component: a name from :attr:`components`.
+        :param timeout: seconds to wait.
         """
         self.stop(component)
         self.start(component, timeout=timeout)
 
     def cli(self, *arguments: str, timeout: float = 300) -> str:
         """
-        Run the ``airflow`` command, which takes seconds, and return what it wrote to its standard output.
+        Run the ``airflow`` command, which takes seconds, and return its standard output.
 
-        :param arguments: Its arguments. Only the first two are ever shown in an error.
-        :param timeout: Seconds it may take.
+        :param arguments: its arguments. An error shows only the first two.
+        :param timeout: seconds that it may take.
         """
         done = subprocess.run(
             [self._command, *arguments],
@@ -174,20 +175,20 @@ class LocalAirflow(AirflowApi):
         return done.stdout
 
     def trouble(self) -> str:
-        """Return which component has died, with the end of its log, or nothing."""
+        """Return the name of a component that has died, with the end of its log; empty if there is none."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 return f"{name} has died ({process.returncode}):\n{self._log_tail(name, 60)}"
         return ""
 
     def log_tails(self) -> str:
-        """Return the end of what each component wrote."""
+        """Return the end of each component's log."""
         return "\n".join(f"--- {name}\n{self._log_tail(name, 15)}" for name in self._started)
 
     def _names(self, components: Sequence[str]) -> list[str]:
         names = [self._release.aliases.get(each, each) for each in components or self.components]
         if unknown := set(names) - set(self.components):
-            raise ValueError(f"Airflow {self.version} has no {unknown}, only {self.components}")
+            raise ValueError(f"Airflow {self.version} has no component {unknown}, only {self.components}")
         return list(dict.fromkeys(names))
 
     def _prepare(self) -> None:
@@ -217,7 +218,7 @@ class LocalAirflow(AirflowApi):
     def _child_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "_AIRFLOW"))}
         if kept.pop("PYTHONDONTWRITEBYTECODE", None):
-            # Every process would compile all of Airflow anew: that takes longer than all else.
+            # Every process would compile all of Airflow again, which takes longer than everything else.
             kept.setdefault("PYTHONPYCACHEPREFIX", str(Path.home() / ".cache" / "local-airflow"))
         no_proxy = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
         path = os.pathsep.join([str(self._command.parent), kept.get("PATH", os.defpath)])
@@ -234,7 +235,7 @@ class LocalAirflow(AirflowApi):
         key = name.replace("-", "_")
         if key not in health:
             return True
-        # Its status would not do: for a while it still tells of a process that has been killed.
+        # Its status is not enough: for a while, a process that was killed still counts as healthy.
         beat = health[key].get(f"latest_{key}_heartbeat")
         return beat is not None and datetime.fromisoformat(beat) > self._started[name]
 

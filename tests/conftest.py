@@ -1,4 +1,4 @@
-"""A private Airflow home, set before anything imports Airflow, and a You.com of our own."""
+"""A private AIRFLOW_HOME, set before anything imports Airflow, and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 from airflow_provider_youcom.sandbox import Sandbox  # noqa: E402 - Airflow's home comes first
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests recorded as their summary."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "summary" and report.when == "call":
+                terminalreporter.write_line(f"\n{value}")
+
+
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A You.com that holds $100 and is the connection ``youcom_default``."""
@@ -33,7 +41,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What our operators and triggers log, whichever logging this Airflow has."""
+    """What our operators and triggers log, in any version of Airflow."""
     from airflow_provider_youcom.operators.balance import GetBalanceOperator
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
@@ -45,7 +53,7 @@ def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
 
 @pytest.fixture(scope="session")
 def airflow_database() -> None:
-    """The metadata database of this run's private Airflow home."""
+    """The metadata database in the private AIRFLOW_HOME."""
     subprocess.run(
         [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300
     )

@@ -1,4 +1,4 @@
-"""What `make demo` says of a key that cannot be used, before it starts anything."""
+"""What `make demo` says about a key that it cannot use, before it starts anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def demo(api_key: str, base_url: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "YDC_API_KEY": api_key},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

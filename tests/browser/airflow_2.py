@@ -1,4 +1,4 @@
-"""Airflow 2.11's UI, as far as a user of this provider goes through it."""
+"""The parts of Airflow 2.11's UI that a user of this provider sees."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Airflow2Ui:
     """
     Drives the UI in one page.
 
-    :param page: The page.
-    :param base_url: Where the UI is.
+    :param page: the page.
+    :param base_url: URL of the UI.
     """
 
     def __init__(self, page: Page, base_url: str) -> None:
@@ -25,7 +25,7 @@ class Airflow2Ui:
         return self.page.locator("#model_form")
 
     def open_new_connection(self, conn_id: str, conn_type: str) -> None:
-        """Open the form for a new connection, and choose its type from the list."""
+        """Open the form for a new connection, and select its type."""
         self.page.goto(f"{self.base_url}/connection/add")
         self.form.get_by_label("Connection Id").fill(conn_id)
         self.form.locator("#conn_type + .select2 .select2-selection").click()
@@ -33,49 +33,49 @@ class Airflow2Ui:
         self.page.get_by_role("option", name=conn_type, exact=True).click()
 
     def open_saved_connection(self, conn_id: str) -> None:
-        """Open the form of a connection that was saved, after a reload."""
+        """Reload, and open the form of a saved connection."""
         self.page.goto(f"{self.base_url}/connection/list/")
         row = self.page.get_by_role("row").filter(has=self.page.get_by_role("cell", name=conn_id, exact=True))
         row.locator("a[href*='/connection/edit/']").click()
         expect(self.form.get_by_label("Connection Id")).to_have_value(conn_id)
 
     def field(self, label: str) -> Locator:
-        """A field of the form, on the screen."""
+        """Return a visible field of the form."""
         return self.form.get_by_label(label, exact=True)
 
     def labels(self) -> list[str]:
-        """The labels of the fields below the connection's type, from top to bottom."""
+        """Return the labels of the fields below the connection type, from top to bottom."""
         labels = self.form.locator("label").filter(visible=True).all_inner_texts()
         return [label.strip() for label in labels if not label.startswith("Connection ")]
 
     def description(self, label: str) -> str:
-        """The text below a field."""
+        """Return the text below a field."""
         return self.field(label).locator("xpath=..").locator(".help-block").inner_text()
 
     def shows_extra(self) -> bool:
-        """Tell whether the JSON of the extra is in sight."""
+        """Return whether the JSON of the extra is visible."""
         return self.form.locator(".CodeMirror, #extra").filter(visible=True).count() > 0
 
     def save(self) -> None:
-        """Save the form, and wait until it is closed."""
+        """Save the form, and wait until it closes."""
         self.form.get_by_role("button", name="Save").click()
         expect(self.form).to_be_hidden()
 
     def test_connection(self, conn_id: str) -> str:
-        """Press the test button of the open form, and give the answer."""
+        """Press the test button of the open form, and return the answer."""
         self.form.get_by_role("button", name="Test").click()
         answer = self.page.locator(".alert").filter(visible=True)
         expect(answer).to_contain_text("You.com")
         return answer.inner_text()
 
     def trigger(self, dag_id: str) -> None:
-        """Start a run of a DAG, with its parameters as they are."""
+        """Start a run of a DAG with its default parameters."""
         self.page.goto(f"{self.base_url}/dags/{dag_id}/trigger")
         self.page.get_by_role("button", name="Trigger", exact=True).first.click()
         self.page.wait_for_url(lambda url: "/trigger" not in url)
 
     def read_log(self, dag_id: str, run_id: str, task_id: str, sentence: str) -> str:
-        """Open a task's log with long lines wrapped, wait until it has a sentence, and give all of it."""
+        """Open a task's log with wrapped lines, wait until it contains a sentence, and return the log."""
         self._open_task(dag_id, run_id, task_id, "logs")
         log = self.page.locator("code").filter(visible=True)
         expect(log).to_be_visible()
@@ -88,24 +88,24 @@ class Airflow2Ui:
         self._open_task(dag_id, run_id, task_id, "details")
 
     def open_rendered_templates(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Open the page with a task's rendered template fields, by way of its details."""
+        """Open the page with a task's rendered template fields, through its details."""
         self._open_task(dag_id, run_id, task_id, "details")
         self.page.get_by_role("link", name="More Details").click()
         self.page.get_by_role("link", name="Rendered Template").click()
 
     def rendered(self, field: str) -> str:
-        """What a template field of the task in sight was rendered to."""
+        """Return the rendered value of a template field of the open task."""
         heading = self.page.get_by_role("heading", name=field, exact=True)
         return heading.locator("xpath=following-sibling::*[1]").inner_text().strip().split("\n")[-1].strip()
 
     def link(self, name: str) -> str | None:
-        """Where an extra link of the task in sight leads."""
+        """Return the URL of an extra link of the open task."""
         link = self.page.get_by_role("link", name=name)
         expect(link).to_be_visible()
         return link.get_attribute("href")
 
     def shows_state(self, state: str) -> None:
-        """Wait until the task's details say that it is in a state."""
+        """Wait until the task's details show a state."""
         expect(self.page.get_by_text(state.lower(), exact=True).last).to_be_visible()
 
     def _open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:

@@ -1,4 +1,4 @@
-"""Airflow 3's UI, as far as a user of this provider goes through it."""
+"""The parts of Airflow 3's UI that a user of this provider sees."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class Airflow3Ui:
     """
     Drives the UI in one page.
 
-    :param page: The page.
-    :param base_url: Where the UI is.
+    :param page: the page.
+    :param base_url: URL of the UI.
     """
 
     def __init__(self, page: Page, base_url: str) -> None:
         self.page = page
         self.base_url = base_url
-        # The UI remembers it from one page to the next.
+        # The UI keeps this setting from page to page.
         self._wraps_lines = False
 
     @property
@@ -29,7 +29,7 @@ class Airflow3Ui:
         return self.page.get_by_role("dialog")
 
     def open_new_connection(self, conn_id: str, conn_type: str) -> None:
-        """Open the form for a new connection, and choose its type from the list."""
+        """Open the form for a new connection, and select its type."""
         self.page.goto(f"{self.base_url}/connections")
         self.page.get_by_role("button", name="Add Connection").click()
         self.form.get_by_label("Connection ID").fill(conn_id)
@@ -38,19 +38,19 @@ class Airflow3Ui:
         self.page.get_by_role("option", name=conn_type, exact=True).click()
 
     def open_saved_connection(self, conn_id: str) -> None:
-        """Open the form of a connection that was saved, after a reload."""
+        """Reload, and open the form of a saved connection."""
         self._row(conn_id).get_by_role("button", name="Edit Connection").click()
         expect(self.form).to_contain_text("Standard Fields")
 
     def field(self, label: str) -> Locator:
-        """A field of the form, on the screen."""
+        """Return a visible field of the form."""
         field = self.form.get_by_label(label, exact=True)
         if not field.is_visible():
             self._unfold(next(name for name in FORM_SECTIONS if self._labels_in(name).count(label)))
         return field
 
     def labels(self) -> list[str]:
-        """The labels of the form, from top to bottom."""
+        """Return the labels of the form, from top to bottom."""
         found = []
         for name in FORM_SECTIONS:
             self._unfold(name)
@@ -59,32 +59,32 @@ class Airflow3Ui:
         return found
 
     def description(self, label: str) -> str:
-        """The text below a field."""
+        """Return the text below a field."""
         field = self.field(label)
         return self.page.locator(f"[id='{field.get_attribute('aria-describedby')}']").inner_text()
 
     def shows_extra(self) -> bool:
-        """Tell whether the JSON of the extra is in sight; its heading always is."""
+        """Return whether the JSON of the extra is visible; its heading always is."""
         return self.form.get_by_role("textbox", name="Editor content").is_visible()
 
     def save(self) -> None:
-        """Save the form, and wait until it is closed."""
+        """Save the form, and wait until it closes."""
         self.form.get_by_role("button", name="Save").click()
         expect(self.form).to_be_hidden()
 
     def test_connection(self, conn_id: str) -> str:
-        """Save the form, press the test button that the list has, and give the answer."""
+        """Save the form, press the test button in the list, and return the answer."""
         self.save()
         answer = self._press_test(conn_id)
         if "Bad Request" in answer:
-            # Airflow 3.3.1 and 3.3.2 test no connection without a port, of whatever type:
+            # Airflow 3.3.1 and 3.3.2 cannot test a connection without a port, whatever its type:
             # https://github.com/apache/airflow/pull/73298
             self._give_port(conn_id)
             answer = self._press_test(conn_id)
         return answer
 
     def trigger(self, dag_id: str) -> None:
-        """Start a run of a DAG, with its parameters as they are."""
+        """Start a run of a DAG with its default parameters."""
         self.page.goto(f"{self.base_url}/dags/{dag_id}")
         self.page.get_by_role("button", name="Trigger Dag").click()
         dialog = self.page.get_by_role("dialog")
@@ -92,7 +92,7 @@ class Airflow3Ui:
         expect(dialog).to_be_hidden()
 
     def read_log(self, dag_id: str, run_id: str, task_id: str, sentence: str) -> str:
-        """Open a task's log with long lines wrapped, wait until it has a sentence, and give all of it."""
+        """Open a task's log with wrapped lines, wait until it contains a sentence, and return the log."""
         self._open_task(dag_id, run_id, task_id)
         expect(self.page.get_by_text("Log message source details")).to_be_visible()
         if not self._wraps_lines:
@@ -111,19 +111,19 @@ class Airflow3Ui:
         self._open_task(dag_id, run_id, task_id, "/rendered_templates")
 
     def rendered(self, field: str) -> str:
-        """What a template field of the task in sight was rendered to."""
+        """Return the rendered value of a template field of the open task."""
         row = self.page.get_by_role("row").filter(has_text=field)
         _line_number, value, *_ = row.get_by_role("cell").last.inner_text().split("\n")
         return value
 
     def link(self, name: str) -> str | None:
-        """Where an extra link of the task in sight leads."""
+        """Return the URL of an extra link of the open task."""
         link = self.page.get_by_role("link", name=name)
         expect(link).to_be_visible()
         return link.get_attribute("href")
 
     def shows_state(self, state: str) -> None:
-        """Wait until the page says that the task is in a state."""
+        """Wait until the page shows a state of the task."""
         expect(self.page.get_by_text(state, exact=True).first).to_be_visible()
 
     def _press_test(self, conn_id: str) -> str:

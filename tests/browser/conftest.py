@@ -1,4 +1,4 @@
-"""A whole Airflow with a You.com of our own, and Chromium to look at it with."""
+"""A whole Airflow with a You.com sandbox, and Chromium."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.busy_machine import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
@@ -34,7 +35,7 @@ def _cannot_run(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, without a window."""
+    """The system's Chromium, headless."""
     try:
         from playwright.sync_api import expect, sync_playwright
     except ImportError:
@@ -51,7 +52,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def you_com() -> Iterator[Sandbox]:
-    """A You.com whose account holds less than the example asks for."""
+    """A You.com whose account holds less than the example needs."""
     with Sandbox("3.20", api_key="ydc-sk-4be7a1c09d2f") as sandbox:
         yield sandbox
 
@@ -61,24 +62,25 @@ def airflow(
     chromium: Browser, you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     """A whole Airflow with the example DAGs."""
-    with LocalAirflow(tmp_path_factory.mktemp("airflow"), ROOT / "example_dags") as airflow:
+    home = tmp_path_factory.mktemp("airflow")
+    with LocalAirflow(home, ROOT / "example_dags", environment=PATIENCE) as airflow:
         yield airflow
 
 
 @pytest.fixture
 def received() -> list[str]:
-    """All text that the browser got from Airflow."""
+    """All text that the browser received from Airflow."""
     return []
 
 
 @pytest.fixture
 def page(chromium: Browser, received: list[str]) -> Iterator[Page]:
-    """A page of a browser that has never been here."""
+    """A page without cookies."""
 
     from playwright.sync_api import Error
 
     def keep(response: Response) -> None:
-        # The body is gone once the page has moved on.
+        # The body is lost once the page has navigated away.
         with suppress(Error):
             if response.request.resource_type in {"document", "fetch", "xhr"}:
                 received.append(response.text())
@@ -93,7 +95,7 @@ def page(chromium: Browser, received: list[str]) -> Iterator[Page]:
 
 @pytest.fixture
 def ui(page: Page, airflow: LocalAirflow) -> Any:
-    """The UI of the running Airflow's generation."""
+    """The UI of the running Airflow's major version."""
     if airflow.version.startswith("2."):
         from tests.browser.airflow_2 import Airflow2Ui
 
@@ -105,7 +107,7 @@ def ui(page: Page, airflow: LocalAirflow) -> Any:
 
 @pytest.fixture
 def screenshot(page: Page, airflow: LocalAirflow) -> Callable[[str], None]:
-    """Keep what the page looks like, by a name."""
+    """Save a screenshot of the page under a name."""
     folder = ROOT / "build" / "screenshots" / f"airflow-{airflow.version}"
 
     def take(name: str) -> None:

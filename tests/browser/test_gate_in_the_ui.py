@@ -1,4 +1,4 @@
-"""A gate in the UI: it waits, is topped up, and turns green."""
+"""A gate in the UI waits, and opens when the account is topped up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GATE = "enough_credit"
 
 @contextmanager
 def new_run(airflow: LocalAirflow) -> Iterator[list[str]]:
-    """Collect the ids of the runs that start meanwhile."""
+    """Yield a list that afterwards holds the ids of the runs that have started."""
     path = f"/dags/{DAG_ID}/dagRuns"
 
     def run_ids() -> set[str]:
@@ -31,7 +31,7 @@ def new_run(airflow: LocalAirflow) -> Iterator[list[str]]:
     started += airflow.wait_until("the new run", lambda: run_ids() - before, bool)
 
 
-def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_tell_the_story(
+def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_show_it(
     ui: Any, airflow: LocalAirflow, you_com: Sandbox, screenshot: Callable[[str], None]
 ):
     ui.open_new_connection("youcom_default", "You.com")

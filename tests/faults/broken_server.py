@@ -1,4 +1,4 @@
-"""A server that says what no HTTP library would say."""
+"""A server that sends what no HTTP library would send."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
@@ -15,10 +16,10 @@ Speech = Callable[[socket.socket], None]
 
 class BrokenServer:
     """
-    Hears a request out, and answers by a speech: a function that is given the connection.
+    Reads the head of each request, and leaves the answer to a function.
 
-    :param speech: what to say; None hangs up at once, before anything is heard.
-    :param tls: whose certificate to show; None speaks plain HTTP.
+    :param speech: the function, called with the connection. None closes the connection before it reads.
+    :param tls: the context that holds the server's certificate. None speaks plain HTTP.
     """
 
     def __init__(self, speech: Speech | None, tls: ssl.SSLContext | None = None) -> None:
@@ -39,7 +40,7 @@ class BrokenServer:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Cut all connections, and take no more."""
+        """Cut all connections, and accept no more."""
         self._over = True
         for sock in [self._listener, *self._connections]:
             with suppress(OSError):
@@ -57,7 +58,7 @@ class BrokenServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        # A client that gives up in the middle is what these tests are about.
+        # These tests are about clients that give up halfway.
         with suppress(OSError, ssl.SSLError):
             if self._speech is None:
                 connection.close()
@@ -72,25 +73,25 @@ class BrokenServer:
 
 
 def says(*parts: bytes) -> Speech:
-    """Say this, and hang up."""
+    """Send this, and close the connection."""
     whole = b"".join(parts)
     return lambda connection: connection.sendall(whole)
 
 
 def says_for_ever(start: bytes, more: bytes, pause: float = 0.0) -> Speech:
-    """Say the start, and then the same again and again until nobody listens."""
+    """Send the start, and then the same over and over, until the client hangs up."""
 
     def speech(connection: socket.socket) -> None:
         connection.sendall(start)
-        hung_up = threading.Event()
-        while not hung_up.wait(pause):
+        while True:
+            time.sleep(pause)
             connection.sendall(more)
 
     return speech
 
 
 def says_and_resets(start: bytes) -> Speech:
-    """Say the start, and reset the connection instead of closing it."""
+    """Send the start, and reset the connection instead of closing it."""
 
     def speech(connection: socket.socket) -> None:
         connection.sendall(start)
@@ -100,14 +101,22 @@ def says_and_resets(start: bytes) -> Speech:
     return speech
 
 
-def says_nothing(connection: socket.socket) -> None:
-    """Keep the line open until the other side hangs up."""
-    connection.recv(1)
+def says_and_holds(start: bytes) -> Speech:
+    """Send the start, and nothing more until the client hangs up."""
+
+    def speech(connection: socket.socket) -> None:
+        connection.sendall(start)
+        connection.recv(1)
+
+    return speech
+
+
+says_nothing = says_and_holds(b"")
 
 
 def _request_head(connection: socket.socket) -> bytes:
     head = b""
-    # A TLS handshake on a plain port never comes to an end that looks like HTTP's.
+    # A TLS handshake on a plain port has no such end.
     while b"\r\n\r\n" not in head and not head.startswith(b"\x16"):
         received = connection.recv(65536)
         if not received:

@@ -1,82 +1,60 @@
-"""A certificate authority of our own, and the certificates that no client should trust."""
+"""Certificates that our clients trust, and certificates that no client should trust."""
 
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+import trustme
 
-LOCALHOST: list[x509.GeneralName] = [x509.IPAddress(IPv4Address("127.0.0.1"))]
-SOMEONE_ELSE: list[x509.GeneralName] = [x509.DNSName("elsewhere.example")]
+_FOLDER = tempfile.TemporaryDirectory(prefix="certificates-")
 
 
-class Authority:
-    """
-    Signs certificates, and has a file by which it can be trusted.
-
-    :param folder: where its files go.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("Fault matrix CA")
-        self.bundle = folder / "ca.pem"
-        root = _certificate(self._name, self._name, self._key, is_authority=True)
-        self.bundle.write_bytes(root.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
-
-    def server(
-        self, names: list[x509.GeneralName], *, expired: bool = False, self_signed: bool = False
-    ) -> ssl.SSLContext:
-        """
-        Give what a server needs to show a certificate.
-
-        :param names: whom the certificate names.
-        :param expired: whether its time is over.
-        :param self_signed: whether it is signed by itself, and not by this authority.
-        """
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name("You.com, or so it says")
-        builder = _certificate(subject, subject if self_signed else self._name, key, expired=expired)
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
-        file = self._folder / f"{certificate.serial_number}.pem"
-        file.write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            + certificate.public_bytes(Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+@cache
+def ca_file() -> Path:
+    """The file of the only authority that our clients trust."""
+    path = Path(_FOLDER.name) / "ca.pem"
+    _authority().cert_pem.write_to_path(path)
+    return path
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def good() -> ssl.SSLContext:
+    """A certificate that our clients trust."""
+    return _shows(_authority().issue_cert("127.0.0.1"))
 
 
-def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    *,
-    expired: bool = False,
-    is_authority: bool = False,
-) -> x509.CertificateBuilder:
-    ends = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(ends - timedelta(days=30))
-        .not_valid_after(ends)
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-    )
+def for_another_host() -> ssl.SSLContext:
+    """A certificate of our authority, for a host that is not ours."""
+    return _shows(_authority().issue_cert("elsewhere.example"))
+
+
+def expired() -> ssl.SSLContext:
+    """A certificate of our authority that expired in 2001."""
+    return _shows(_authority().issue_cert("127.0.0.1", not_after=datetime(2001, 1, 1, tzinfo=UTC)))
+
+
+def self_signed() -> ssl.SSLContext:
+    """A certificate that only vouches for itself."""
+    stranger = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with stranger.cert_pem.tempfile() as certificate, stranger.private_key_pem.tempfile() as key:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+Certificate = Callable[[], ssl.SSLContext]
+
+
+@cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def _shows(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context

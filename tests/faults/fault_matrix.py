@@ -1,4 +1,4 @@
-"""The fault matrix: all that can go wrong between a gate and You.com, and what must come of it."""
+"""The fault matrix: what can go wrong between a gate and You.com, and how each fault must end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Action, Reading
-from tests.faults.broken_server import says, says_and_resets, says_for_ever, says_nothing
+from tests.faults.broken_server import (
+    says,
+    says_and_holds,
+    says_and_resets,
+    says_for_ever,
+    says_nothing,
+)
+from tests.faults.certificates import expired, for_another_host, good, self_signed
 from tests.faults.places import (
     GOOD_ANSWER,
     HEAD,
@@ -45,18 +52,23 @@ from tests.security.canary import CANARY_KEY
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a reading is: a balance or which error; and the gate's action under each on_unavailable."""
+    """
+    What a fault leads to.
+
+    :param kind: the kind of reading.
+    :param actions: what a gate does about it under ``on_unavailable`` "wait", "fail" and "pass".
+    """
 
     kind: type[Reading]
-    wait: Action
-    fail: Action
-    pass_: Action
+    actions: tuple[Action, Action, Action]
 
 
-UNAVAILABLE = Outcome(YouComUnavailableError, Action.WAIT, Action.RETRY, Action.OPEN)
-REFUSED = Outcome(YouComRefusedError, Action.FAIL, Action.FAIL, Action.FAIL)
-NOT_THE_CONTRACT = Outcome(YouComResponseError, Action.RETRY, Action.RETRY, Action.RETRY)
-ACCEPTED = Outcome(AccountBalance, Action.OPEN, Action.OPEN, Action.OPEN)
+UNAVAILABLE = Outcome(YouComUnavailableError, (Action.WAIT, Action.RETRY, Action.OPEN))
+REFUSED = Outcome(YouComRefusedError, (Action.FAIL, Action.FAIL, Action.FAIL))
+NOT_THE_CONTRACT = Outcome(YouComResponseError, (Action.RETRY, Action.RETRY, Action.RETRY))
+ACCEPTED = Outcome(AccountBalance, (Action.OPEN, Action.OPEN, Action.OPEN))
+
+_SHORT_TIMEOUT = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,20 +77,28 @@ class Case:
     One fault.
 
     :param name: what goes wrong.
-    :param place: where to ask, to meet it.
-    :param outcome: what must come of it.
+    :param place: where to call, to meet it.
+    :param outcome: how it must end.
     :param message: a pattern of the error's sentence, or of the accepted balance's.
+    :param timeout: seconds that the call may take. Long by default, so that a fault ends by its own bound on
+        a machine of any speed.
     """
 
     name: str
     place: Place
     outcome: Outcome
     message: str
+    timeout: float = 60.0
+
+
+def _without_end(name: str, place: Place) -> Case:
+    """Return a fault that only the call's timeout ends."""
+    return Case(name, place, UNAVAILABLE, _LATE, timeout=_SHORT_TIMEOUT)
 
 
 _LONG_HEADER = b"X-Long: %s\r\n" % (b"x" * 60_000)
 _HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n" * 100
 _TWO_LENGTHS = HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n"
 _CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 _CHUNK = b"1000\r\n%4096s\r\n" % b""
@@ -92,26 +112,26 @@ _KEY_IN_BASE64 = base64.b64encode(CANARY_KEY.encode()).decode()
 _NO_END = HEAD + b"Connection: close\r\n\r\n"
 _CUT = "connection was cut"
 _TOO_LARGE = "more than 256 KiB"
-_LATE = r"nothing complete within 2 s|fell silent|could not be made in time"
+_LATE = r"nothing complete within 0\.5 s|fell silent|could not be made in time"
 _PASSES = r"returned no balance \(HTTP {}.*usually passes"
 
 CASES = [
-    # the way there
+    # the way to You.com
     Case("name does not resolve", name_without_an_address, UNAVAILABLE, "could not be resolved"),
     Case("connection refused", nobody_listens, UNAVAILABLE, "connection was refused"),
-    Case("connect timeout", nobody_accepts, UNAVAILABLE, _LATE),
+    _without_end("connect timeout", nobody_accepts),
     Case("proxy hangs up", proxy(None), UNAVAILABLE, "proxy did not let|connection was cut"),
     Case("proxy is nowhere", proxy_named("http://youcom.invalid:3128"), UNAVAILABLE, "proxy did not let"),
     Case("proxy is no URL", proxy_named("http://"), REFUSED, "The proxy that the environment names"),
     Case("proxy wants a login", proxy(says(b"HTTP/1.1 407 No\r\n\r\n")), UNAVAILABLE, "proxy did not let"),
     # TLS
-    Case("certificate good", shows_certificate("good"), ACCEPTED, r"\$1\.00 left"),
+    Case("certificate good", shows_certificate(good), ACCEPTED, r"\$1\.00 left"),
     Case("CA file is none", trusts(b"not a certificate"), REFUSED, "CA file .* cannot be read"),
-    Case("certificate self-signed", shows_certificate("self-signed"), REFUSED, "self-signed certificate"),
-    Case("certificate of another", shows_certificate("wrong host"), REFUSED, "not valid for '127.0.0.1'"),
-    Case("certificate expired", shows_certificate("expired"), REFUSED, "certificate has expired"),
+    Case("certificate self-signed", shows_certificate(self_signed), REFUSED, "self-signed certificate"),
+    Case("certificate of another", shows_certificate(for_another_host), REFUSED, "not valid for '127.0.0.1'"),
+    Case("certificate expired", shows_certificate(expired), REFUSED, "certificate has expired"),
     Case("plain HTTP behind https", plain_http_behind_https, UNAVAILABLE, "TLS handshake failed"),
-    Case("TLS handshake never ends", silent_behind_https, UNAVAILABLE, _LATE),
+    _without_end("TLS handshake never ends", silent_behind_https),
     # the connection
     Case("hangs up at once", speaks(None), UNAVAILABLE, _CUT),
     Case("reset before the answer", speaks(says_and_resets(b"")), UNAVAILABLE, _CUT),
@@ -119,10 +139,10 @@ CASES = [
     Case("reset inside the body", speaks(says_and_resets(GOOD_ANSWER[:-9])), UNAVAILABLE, _CUT),
     Case("closed before the answer", answers(cut="before"), UNAVAILABLE, _CUT),
     Case("closed inside the body", answers(cut="inside"), UNAVAILABLE, _CUT),
-    Case("silence", speaks(says_nothing), UNAVAILABLE, _LATE),
-    Case("silence inside the body", speaks(says_for_ever(GOOD_ANSWER[:-9], b"", 9)), UNAVAILABLE, _LATE),
-    Case("drips a byte a second", answers(drip=1), UNAVAILABLE, _LATE),
-    Case("drips its body", speaks(says_for_ever(_NO_END, b" ", 0.2)), UNAVAILABLE, _LATE),
+    _without_end("silence", speaks(says_nothing)),
+    _without_end("silence inside the body", speaks(says_and_holds(GOOD_ANSWER[:-9]))),
+    _without_end("drips a byte a second", answers(drip=1)),
+    _without_end("drips its body", speaks(says_for_ever(_NO_END, b" ", 0.2))),
     # not HTTP
     Case("another protocol", speaks(says(b"SSH-2.0-OpenSSH_9.6\r\n")), UNAVAILABLE, _CUT),
     Case("no status line", speaks(says(b'{"data": {}}\r\n\r\n')), UNAVAILABLE, _CUT),
@@ -176,14 +196,14 @@ CASES = [
     Case("balance is 9e308", body("balance", "9e308"), NOT_THE_CONTRACT, "range of a double"),
     Case("exponent has 30 digits", body("balance", "1e" + "9" * 30), NOT_THE_CONTRACT, "."),
     Case("duplicate keys", body(extra=', "balance": 1, "balance": 2'), NOT_THE_CONTRACT, "same member twice"),
-    # odd, but the contract
+    # unusual, but within the contract
     Case("unknown members", body(extra=', "currency": "USD", "more": [{}]'), ACCEPTED, r"4f1c: \$1\.00 left"),
     Case("unicode id", body("id", '"Kontö-口座"'), ACCEPTED, "Kontö-口座"),
     Case("balance is -0.0", body(balance="-0.0"), ACCEPTED, r": \$0\.00 left"),
     Case("balance has 30 digits", body(balance="1" * 30), ACCEPTED, r"\$1,111,.*,111\.11 left"),
     Case("balance is 1e-400", body(balance="1e-400"), ACCEPTED, r"\$0\.00 left"),
     Case("good chunks", speaks(says(_CHUNKED, _GOOD_CHUNKS)), ACCEPTED, r"\$1\.00 left"),
-    # other answers
+    # other statuses
     Case("201", answers(status=201), NOT_THE_CONTRACT, "HTTP 201"),
     Case("204", speaks(says(b"HTTP/1.1 204 No Content\r\n\r\n")), NOT_THE_CONTRACT, "HTTP 204"),
     Case("301 to another host", redirects(301), REFUSED, r"redirects \(HTTP 301\)"),
@@ -218,7 +238,7 @@ CASES = [
     Case("520 with HTML", html(520), UNAVAILABLE, _PASSES.format(520)),
     Case("999 with HTML", html(999), UNAVAILABLE, _PASSES.format(999)),
     Case("503 with a reason", answers('{"detail": "moving"}', 503), UNAVAILABLE, 'HTTP 503, "moving"'),
-    # answers that give the key away
+    # answers that repeat the key
     Case("401 repeats the key", says_detail(CANARY_KEY), REFUSED, r'"You sent \*\*\*\."'),
     Case("401 URL-encodes the key", says_detail(quote(CANARY_KEY, safe="")), REFUSED, r'"You sent \*\*\*\."'),
     Case("401 has the key in base64", says_detail(_KEY_IN_BASE64), REFUSED, r'"You sent \*\*\*\."'),
@@ -232,3 +252,5 @@ CASES = [
     Case("broken header repeats the key", speaks(says(HEAD, _KEY, _REST_OF_GOOD)), ACCEPTED, r"\$1\.00 left"),
     Case("chunk repeats the key", speaks(says(_CHUNKED, _KEY, b"\r\n")), UNAVAILABLE, _CUT),
 ]
+
+WITHOUT_END = [case for case in CASES if case.timeout == _SHORT_TIMEOUT]

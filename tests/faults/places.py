@@ -1,4 +1,4 @@
-"""Where a request can go wrong: each place is a context manager that gives the base URL to ask."""
+"""Where a call can go wrong: each place is a context manager that yields the base URL to call."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from functools import cache
-from pathlib import Path
 
 import pytest
 
 from airflow_provider_youcom.sandbox import Fault, Sandbox
-from tests.faults.broken_server import BrokenServer, Speech, says
-from tests.faults.certificates import LOCALHOST, SOMEONE_ELSE, Authority
+from tests.faults.broken_server import BrokenServer, Speech, says, says_and_holds
+from tests.faults.certificates import Certificate, good
 from tests.security.canary import CANARY_KEY
 
 Place = Callable[[], AbstractContextManager[str]]
-
-_FOLDER = tempfile.TemporaryDirectory(prefix="certificates-")
 
 HOLDS_A_DOLLAR = '{"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 100}}}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -29,7 +25,7 @@ GOOD_ANSWER = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(HOLDS_A_DOLLAR), HOL
 def answers(
     body: str | None = None, status: int | None = None, headers: dict[str, str] | None = None, **more: object
 ) -> Place:
-    """You.com, every answer of which is wrong in one way; see the sandbox's Fault."""
+    """A You.com whose every answer is wrong in one way; see the sandbox's Fault."""
     fault = Fault(status=status, headers=headers or {}, body=body, **more)  # type: ignore[arg-type]
 
     @contextmanager
@@ -42,7 +38,7 @@ def answers(
 
 
 def body(member: str = "", value: str = "", *, balance: str = "100", extra: str = "") -> Place:
-    """Answer 200 with the contract's body, one member of which is written otherwise; "" leaves it out."""
+    """A You.com that answers 200 with the contract's body, but for one member; "" leaves the member out."""
     texts = {"type": '"account"', "id": '"4f1c"', "balance": balance, "attributes": None, "data": None}
     if member:
         texts[member] = value or None
@@ -59,22 +55,22 @@ def body(member: str = "", value: str = "", *, balance: str = "100", extra: str 
 
 
 def later(retry_after: str) -> Place:
-    """You.com asks to come back later, in its own words."""
+    """A You.com that answers 429 with this Retry-After."""
     return answers('{"detail": "slow down"}', 429, {"Retry-After": retry_after})
 
 
 def says_detail(secret: str) -> Place:
-    """You.com refuses the key, and repeats it."""
+    """A You.com that refuses the key, and repeats it."""
     return answers(json.dumps({"detail": f"You sent {secret}."}), 401)
 
 
 def html(status: int) -> Place:
-    """Something before You.com answers with a page for people."""
+    """A gateway in front of You.com that answers with a page for people."""
     return answers("<html><h1>Bad</h1></html>", status, {"Content-Type": "text/html"})
 
 
 def speaks(speech: Speech | None) -> Place:
-    """A server that does not keep to HTTP."""
+    """A server that breaks the rules of HTTP."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -85,7 +81,7 @@ def speaks(speech: Speech | None) -> Place:
 
 
 def redirects(status: int) -> Place:
-    """You.com sends to another host, which must never hear the key."""
+    """A You.com that redirects to another host, which must never receive a request."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -99,19 +95,19 @@ def redirects(status: int) -> Place:
 
 
 def redirects_to_itself(status: int, query: str = "") -> Place:
-    """You.com sends round in a circle."""
+    """A You.com that redirects to itself."""
     return answers("", status, {"Location": f"/v1/billing/account_balance{query}"})
 
 
 @contextmanager
 def name_without_an_address() -> Iterator[str]:
-    """https://www.rfc-editor.org/rfc/rfc6761 promises that no such name exists."""
+    """A name that never exists: https://www.rfc-editor.org/rfc/rfc6761#section-6.4."""
     yield "https://youcom.invalid"
 
 
 @contextmanager
 def nobody_listens() -> Iterator[str]:
-    """A port that was free a moment ago, and that nobody else is given meanwhile."""
+    """A port on which nobody listens; it stays reserved meanwhile."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -119,7 +115,7 @@ def nobody_listens() -> Iterator[str]:
 
 @contextmanager
 def nobody_accepts() -> Iterator[str]:
-    """A full queue of connections: the next one gets no answer, as from a firewall that drops packets."""
+    """A full queue of connections: the next one gets no answer, as behind a firewall that drops packets."""
     with ExitStack() as open_sockets:
         listener = open_sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -130,38 +126,34 @@ def nobody_accepts() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def shows_certificate(kind: str) -> Place:
-    """You.com behind TLS, with a certificate of this kind; our own authority is trusted."""
+def shows_certificate(certificate: Certificate) -> Place:
+    """A You.com behind TLS. Only a good certificate may get to see a request."""
 
     @contextmanager
     def place() -> Iterator[str]:
-        tls = authority().server(
-            SOMEONE_ELSE if kind == "wrong host" else LOCALHOST,
-            expired=kind == "expired",
-            self_signed=kind == "self-signed",
-        )
-        with BrokenServer(says(GOOD_ANSWER), tls) as server:
+        with BrokenServer(says(GOOD_ANSWER), certificate()) as server:
             yield server.base_url
-            assert kind == "good" or server.heard == []
+            assert certificate is good or server.heard == []
 
     return place
 
 
 @contextmanager
 def plain_http_behind_https() -> Iterator[str]:
-    with BrokenServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+    """A server that answers a TLS handshake in plain HTTP."""
+    with BrokenServer(says_and_holds(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         yield server.base_url.replace("http:", "https:")
 
 
 @contextmanager
 def silent_behind_https() -> Iterator[str]:
-    """A handshake that never ends."""
+    """A server that never answers a TLS handshake."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"https://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def proxy(speech: Speech | None) -> Place:
-    """A proxy that stands before You.com; it may see where a request goes, and never the key."""
+    """A proxy in front of You.com. It may see where a request goes, but never the key."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -174,7 +166,7 @@ def proxy(speech: Speech | None) -> Place:
 
 
 def proxy_named(address: str) -> Place:
-    """A proxy that is not there, or cannot be."""
+    """A proxy that does not exist, or cannot be used."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -186,20 +178,18 @@ def proxy_named(address: str) -> Place:
 
 
 def trusts(ca_file: bytes) -> Place:
-    """You.com behind TLS, asked by somebody whose CA file is this."""
+    """A You.com behind TLS, called with this CA file."""
 
     @contextmanager
     def place() -> Iterator[str]:
-        file = Path(_FOLDER.name) / "bundle.pem"
-        file.write_bytes(ca_file)
-        with shows_certificate("unseen")() as base_url, pytest.MonkeyPatch.context() as patch:
-            patch.setenv("REQUESTS_CA_BUNDLE", str(file))
+        with (
+            shows_certificate(good)() as base_url,
+            tempfile.NamedTemporaryFile(suffix=".pem") as file,
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            file.write(ca_file)
+            file.flush()
+            patch.setenv("REQUESTS_CA_BUNDLE", file.name)
             yield base_url
 
     return place
-
-
-@cache
-def authority() -> Authority:
-    """Whom all tests here trust."""
-    return Authority(Path(_FOLDER.name))

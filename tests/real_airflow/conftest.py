@@ -1,4 +1,4 @@
-"""One You.com and one Airflow for all tests here, and the decision table printed at the end."""
+"""One You.com and one Airflow for all tests here."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.busy_machine import PATIENCE
 from tests.real_airflow.decision_table import GATES
 
 DAGS = Path(__file__).parent / "dags"
 _CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor"]
-SUMMARY = pytest.StashKey[list[str]]()
-# A machine busy with a hundred tasks is slow, but alive.
-_PATIENCE = {
+_SETTINGS = {
+    **PATIENCE,
+    "PYTHONWARNINGS": "default::DeprecationWarning",
     "AIRFLOW__CORE__PARALLELISM": "5",
-    # Airflow 2 runs one task at a time on SQLite, unless it is told that this is a test.
+    # On SQLite, Airflow 2 otherwise runs one task at a time.
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
-    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "300",
-    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
+    # How long a killed triggerer keeps its triggers. With a single triggerer, a late heartbeat does no harm.
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def you_com() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def database_url() -> Iterator[str | None]:
-    """PostgreSQL where there is one: with a hundred gates at once, Airflow 3.0 cannot do with SQLite."""
+    """PostgreSQL where there is one: SQLite is too slow for Airflow 3.0 with a hundred gates at once."""
     try:
         from benchmarks.postgres import PostgresMissingError, PrivatePostgres
     except ImportError:
@@ -53,38 +52,31 @@ def database_url() -> Iterator[str | None]:
         yield postgres.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def airflow(
     you_com: Sandbox, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
-    environment = {**_PATIENCE, "PYTHONWARNINGS": "default::DeprecationWarning"}
-    environment["DECISION_TABLE"] = str(_write_gates(home / "decision_table.json"))
+    environment = {**_SETTINGS, "DECISION_TABLE": str(_write_gates(home / "decision_table.json"))}
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
-    url = database_url or f"sqlite:///{home}/airflow.db?timeout=60"
-    with LocalAirflow(home, DAGS, environment=environment, database_url=url) as started:
+    with LocalAirflow(home, DAGS, environment=environment, database_url=database_url) as started:
         yield started
 
 
 def hold(you_com: Sandbox, api_key: str, usd: str) -> None:
-    """Let the account of a key hold this much."""
+    """Open an account for a key, which holds this much."""
     you_com.accounts[api_key] = Account("4f1c", Decimal(usd) * 100)
 
 
 def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:
-    """Give the Airflow's version, as (3, 3)."""
+    """Return the version as a tuple, for instance (3, 3)."""
     return tuple(int(part) for part in airflow.version.split(".")[:2])
 
 
 def _connection(you_com: Sandbox, api_key: str) -> str:
-    """Give a connection whose client does not try again by itself: each look is one request."""
+    """Return a connection without retries, so that each check is one request."""
     return json.dumps({**json.loads(you_com.connection(api_key)), "extra": {"retries": 0, "timeout": 20}})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for line in config.stash.get(SUMMARY, []):
-        terminalreporter.write_line(line)
 
 
 def _write_gates(path: Path) -> Path:

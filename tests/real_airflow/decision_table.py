@@ -1,4 +1,4 @@
-"""The decision table: what You.com answers, what the gate was told, and how its task has to end."""
+"""The decision table: what You.com answers, which options a gate has, and how its task must end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIN_USD = "5"
 
 
 class Answer(Enum):
-    """What You.com says about a gate's account."""
+    """What You.com answers about a gate's account."""
 
     ENOUGH = "enough"
     SHORT = "short"
@@ -38,27 +38,29 @@ MODES: dict[str, dict[str, Any]] = {
 
 class Pace(NamedTuple):
     """
-    How fast a gate looks.
+    How often a gate checks.
 
-    :param poke_interval: seconds between two looks.
-    :param timeout: seconds, for a gate that is to time out.
-    :param looks: to how many of them one answer is given, when another one follows.
+    :param poke_interval: seconds between two checks.
+    :param timeout: seconds, for a gate with a ``timeout``.
+    :param checks: how many checks get the first answer, if a second one follows.
     """
 
     poke_interval: int
     timeout: int
-    looks: int
+    checks: int
 
 
-# A gate that comes back before the scheduler has noticed that it left is taken for lost, and tried again:
-# off the worker, a wait has to be longer than the scheduler of a busy machine needs for one round.
+# If a gate resumes before the scheduler has noticed that it left the worker, the scheduler takes it for lost
+# and retries it. Off the worker, a wait must be longer than one round of the scheduler on a busy machine.
 _PACE = {
-    "poke": Pace(poke_interval=1, timeout=2, looks=1),
-    "reschedule": Pace(poke_interval=20, timeout=15, looks=1),
-    "deferred": Pace(poke_interval=5, timeout=15, looks=3),
-    "triggerer": Pace(poke_interval=5, timeout=15, looks=3),
+    "poke": Pace(poke_interval=1, timeout=2, checks=1),
+    "reschedule": Pace(poke_interval=20, timeout=15, checks=1),
+    "deferred": Pace(poke_interval=5, timeout=15, checks=3),
+    "triggerer": Pace(poke_interval=5, timeout=15, checks=3),
 }
 _LONG = 600
+# Long enough for a first check on a busy machine.
+_EXECUTION_TIMEOUT = 15
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,15 @@ class Row:
     """
     One row of the table.
 
-    :param name: what it is about, as its id in the tests.
-    :param answers: what You.com says, one after the other: the last one for ever, those before to one look,
-        or to a few where the gate waits off the worker.
-    :param options: what the gate was told.
-    :param state: how the task ends.
-    :param tries: how many tries it took; one more is always allowed.
-    :param xcom: what it returns: a ``balance``, an ``unknown`` one, or nothing.
-    :param because: words of the reason in the task's log.
-    :param modes: in which modes it holds.
+    :param name: its id in the tests.
+    :param answers: what You.com answers, in order: the last one to every further check, the one before to
+        one check, or to a few where the gate waits off the worker.
+    :param options: the gate's options.
+    :param state: the state in which the task ends.
+    :param tries: how many tries that takes. Each task may take two.
+    :param xcom: what the task returns: a ``balance``, an ``unknown`` one, or None for nothing.
+    :param because: words that the task's log must contain.
+    :param modes: the modes in which it holds.
     """
 
     name: str
@@ -88,12 +90,12 @@ class Row:
 
     @property
     def downstream(self) -> str:
-        """How the task behind the gate ends."""
+        """The state in which the downstream task ends."""
         return "upstream_failed" if self.state == "failed" else self.state
 
 
 def _row(answers: Answer | Sequence[Answer], told: str, ends: str, because: str) -> Row:
-    """Read ``told`` as ``option=value, flag, …`` and ``ends`` as ``state, tries[, xcom]``."""
+    """Return a row; ``told`` is ``option=value, flag, …``, and ``ends`` is ``state, tries[, xcom]``."""
     said = (answers,) if isinstance(answers, Answer) else tuple(answers)
     options = {name: value or True for name, _, value in map(_halve, filter(None, told.split(", ")))}
     state, tries, *xcom = ends.split(", ")
@@ -108,17 +110,17 @@ def _halve(option: str) -> tuple[str, str, str]:
 _HOLDS_ENOUGH = "enough for the $5.00 that this gate needs"
 _IS_SHORT = "$1.80 short of the $5.00 that this gate needs"
 _UNKNOWN = "The balance is unknown, not low"
-_NO_BALANCE = "You.com gave no balance (HTTP 503"
+_NO_BALANCE = "You.com returned no balance (HTTP 503"
 _BLIND = "Opening without knowing the balance"
 _CREATE_A_KEY = '(HTTP 401, "Invalid or missing API key"); create a key'
 _GIVE_SCOPE = "give the key the billing scope"
 _LAST_SAW_SHORT = "Last seen: You.com account 4f1c holds $3.20, $1.80 short"
 _LAST_SAW_NONE = "Last seen: The balance is unknown, not low"
-_UNREADABLE = "something that is not an account balance"
+_UNREADABLE = "You.com answered 200, but not with an account balance"
 
 # fmt: off
-_WHATEVER_THE_GATE_SEES = [
-    #    You.com says      the gate was told                 the task ends          its log says
+_AT_THE_FIRST_CHECK = [
+    #    You.com answers   options                           the task ends          its log says
     _row(ENOUGH,           "",                               "success, 1, balance", _HOLDS_ENOUGH),
     _row(SHORT,            "on_shortfall=fail",              "failed, 1",           _IS_SHORT),
     _row(SHORT,            "on_shortfall=fail, soft_fail",   "skipped, 1",          _IS_SHORT),
@@ -144,25 +146,25 @@ _WAITS = [
     _row((NOT_THE_CONTRACT, ENOUGH), "silent_fail",          "success, 1, balance", _UNREADABLE),
 ]
 # fmt: on
-# In reschedule mode, Airflow means a single look by it.
-_EXECUTION_TIMEOUT = replace(
+# In reschedule mode, execution_timeout applies to each check.
+_TAKES_TOO_LONG = replace(
     _row(SHORT, "execution_timeout", "failed, 2", _IS_SHORT), modes=("poke", "deferred", "triggerer")
 )
 
 
 def _while_it_waits(row: Row) -> Row:
-    """Let the gate look once in vain before, so that the wait is where the condition arises."""
+    """Return the row for a gate that already waits when its condition arises."""
     waits_for_credits = row.options.get("on_shortfall", "wait") == "wait"
     before = SHORT if waits_for_credits else UNAVAILABLE
     return replace(row, name=f"{row.name}, while it waits", answers=(before, *row.answers))
 
 
-ROWS = [*_WHATEVER_THE_GATE_SEES, *map(_while_it_waits, _WHATEVER_THE_GATE_SEES), *_WAITS, _EXECUTION_TIMEOUT]
+ROWS = [_TAKES_TOO_LONG, *_AT_THE_FIRST_CHECK, *map(_while_it_waits, _AT_THE_FIRST_CHECK), *_WAITS]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One row in one mode: a task with a connection and an account of its own."""
+    """One row in one mode: a task with its own connection and account."""
 
     row: Row
     mode: str
@@ -174,20 +176,19 @@ class Gate:
 
     @property
     def dag_id(self) -> str:
-        """The DAG that the task is in."""
+        """The id of the task's DAG."""
         return f"decision_table_{self.mode}"
 
     @property
     def conn_id(self) -> str:
-        """The gate's connection, and its API key."""
+        """The id of the gate's connection, which is also its API key."""
         return f"gate_{ROWS.index(self.row)}_{self.mode}"
 
     def arguments(self) -> dict[str, Any]:
-        """Give the sensor's arguments, as JSON."""
+        """Return the sensor's arguments as JSON."""
         pace = _PACE[self.mode]
-        times_out = {
-            name: pace.timeout for name in ("timeout", "execution_timeout") if name in self.row.options
-        }
+        seconds = {"timeout": pace.timeout, "execution_timeout": _EXECUTION_TIMEOUT}
+        times_out = {name: seconds[name] for name in seconds.keys() & self.row.options.keys()}
         return {
             "timeout": _LONG,
             **self.row.options,
@@ -201,16 +202,16 @@ class Gate:
 
     def open_account(self, sandbox: Sandbox) -> None:
         """
-        Let You.com answer this gate's looks as its row says.
+        Let You.com answer this gate's checks as its row says.
 
-        :param sandbox: the You.com that the gate's connection leads to.
+        :param sandbox: the You.com of the gate's connection.
         """
         *first, last = self.row.answers
         if last is not BAD_KEY:
             holds_cents = Decimal(320) if last is SHORT else Decimal(10_000)
             sandbox.accounts[self.conn_id] = Account("4f1c", holds_cents, last is not NO_SCOPE)
         for answer in first:
-            sandbox.inject(_FAULTS[answer], _PACE[self.mode].looks, self.conn_id)
+            sandbox.inject(_FAULTS[answer], _PACE[self.mode].checks, self.conn_id)
         if last in (UNAVAILABLE, NOT_THE_CONTRACT):
             sandbox.inject(_FAULTS[last], None, self.conn_id)
 

@@ -1,9 +1,10 @@
-"""The decision table holds in real Airflow, in every mode."""
+"""The decision table holds in a real Airflow, in every mode."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,6 @@ import requests
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.airflow_api import RUN_ENDED
 from dev.local_airflow import LocalAirflow
-from tests.real_airflow.conftest import SUMMARY
 from tests.real_airflow.decision_table import GATES, MODES, ROWS, Gate, Row
 
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
@@ -31,9 +31,7 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(
-    airflow: LocalAirflow, you_com: Sandbox, pytestconfig: pytest.Config
-) -> dict[tuple[str, str], Outcome]:
+def outcomes(airflow: LocalAirflow, you_com: Sandbox) -> dict[tuple[str, str], Outcome]:
     for gate in GATES:
         gate.open_account(you_com)
     dag_ids = list(dict.fromkeys(gate.dag_id for gate in GATES))
@@ -51,11 +49,9 @@ def outcomes(
         for dag_id, run_id in runs.items()
         for each in _instances(airflow, dag_id, run_id)
     }
-    seen = {
+    return {
         (gate.row.name, gate.mode): _outcome(airflow, gate, runs[gate.dag_id], instances) for gate in GATES
     }
-    pytestconfig.stash[SUMMARY] = _as_table(airflow.version, seen)
-    return seen
 
 
 @pytest.mark.parametrize(
@@ -72,8 +68,12 @@ def test_a_gate_ends_as_the_table_says(row: Row, mode: str, outcomes: dict[tuple
     assert row.because in outcome.log
 
 
-@pytest.mark.usefixtures("outcomes")
-def test_airflow_logs_no_warning_of_python_about_the_provider(airflow: LocalAirflow) -> None:
+def test_airflow_logs_no_python_warning_about_the_provider(
+    airflow: LocalAirflow,
+    outcomes: dict[tuple[str, str], Outcome],
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("summary", _as_table(airflow.version, outcomes))
     logs = [path.read_text(errors="replace") for path in (airflow.home / "logs").rglob("*.log")]
     warnings = [line for log in logs for line in log.splitlines() if re.search(r"\w+Warning\b", line)]
 
@@ -106,7 +106,7 @@ def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
             raise
         return None
     if gate.mode == "triggerer" and isinstance(returned, str):
-        # Airflow 3 encodes what a trigger pushes twice.
+        # Airflow 3 encodes twice what a trigger pushes.
         returned = json.loads(returned)
     if not isinstance(returned, dict):
         return repr(returned)
@@ -115,14 +115,14 @@ def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
     return "balance" if returned["balance_usd"] >= 5 else repr(returned)
 
 
-def _as_table(version: str, outcomes: dict[tuple[str, str], Outcome]) -> list[str]:
+def _as_table(version: str, outcomes: dict[tuple[str, str], Outcome]) -> str:
     width = max(len(row.name) for row in ROWS)
-    lines = ["", f"Decision table, Airflow {version}: state, tries, XCom"]
+    lines = [f"Decision table, Airflow {version}: state, tries, XCom"]
     lines += ["  ".join([" " * width, *(f"{mode:<20}" for mode in MODES)])]
     for row in ROWS:
         ends = [outcomes.get((row.name, mode)) for mode in MODES]
         lines.append("  ".join([f"{row.name:<{width}}", *(f"{_cell(end):<20}" for end in ends)]).rstrip())
-    return lines
+    return "\n".join(lines)
 
 
 def _cell(end: Outcome | None) -> str:

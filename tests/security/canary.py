@@ -1,4 +1,4 @@
-"""A key that is made to be seen, and the search for it in every form that it could leak in."""
+"""A key that is easy to find, and the search for it in every form in which it could leak."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 # Its odd characters make the URL-encoded form differ from the plain one.
 CANARY_KEY = "ydc-canary/7Qe+0xL=f3a9-never-to-be-seen"
 
-# Where a search of everything that an object holds would leave the object.
+# A search of everything that an object holds stops here.
 _ELSEWHERE = (
     type,
     types.ModuleType,
@@ -25,7 +25,7 @@ _ELSEWHERE = (
 
 
 def forms_of(key: str) -> frozenset[bytes]:
-    """Give a key as it would be seen in plain, URL-encoded and base64 text."""
+    """Return the forms of a key: in plain text, URL-encoded and in base64."""
     encoded = {quote(key), quote(key, safe="")}
     lower = {re.sub("%..", lambda escape: escape[0].lower(), text) for text in encoded}
     in_json = key.replace("/", "\\/")
@@ -34,13 +34,13 @@ def forms_of(key: str) -> frozenset[bytes]:
 
 
 def sightings(text: str | bytes, key: str = CANARY_KEY) -> int:
-    """Count how often a key is seen in a text."""
+    """Return how often a text contains a key."""
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     return sum(data.count(form) for form in forms_of(key))
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Walk an exception and all that led to it."""
+    """Yield an exception and all that led to it."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:
@@ -53,7 +53,7 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def everything_in(root: object) -> Iterator[str | bytes]:
-    """Walk all the text that can be reached from an object, however deep inside."""
+    """Yield every text that can be reached from an object."""
     seen: set[int] = set()
     waiting = [root]
     while waiting:
@@ -68,11 +68,11 @@ def everything_in(root: object) -> Iterator[str | bytes]:
 
 
 def _base64_forms(key: bytes) -> Iterator[bytes]:
-    """Give the three ways in which base64 writes a key, by where it stands in the encoded text."""
+    """Yield the base64 of a key at each of the three offsets in an encoded text."""
     for offset in range(3):
         padded = b"\0" * offset + key
         whole = len(padded) // 3 * 3
-        # The first characters mix with what stands before the key, and the last with what follows.
+        # The first characters also hold bits of what precedes the key, and the last bits of what follows.
         first = -(-offset * 8 // 6)
         yield base64.b64encode(padded[:whole])[first:]
         yield base64.urlsafe_b64encode(padded[:whole])[first:]

@@ -1,4 +1,4 @@
-"""Search all that an Airflow leaves behind for the canary."""
+"""Search all that an Airflow writes for the canary."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from cryptography.fernet import Fernet
 
 from tests.security.canary import sightings
 
-SUMMARY = pytest.StashKey[list[str]]()
 _DATABASE = "airflow.db"
 _TRIGGER_ARGUMENTS = ("trigger.kwargs", "trigger.encrypted_kwargs")
 
 
 class Search:
     """
-    Looks through one Airflow home, place by place.
+    Searches one AIRFLOW_HOME, place by place.
 
-    :param home: AIRFLOW_HOME, with its SQLite database.
+    :param home: the folder, with Airflow's SQLite database in it.
     """
 
     def __init__(self, home: Path) -> None:
@@ -43,13 +41,13 @@ class Search:
             self._look("values of the database", place, value)
 
     def triggers(self) -> int:
-        """Search what the waiting triggers were given, decrypted; return how many there are."""
+        """Search the arguments of the waiting triggers, decrypted, and return how many triggers there are."""
         configuration = configparser.ConfigParser()
         configuration.read(self._home / "airflow.cfg")
         fernet = Fernet(configuration["core"]["fernet_key"].replace("%%", "%"))
         stored = [value for place, value in self._values() if place in _TRIGGER_ARGUMENTS]
         for value in stored:
-            # Airflow 3 stores what a worker hands over as it is.
+            # Airflow 3 does not encrypt the arguments that a worker hands over.
             self._look("triggers", "trigger", value if value.startswith(b"{") else fernet.decrypt(value))
         return len(stored)
 
@@ -58,10 +56,10 @@ class Search:
         for arguments in subprocess.check_output(["ps", "-A", "-ww", "-o", "args="]).splitlines():
             self._look("processes", arguments.decode(errors="replace")[:60], arguments)
 
-    def lines(self) -> list[str]:
-        """Give the summary table."""
+    def summary(self) -> str:
+        """Return a table of what was searched."""
         rows = [*self.searched.items(), ("keys found", len(self.found))]
-        return [f"{what:<38} {count}" for what, count in rows]
+        return "\n".join(["The key is invisible", *(f"{what:<38} {count}" for what, count in rows)])
 
     def _look(self, what: str, place: str, data: bytes) -> None:
         self.searched[what] = self.searched.get(what, 0) + (len(data) if what.startswith("bytes") else 1)

@@ -47,7 +47,7 @@ def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) ->
     hook = YouComHook()
     kept = [hook, hook.get_conn(), hook.get_balance(), BalanceTrigger(), BillingClient(CANARY_KEY)]
     modules = ((str(type(each).__module__), each) for each in gc.get_objects())
-    # The sandbox's faults are made by tests, which have it say the key on purpose.
+    # Some tests let a fault of the sandbox repeat the key.
     ours = [
         each
         for module, each in modules
@@ -67,7 +67,7 @@ def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) ->
     ],
     ids=str,
 )
-def test_a_report_that_shows_all_variables_of_an_error_does_not_show_the_key(
+def test_a_report_of_all_variables_of_an_error_does_not_show_the_key(
     wrong: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = {"conn_type": "youcom", "password": CANARY_KEY, **wrong}
@@ -100,6 +100,6 @@ def test_plain_http_to_this_machine_does_not_go_through_a_proxy(
     assert proxy.heard == []
 
 
-def test_the_search_sees_the_key_deep_inside_an_object() -> None:
+def test_the_search_finds_the_key_deep_inside_an_object() -> None:
     client = BillingClient(CANARY_KEY)
     assert sum(sightings(text) for text in everything_in(client)) > 0

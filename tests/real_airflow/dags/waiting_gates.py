@@ -12,11 +12,11 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 CONN_ID = "youcom_waiting"
 IN_THE_TRIGGERER = {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True}
-# A gate that looks seldom is not hit at work by what happens while it waits.
 GATES = {
-    "reschedule": {"mode": "reschedule", "poke_interval": 30},
-    "deferred": {"deferrable": True, "poke_interval": 2},
-    "triggerer": {**IN_THE_TRIGGERER, "poke_interval": 2},
+    # The test brings the next check forward, so that no crash can interrupt a check.
+    "reschedule": {"mode": "reschedule", "poke_interval": 600},
+    "deferred": {"deferrable": True, "poke_interval": 1},
+    "triggerer": {**IN_THE_TRIGGERER, "poke_interval": 1},
 }
 
 
@@ -37,7 +37,7 @@ with DAG("waiting_gates", schedule=None, default_args={"retries": 1}):
 with DAG("crowd", schedule=None):
     for number in range(20):
         BalanceSensor(
-            task_id=f"gate_{number}", youcom_conn_id=CONN_ID, min_usd=5, timeout=900, poke_interval=2,
+            task_id=f"gate_{number}", youcom_conn_id=CONN_ID, min_usd=5, timeout=900, poke_interval=1,
             **IN_THE_TRIGGERER,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Every way in which the provider uses a key, and every fault that it can meet."""
+"""Every way in which the provider uses a key, and every fault that a call can meet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 log = logging.getLogger(__name__)
 
 FAULTY_CONNECTIONS = os.environ["FAULTY_CONNECTIONS"].split(",")
+AFTER_THE_TOP_UP = 2_000
 OUT_OF_REACH = 10**9
 
 
@@ -35,5 +36,6 @@ with DAG("canary", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
     GetBalanceOperator(task_id="balance")
     GetBalanceOperator(task_id="refused", youcom_conn_id="repeats_the_key")
     BalanceSensor(task_id="poke", min_usd=OUT_OF_REACH, deferrable=False, poke_interval=1, timeout=2)
-    BalanceSensor(task_id="deferred", min_usd=OUT_OF_REACH, deferrable=True, poke_interval=1, timeout=30)
+    BalanceSensor(task_id="deferred", min_usd=AFTER_THE_TOP_UP, deferrable=True, poke_interval=1)
+    BalanceSensor(task_id="times_out", min_usd=OUT_OF_REACH, deferrable=True, poke_interval=1, timeout=5)
     BalanceSensor(task_id="no_connection", min_usd=1, youcom_conn_id="missing", deferrable=False)

@@ -1,4 +1,4 @@
-"""Make http.client print all that it sends, in every process of Airflow; for one who hunts a bug."""
+"""Make http.client print all that it sends, as in a debugging session, in every process of Airflow."""
 
 import http.client
 

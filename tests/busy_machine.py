@@ -1,0 +1,8 @@
+"""Settings for an Airflow that tests start: on a busy machine everything comes late, and nothing is lost."""
+
+PATIENCE = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "300",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
+}
