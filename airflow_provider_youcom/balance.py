@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from airflow_provider_youcom.exceptions import YouComResponseError
-from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount
+from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount, json_number
 
 # What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
@@ -45,8 +45,8 @@ class AccountBalance:
         """Return the balance as plain JSON, for XCom and events."""
         return {
             "account_id": self.account_id,
-            "balance_cents": _json_number(self.balance_cents),
-            "balance_usd": _json_number(self.balance_usd),
+            "balance_cents": json_number(self.balance_cents),
+            "balance_usd": json_number(self.balance_usd),
             "checked_at": self.checked_at.isoformat(),
         }
 
@@ -123,10 +123,3 @@ def _not_the_contract(what: str) -> YouComResponseError:
         "so check that the connection's Base URL is You.com's.",
         status_code=200,
     )
-
-
-def _json_number(amount: Decimal) -> int | float:
-    # JSON readers disagree about integers beyond 2**53, and msgpack, which Airflow uses, fails at 2**64.
-    if abs(amount) < 2**53 and amount == amount.to_integral_value():
-        return int(amount)
-    return float(amount)

@@ -84,7 +84,9 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("airflow_provider_youcom.hooks.youcom"),
         "operators": _modules("airflow_provider_youcom.operators.balance"),
         "sensors": _modules("airflow_provider_youcom.sensors.balance"),
-        "triggers": _modules("airflow_provider_youcom.triggers.balance"),
+        "triggers": _modules(
+            "airflow_provider_youcom.triggers.balance", "airflow_provider_youcom.triggers.balance_event"
+        ),
         "extra-links": [_LINK],
     }
 

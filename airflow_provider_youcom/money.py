@@ -41,6 +41,16 @@ def subtract_usd(minuend_usd: Decimal, subtrahend_usd: Decimal) -> Decimal:
     return _EXACT.subtract(minuend_usd, subtrahend_usd)
 
 
+def multiply_usd(amount_usd: Decimal, factor: Decimal) -> Decimal:
+    """
+    Multiply dollars without rounding.
+
+    :param amount_usd: any amount in dollars.
+    :param factor: how many times to take it.
+    """
+    return _EXACT.multiply(amount_usd, factor)
+
+
 def cents_to_usd(amount_cents: Decimal) -> Decimal:
     """
     Convert cents to dollars without rounding.
@@ -48,6 +58,28 @@ def cents_to_usd(amount_cents: Decimal) -> Decimal:
     :param amount_cents: any amount in cents.
     """
     return amount_cents.scaleb(-2, context=_EXACT)
+
+
+def plain_text(amount: Decimal) -> str:
+    """
+    Return the one way to write an amount: exact, without an exponent and without zeros at its end.
+
+    :param amount: any finite amount.
+    """
+    digits = f"{amount:f}"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def json_number(amount: Decimal) -> int | float:
+    """
+    Return an amount as a number that JSON can hold.
+
+    :param amount: any finite amount.
+    """
+    # Beyond 2**53 JSON readers disagree about integers, and msgpack, which Airflow uses, fails at 2**64.
+    if abs(amount) < 2**53 and amount == amount.to_integral_value():
+        return int(amount)
+    return float(amount)
 
 
 def parse_usd(amount: object, name: str) -> Decimal:

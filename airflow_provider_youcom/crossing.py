@@ -1,0 +1,206 @@
+"""The rule of a watcher: when a balance that crosses a line is an event, and when an unknown one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Literal, get_args
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.gate import Reading
+from airflow_provider_youcom.money import (
+    format_usd,
+    json_number,
+    multiply_usd,
+    parse_usd,
+    plain_text,
+    subtract_usd,
+)
+
+Direction = Literal["above", "below"]
+AtStart = Literal["fire", "remember"]
+Event = Mapping[str, Any]
+
+_AT_START: dict[Direction, AtStart] = {"above": "remember", "below": "fire"}
+_REARM_SHARE = Decimal("0.05")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """
+    What a watcher remembers from one check to the next.
+
+    :param armed: whether the next crossing fires; None until the balance is known for the first time.
+    :param unknown_since: when the checks began to fail; None while the balance is known.
+    :param told_unknown: whether an event has said that the balance is unknown.
+    :param unsaved: the events of the last check. A crash may have lost them: a watcher that starts with them
+        fires them again.
+    """
+
+    armed: bool | None = None
+    unknown_since: datetime | None = None
+    told_unknown: bool = False
+    unsaved: tuple[Event, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON."""
+        return {
+            "armed": self.armed,
+            "unknown_since": self.unknown_since and self.unknown_since.isoformat(),
+            "told_unknown": self.told_unknown,
+            "unsaved": [dict(event) for event in self.unsaved],
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Memory:
+        """
+        Return the memory that :meth:`to_json` wrote.
+
+        :param stored: what it returned.
+        """
+        since = stored["unknown_since"]
+        return cls(
+            armed=stored["armed"],
+            unknown_since=since and datetime.fromisoformat(since).astimezone(UTC),
+            told_unknown=stored["told_unknown"],
+            unsaved=tuple(dict(event) for event in stored["unsaved"]),
+        )
+
+    def with_earlier(self, events: tuple[Event, ...]) -> Memory:
+        """
+        Return the same memory, with events to fire before its own.
+
+        :param events: what an earlier watcher left unsaved.
+        """
+        return replace(self, unsaved=(*events, *self.unsaved))
+
+
+@dataclass(frozen=True)
+class Line:
+    """
+    A line, and the side of it at which something is to happen.
+
+    ``"above"`` begins at the line itself, where a gate with that ``min_usd`` opens; ``"below"`` begins just
+    below it.
+
+    :param direction: the side: ``"above"`` or ``"below"``.
+    :param line_usd: where it is, in dollars.
+    :param rearm_usd: how far the balance must come back before the next crossing is an event, in dollars.
+    :param at_start: what to do about a balance that is beyond the line at the very first reading: ``"fire"``
+        an event, or ``"remember"`` it and wait until it comes back.
+    :param blind_after: after how many seconds without a balance that is an event.
+    """
+
+    direction: Direction
+    line_usd: Decimal
+    rearm_usd: Decimal
+    at_start: AtStart
+    blind_after: float
+
+    @classmethod
+    def from_options(
+        cls, *, above_usd: object, below_usd: object, rearm_usd: object, at_start: object, blind_after: float
+    ) -> Line:
+        """
+        Return the line that a user described.
+
+        :param above_usd: dollars, as a number or a str, or None.
+        :param below_usd: dollars, as a number or a str, or None; one of these two is given.
+        :param rearm_usd: dollars, as a number or a str; None is 5 % of the line.
+        :param at_start: see :class:`Line`; None is ``"fire"`` below, and ``"remember"`` above.
+        :param blind_after: see :class:`Line`.
+        :raises ValueError: if one of them is not valid.
+        """
+        if (above_usd is None) == (below_usd is None):
+            raise ValueError(
+                f"above_usd={above_usd!r} and below_usd={below_usd!r}: give exactly one of them."
+            )
+        direction: Direction = "below" if above_usd is None else "above"
+        line_usd = parse_usd(below_usd if above_usd is None else above_usd, f"{direction}_usd")
+        if line_usd == 0:
+            raise ValueError(f"{direction}_usd={line_usd} is no line to watch: use an amount above 0.")
+        return cls(
+            direction=direction,
+            line_usd=line_usd,
+            rearm_usd=_parse_rearm(rearm_usd, direction, line_usd),
+            at_start=_parse_at_start(at_start, direction),
+            blind_after=blind_after,
+        )
+
+    def observe(self, memory: Memory, reading: Reading, now: datetime) -> Memory:
+        """
+        Return what to remember after a reading. Its ``unsaved`` are the events to fire.
+
+        :param memory: what to remember from the reading before.
+        :param reading: a balance, or the error that came instead.
+        :param now: the time, with a time zone.
+        """
+        if isinstance(reading, AccountBalance):
+            return self._observe_balance(memory, reading)
+        since = memory.unknown_since or now
+        blind = replace(memory, unknown_since=since, unsaved=())
+        if memory.told_unknown or now - since < timedelta(seconds=self.blind_after):
+            return blind
+        reason = f"The balance has been unknown since {since:%Y-%m-%d %H:%M:%S %Z}: {reading}"
+        return replace(blind, told_unknown=True, unsaved=(self._event("unknown", since, reason),))
+
+    def _observe_balance(self, memory: Memory, balance: AccountBalance) -> Memory:
+        events = []
+        if memory.told_unknown:
+            reason = f"The balance is known again. {balance}."
+            events.append(self._event("known", balance.checked_at, reason, balance))
+        beyond = self._is_beyond(balance.balance_usd)
+        if beyond and self._fires(memory):
+            events.append(self._crossing(balance))
+        armed = not beyond and (memory.armed is not False or self._has_come_back(balance.balance_usd))
+        return Memory(armed=armed, unsaved=tuple(events))
+
+    def _fires(self, memory: Memory) -> bool:
+        return self.at_start == "fire" if memory.armed is None else memory.armed
+
+    def _is_beyond(self, balance_usd: Decimal) -> bool:
+        return (balance_usd < self.line_usd) == (self.direction == "below")
+
+    def _has_come_back(self, balance_usd: Decimal) -> bool:
+        # Called on this side of the line only.
+        return subtract_usd(balance_usd, self.line_usd).copy_abs() >= self.rearm_usd
+
+    def _crossing(self, balance: AccountBalance) -> Event:
+        line = format_usd(self.line_usd, ROUND_CEILING)
+        crossed = f"has {'fallen below' if self.direction == 'below' else 'reached'} the line of {line}"
+        holds = f"You.com account {balance.account_id} holds {format_usd(balance.balance_usd)}"
+        return self._event(self.direction, balance.checked_at, f"{holds} and {crossed}.", balance)
+
+    def _event(
+        self, kind: str, happened_at: datetime, reason: str, balance: AccountBalance | None = None
+    ) -> Event:
+        return {
+            "kind": kind,
+            "line_usd": json_number(self.line_usd),
+            "happened_at": happened_at.isoformat(),
+            "reason": reason,
+            "balance": balance and balance.to_json(),
+        }
+
+
+def _parse_rearm(rearm_usd: object, direction: Direction, line_usd: Decimal) -> Decimal:
+    if rearm_usd is None:
+        return multiply_usd(line_usd, _REARM_SHARE)
+    parsed = parse_usd(rearm_usd, "rearm_usd")
+    if direction == "above" and parsed > line_usd:
+        raise ValueError(
+            f"rearm_usd={plain_text(parsed)} is more than above_usd={plain_text(line_usd)}, so that the "
+            "watcher would fire again only after a negative balance: use a smaller amount."
+        )
+    return parsed
+
+
+def _parse_at_start(at_start: object, direction: Direction) -> AtStart:
+    if at_start is None:
+        return _AT_START[direction]
+    for choice in get_args(AtStart):
+        if at_start == choice:
+            return choice  # type: ignore[no-any-return]
+    raise ValueError(f'at_start={at_start!r} is not known: use "fire" or "remember".')

@@ -1,0 +1,212 @@
+"""
+Watch a balance for an asset, and fire when it crosses a line.
+
+It shares the poll of the gates on the same connection and interval (Airflow 3.3 and later).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import AsyncIterator, Hashable
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.providers.common.compat.triggers import BaseEventTrigger
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_youcom._templates import is_template
+from airflow_provider_youcom.crossing import Line, Memory
+from airflow_provider_youcom.gate import Reading
+from airflow_provider_youcom.money import plain_text
+from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, poll, poll_key
+
+
+@dataclasses.dataclass(eq=False, repr=False, kw_only=True)
+class BalanceEventTrigger(BaseEventTrigger):
+    """
+    Fires an event for an asset when the balance crosses a line. For an ``AssetWatcher`` (Airflow 3).
+
+    It fires once, and again only after the balance has come back by ``rearm_usd``. Each event is a dict:
+
+    - ``kind``: ``"above"`` or ``"below"``; or ``"unknown"``, after ``blind_after`` without a balance, and
+      ``"known"`` when there is one again.
+    - ``happened_at``: when, in ISO 8601 and UTC. An event that a crash made Airflow record twice has the same
+      time twice.
+    - ``reason``: what happened, in one sentence.
+    - ``balance``: the reading, as ``AccountBalance.to_json`` returns it; None where it is unknown.
+    - ``line_usd`` and ``youcom_conn_id``: which line, on which connection.
+
+    :param youcom_conn_id: the connection. Templates are not rendered, since a watcher belongs to no run.
+    :param above_usd: the line in dollars, a number or a str: fire when the balance reaches it.
+    :param below_usd: the line in dollars: fire when the balance falls below it. Give one of the two.
+    :param rearm_usd: how far the balance must come back, in dollars. Default: 5 % of the line.
+    :param at_start: what to do if the balance is beyond the line when the watcher first checks:
+        ``"fire"`` (default with ``below_usd``) or ``"remember"`` (default with ``above_usd``), which waits
+        until the balance has come back.
+    :param poke_interval: seconds between two checks, or a timedelta; at least 1. Default: 60.
+    :param blind_after: after how many seconds without a balance, or which timedelta, to fire an event of the
+        kind ``"unknown"``. Default: 1 hour.
+    :raises TypeError: if one of them is not valid, and on Airflow 2, which has no watchers.
+    """
+
+    youcom_conn_id: Any = "youcom_default"
+    above_usd: Any = None
+    below_usd: Any = None
+    rearm_usd: Any = None
+    at_start: Any = None
+    poke_interval: Any = 60.0
+    blind_after: Any = 3600.0
+
+    def __post_init__(self) -> None:
+        # A TypeError whatever is wrong: it is the only exception of a constructor that the triggerer
+        # survives, should it ever be given arguments that no DAG could have been parsed with.
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._last_problem = ""
+        if BaseEventTrigger is BaseTrigger:
+            raise TypeError("BalanceEventTrigger needs Airflow 3 or later: Airflow 2 has no asset watchers.")
+        try:
+            self._check_and_normalize()
+        except ValueError as error:
+            raise TypeError(f"BalanceEventTrigger: {error}") from None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the keyword arguments that make this trigger again."""
+        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return f"{type(self).__module__}.{type(self).__qualname__}", options
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return the name of the poll to share."""
+        return poll_key(self.youcom_conn_id, self.poke_interval)
+
+    @classmethod
+    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
+        """
+        Poll for all gates and watchers that share the stream.
+
+        :param kwargs: what :meth:`serialize` returned for one of the triggers.
+        """
+        return poll(kwargs)
+
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Reading]
+    ) -> AsyncIterator[TriggerEvent]:
+        """
+        Fire what the readings tell, without end.
+
+        :param shared_stream: readings from :meth:`open_shared_stream`.
+        """
+        memory = stored = await self._recall()
+        unsaved = memory.unsaved
+        async for reading in self._without_end(shared_stream):
+            before = memory
+            memory = self._line.observe(memory, reading, datetime.now(UTC)).with_earlier(unsaved)
+            unsaved = ()
+            if memory.unknown_since and not before.unknown_since:
+                self.log.warning("The balance is unknown: %s", reading)
+            # An event is saved after it is yielded, and nothing tells when. So it is stored first, and
+            # dropped at the next check: a triggerer that is killed in between fires it again.
+            stored = await self._store(memory, stored)
+            for event in memory.unsaved:
+                yield self._fire(event)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll for this watcher alone: below Airflow 3.3."""
+        async with (
+            aclosing(poll(self.serialize()[1])) as readings,  # type: ignore[type-var]
+            aclosing(self.filter_shared_stream(readings)) as events,  # type: ignore[type-var]
+        ):
+            async for event in events:
+                yield event
+
+    def _check_and_normalize(self) -> None:
+        """Bring each option to its one form in JSON: Airflow takes another form for another trigger."""
+        conn_id = self.youcom_conn_id
+        if not isinstance(conn_id, str) or not conn_id or is_template(conn_id):
+            raise ValueError(
+                f"youcom_conn_id={conn_id!r} is not the name of a connection: use a str; templates are not "
+                "rendered here, since a watcher belongs to no run."
+            )
+        self.poke_interval = _seconds(self.poke_interval, "poke_interval", at_least=SHORTEST_PAUSE)
+        self.blind_after = _seconds(self.blind_after, "blind_after", at_least=0.0)
+        self._line = line = Line.from_options(
+            above_usd=self.above_usd,
+            below_usd=self.below_usd,
+            rearm_usd=self.rearm_usd,
+            at_start=self.at_start,
+            blind_after=self.blind_after,
+        )
+        self.above_usd = self.below_usd = None
+        setattr(self, f"{line.direction}_usd", plain_text(line.line_usd))
+        self.rearm_usd = plain_text(line.rearm_usd)
+        self.at_start = line.at_start
+
+    async def _without_end(self, readings: AsyncIterator[Reading]) -> AsyncIterator[Reading]:
+        """Yield readings for as long as the watcher lives; should the shared poll end, poll alone."""
+        while True:
+            try:
+                async for reading in readings:
+                    yield reading
+            except Exception:
+                self.log.exception("The shared poll of this watcher failed; it goes on with its own")
+            await asyncio.sleep(self.poke_interval)
+            readings = poll(self.serialize()[1])
+
+    def _fire(self, event: Any) -> TriggerEvent:
+        return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})
+
+    async def _recall(self) -> Memory:
+        """Return what an earlier triggerer stored, or an empty memory."""
+        store = getattr(self, "asset_state_store", None)
+        if store is None:
+            # Below Airflow 3.3 there is none.
+            return Memory()
+        try:
+            stored = await store.aget(self._storage_key)
+            return Memory() if stored is None else Memory.from_json(stored)
+        except Exception as error:  # noqa: BLE001 - whatever the store raises, the watcher goes on
+            self._cannot_store(error)
+            return Memory()
+
+    async def _store(self, memory: Memory, stored: Memory) -> Memory:
+        """Store a memory that differs from the stored one, and return what is stored now."""
+        store = getattr(self, "asset_state_store", None)
+        if store is None or memory == stored:
+            return stored
+        try:
+            await store.aset(self._storage_key, memory.to_json())
+        except Exception as error:  # noqa: BLE001 - as above; the next check tries again
+            self._cannot_store(error)
+            return stored
+        return memory
+
+    def _cannot_store(self, error: Exception) -> None:
+        problem = f"{type(error).__name__}: {error}"
+        if problem == self._last_problem:
+            return
+        self._last_problem = problem
+        self.log.warning(
+            "Airflow does not keep the state of this watcher (%s), so a restart of the triggerer may repeat "
+            "its last event, or miss a crossing; if two assets have equal watchers, change one.",
+            problem,
+        )
+
+    @property
+    def _storage_key(self) -> str:
+        line = self._line
+        return f"youcom {self.youcom_conn_id} {line.direction} {plain_text(line.line_usd)}"
+
+
+def _seconds(value: object, name: str, at_least: float) -> float:
+    try:
+        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    # NaN fails this too; and a timedelta has to hold it.
+    if not at_least <= seconds <= timedelta.max.total_seconds() / 2:
+        raise ValueError(
+            f"{name}={repr(value)[:60]} is not a time to wait: use {at_least:g} seconds or more."
+        )
+    return seconds
