@@ -1,0 +1,55 @@
+"""A script that spends credits, over and over; run by test_reserved_fleet.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+
+import requests
+
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.reservations.exceptions import YouComShortfallError
+
+PAYMENTS = 3
+
+
+def change(command: str, usd: Decimal) -> int:
+    """Change what the account holds, and return the status."""
+    url = f"{os.environ['YOU_COM']}/sandbox/{command}"
+    return requests.post(url, json={"usd": str(usd)}, timeout=60).status_code
+
+
+@contextmanager
+def only_checked(usd: str) -> Iterator[None]:
+    """Check the balance, and set nothing aside."""
+    balance = YouComHook().get_balance()
+    if balance.balance_usd < Decimal(usd):
+        raise YouComShortfallError("Not enough.", missing_usd=Decimal(usd) - balance.balance_usd)
+    yield
+
+
+def main(rounds: int, how: str) -> None:
+    """Print how many payments were made and refused."""
+    answers: list[int] = []
+    set_aside = only_checked if how == "checked" else YouComHook().reserved_credits
+    while rounds:
+        try:
+            with set_aside("0.30"):
+                payments = [change("spend", Decimal("0.10")) for _ in range(PAYMENTS)]
+        except YouComShortfallError:
+            time.sleep(0.02)
+            continue
+        rounds -= 1
+        answers += payments
+        # Only what was spent comes back, so that there is never more than at the start.
+        change("top-up", Decimal("0.10") * payments.count(200))
+    sys.stdout.write(json.dumps({"paid": answers.count(200), "refused": answers.count(402)}))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
