@@ -1,4 +1,4 @@
-"""The benchmark's picture."""
+"""The benchmark's plot."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COLOURS = {"a": "#9aa0a6", "b": "#b7a6e8", "c": "#7c5cd6", "d": "#3d1fa8"}
 
 def plot(costs: list[Cost], conditions: dict[str, str], path: Path) -> None:
     """
-    Draw what a gate costs, how often You.com is asked, and when the last gate goes.
+    Plot the CPU time of a gate, the API calls a minute, and the time until the last gate is done.
 
-    :param costs: what was measured.
+    :param costs: the results.
     :param conditions: date, versions and machine.
-    :param path: the SVG to write.
+    :param path: the SVG file to write.
     """
     shown = [cost for cost in costs if cost.gates > 1]
     panels = (
