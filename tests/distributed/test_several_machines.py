@@ -103,7 +103,7 @@ def check_that_each_triggerer_polls_once_an_interval(
     triggerers: int, deployment: Deployment, account: Sandbox
 ) -> None:
     began, before = time.monotonic(), account.request_count
-    calls = triggerers * 5
+    calls = triggerers * 4
     asked = deployment.wait_until(
         f"{calls} polls", lambda: account.request_count - before, lambda count: count >= calls
     )

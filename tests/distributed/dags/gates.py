@@ -22,7 +22,7 @@ with DAG("rescheduled", schedule=None, max_active_runs=1000, max_active_tasks=10
         task_id="gate",
         youcom_conn_id="{{ dag_run.conf['youcom_conn_id'] }}",
         min_usd=25,
-        poke_interval=30,
+        poke_interval=45,
         mode="reschedule",
         # The check that runs on a worker when that dies is lost, and with it this try.
         retries=2,
