@@ -261,24 +261,21 @@ def _saving(cost: Cost, other: Cost) -> tuple[str, bool]:
 
 def _comparison(cost: Cost, today: Cost) -> str:
     compared = (
-        ("CPU a gate", today.cpu_per_gate_life, cost.cpu_per_gate_life),
-        ("CPU a gate in a minute", today.cpu_per_gate_minute, cost.cpu_per_gate_minute),
-        ("API calls", today.api_calls_per_minute, cost.api_calls_per_minute),
+        ("less", "CPU a gate", today.cpu_per_gate_life, cost.cpu_per_gate_life),
+        ("less", "CPU a gate in a minute", today.cpu_per_gate_minute, cost.cpu_per_gate_minute),
+        ("fewer", "API calls", today.api_calls_per_minute, cost.api_calls_per_minute),
     )
     # A figure that was not measured, or that is lost in the noise, has no ratio.
     ratios = [
-        f"{_times(before, now)} {what}"
-        for what, before, now in compared
+        f"{before / now:.1f} times {fewer} {what}"
+        if now <= before
+        else f"{now / before:.1f} times more {what}"
+        for fewer, what, before, now in compared
         if before is not None and now is not None and before > 0 and now > 0
     ]
-    last = (
-        f"last gate done after {cost.last_done_after_top_up:.0f} s, not {today.last_done_after_top_up:.0f} s"
-    )
+    seconds, seconds_today = cost.last_done_after_top_up, today.last_done_after_top_up
+    last = f"last gate done after {seconds:.0f} s instead of {seconds_today:.0f} s"
     return f"{_name(cost)} against {_name(today)}: {', '.join([*ratios, last])}."
-
-
-def _times(before: float, now: float) -> str:
-    return f"{before / now:.1f} times less" if now <= before else f"{now / before:.1f} times more"
 
 
 def _figure(value: float | None, digits: int) -> str:
