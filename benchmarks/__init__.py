@@ -1,1 +1,1 @@
-"""What waiting costs, and what it survives; measured on a whole Airflow."""
+"""Measure what waiting costs and what it survives, on a whole Airflow."""

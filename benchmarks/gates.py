@@ -1,4 +1,4 @@
-"""Let a number of gates wait, top the account up, and take down what it cost."""
+"""Let a number of gates wait, top up the account, and record what that cost."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from benchmarks.call_rate import calls_per_minute, calls_to_end_of_round
 from benchmarks.process_accounting import cpu_seconds, memory_kb
 from dev.airflow_api import LocalAirflowError
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.sandbox import Sandbox
-    from benchmarks.ledger import Ledger
     from benchmarks.postgres import PrivatePostgres
+    from benchmarks.task_history import TaskHistory
     from dev.local_airflow import LocalAirflow
 
 EMPTY_USD = "3.20"
 FULL_USD = "100"
 DEFERRED_MODES = "cd"
 DATABASE = "database"
-# Airflow itself is done within seconds; this is for a machine that does a lot besides.
+# Airflow needs seconds. The rest is for a machine that does a lot besides.
 PATIENCE = 900.0
 
 
 @dataclass(frozen=True)
 class Cost:
     """
-    What was measured while some gates waited and went.
+    What was measured while some gates waited and opened.
 
-    Processor seconds are those of all Airflow processes, less what an idle Airflow uses in the same time.
+    CPU seconds are those of all Airflow processes, less what an idle Airflow uses in the same time.
     """
 
     mode: str
     gates: int
-    api_calls_per_minute: float
+    api_calls_per_minute: float | None
+    """Counted over whole intervals; None if none was over before the top-up."""
     cpu_per_gate_minute: float
-    """Of one minute in which all gates wait."""
+    """For one minute in which all gates wait."""
     cpu_per_gate_life: float
-    """From the start of the runs to their end, had each gate waited for one minute."""
+    """From the start of the runs to their end, with one minute of waiting for each gate."""
     cpu_per_gate_measured: float
-    """The same for as long as they did wait."""
+    """From the start of the runs to their end, for as long as the gates waited."""
     cpu_per_gate_by_component: dict[str, float]
-    """Which parts of Airflow used that; the workers are the scheduler's children."""
+    """How much of that each component used. The workers are the scheduler's children."""
     database_cpu_per_gate: float
     mean_wait: float
     """Seconds for which a gate waited on the empty account."""
@@ -59,7 +61,7 @@ class Cost:
     last_done_after_top_up: float
     last_done_after_sample: float
     lost: int
-    """Gates that did not end in success, as all of them should."""
+    """Gates that did not end in success."""
     twice: int
     load: float
 
@@ -67,20 +69,20 @@ class Cost:
 @dataclass(frozen=True)
 class _Meter:
     cpu: dict[str, float]
-    """Processor seconds so far, by component of Airflow, and of its database."""
+    """CPU seconds so far, of each component of Airflow and of its database."""
     at: float
 
 
 class Stage:
     """
-    An Airflow at work, with all that is needed to measure it.
+    A running Airflow, and what is needed to measure it.
 
-    :param airflow: it, running, with the DAGs ``gate_a`` to ``gate_d``.
+    :param airflow: the Airflow, running, with the DAGs ``gate_a`` to ``gate_d``.
     :param postgres: its database.
     :param sandbox: the You.com that the gates ask.
-    :param ledger: what the database writes down.
-    :param minute: seconds to measure the wait for; the figures are scaled to 60.
-    :param intervals: seconds between two looks of a gate, by mode.
+    :param history: the changes of state that the database records.
+    :param minute: the least seconds to measure the wait for. The figures are scaled to 60.
+    :param intervals: seconds between two checks of a gate, by mode.
     """
 
     def __init__(
@@ -88,20 +90,20 @@ class Stage:
         airflow: LocalAirflow,
         postgres: PrivatePostgres,
         sandbox: Sandbox,
-        ledger: Ledger,
+        history: TaskHistory,
         minute: float,
         intervals: Mapping[str, float],
     ) -> None:
         self.airflow = airflow
         self.postgres = postgres
         self.sandbox = sandbox
-        self.ledger = ledger
+        self.history = history
         self.minute = minute
         self.intervals = intervals
         self._idle: dict[str, float] = {}
 
     def measure_idle(self) -> None:
-        """Measure what Airflow uses when there is nothing to do."""
+        """Measure the CPU time that Airflow uses when it has nothing to do."""
         before = self._meter()
         time.sleep(self.minute)
         after = self._meter()
@@ -110,53 +112,52 @@ class Stage:
 
     @property
     def idle_cpu_per_second(self) -> float:
-        """What Airflow uses when there is nothing to do; its database aside."""
+        """CPU seconds that Airflow, without its database, uses in a second when it has nothing to do."""
         return sum(self._idle[name] for name in self.airflow.process_ids)
 
     def measure(self, mode: str, gates: int) -> Cost:
         """
-        Let gates wait for a minute and then go, and give what that cost.
+        Let gates wait for a minute, open them, and return what that cost.
 
-        :param mode: which of the DAGs.
-        :param gates: how many.
+        :param mode: the mode, a to d.
+        :param gates: how many gates.
         """
         dag_id = f"gate_{mode}"
         if mode in DEFERRED_MODES:
-            # Memory that gates before took is not given back.
+            # Memory that earlier gates took is not given back.
             self.airflow.restart("triggerer")
         self.sandbox.set_balance(EMPTY_USD)
-        known = len(self.ledger.endings(dag_id))
-        workers_before = self.ledger.worker_starts(dag_id)
+        known = len(self.history.endings(dag_id))
+        workers_before = self.history.worker_starts(dag_id)
         self._create_runs(dag_id, gates)
         triggerer_idle_kb = self._triggerer_kb()
-        with _watch_requests(self.sandbox) as looks:
+        with _watch_requests(self.sandbox) as calls:
             start = self._meter()
             self._pause(dag_id, paused=False)
             self._wait_until_all_wait(dag_id, mode, known, gates)
-            waiting = self._meter()
+            waiting, first_call = self._meter(), len(calls) - 1
             time.sleep(self.minute)
-            waited = self._meter()
+            self._wait_for_end_of_round(calls, first_call + 1, _calls_per_round(mode, gates))
+            waited, last_call = self._meter(), len(calls)
             triggerer_waiting_kb = self._triggerer_kb()
             load = os.getloadavg()[0]
-            # The minute began right after a look: the next one would be at hand now, or just over.
+            # A check has just been made, or is about to be: top up half-way between two checks.
             time.sleep(self.intervals[mode] / 2)
             self.sandbox.set_balance(FULL_USD)
             topped_up = time.time()
             self._let_them_end(dag_id, known + gates)
             end = self._meter()
-        done = self.ledger.times_of(dag_id, "success")[known:]
-        sample = min(at for at in looks if at >= topped_up)
+        done = self.history.times_of(dag_id, "success")[known:]
+        sample = min(at for at in calls if at >= topped_up)
         by_component = {name: seconds / gates for name, seconds in self._net_cpu(start, end).items()}
         database = by_component.pop(DATABASE)
         measured = sum(by_component.values())
         per_second = self._airflows_net_cpu(waiting, waited) / (waited.at - waiting.at) / gates
-        mean_wait = topped_up - fmean(self.ledger.beginnings(dag_id)[known:])
+        mean_wait = topped_up - fmean(self.history.beginnings(dag_id)[known:])
         return Cost(
             mode=mode,
             gates=gates,
-            api_calls_per_minute=_per_minute(
-                mode, [at for at in looks if waiting.at <= at <= waited.at], waited.at - waiting.at
-            ),
+            api_calls_per_minute=calls_per_minute(calls[first_call:last_call], _calls_per_round(mode, gates)),
             cpu_per_gate_minute=per_second * 60,
             cpu_per_gate_life=measured - per_second * (mean_wait - 60),
             cpu_per_gate_measured=measured,
@@ -165,26 +166,26 @@ class Stage:
             mean_wait=mean_wait,
             triggerer_idle_kb=triggerer_idle_kb,
             triggerer_waiting_kb=triggerer_waiting_kb,
-            worker_starts=self.ledger.worker_starts(dag_id) - workers_before,
+            worker_starts=self.history.worker_starts(dag_id) - workers_before,
             seconds_to_all_waiting=waiting.at - start.at,
             sample_after_top_up=sample - topped_up,
             first_done_after_top_up=done[0] - topped_up,
             last_done_after_top_up=done[-1] - topped_up,
             last_done_after_sample=done[-1] - sample,
-            lost=known + gates - self.ledger.successes(dag_id),
-            twice=self.ledger.second_endings(dag_id),
+            lost=known + gates - self.history.successes(dag_id),
+            twice=self.history.second_endings(dag_id),
             load=load,
         )
 
     def measure_crash(self, gates: int) -> dict[str, float]:
         """
-        Kill the triggerer while gates wait in it, start it again, and let them go.
+        Kill the triggerer while gates wait in it, start it again, and open the gates.
 
-        :param gates: how many, in mode d.
+        :param gates: how many gates, in mode d.
         """
         dag_id = "gate_d"
         self.sandbox.set_balance(EMPTY_USD)
-        known = len(self.ledger.endings(dag_id))
+        known = len(self.history.endings(dag_id))
         self._create_runs(dag_id, gates)
         self._pause(dag_id, paused=False)
         self._wait_until_all_wait(dag_id, "d", known, gates)
@@ -193,16 +194,16 @@ class Stage:
         self.sandbox.set_balance(FULL_USD)
         self.airflow.start("triggerer")
         self._let_them_end(dag_id, known + gates)
-        done = self.ledger.times_of(dag_id, "success")[known:]
+        done = self.history.times_of(dag_id, "success")[known:]
         return {
             "gates": gates,
-            "lost": known + gates - self.ledger.successes(dag_id),
-            "twice": self.ledger.second_endings(dag_id),
+            "lost": known + gates - self.history.successes(dag_id),
+            "twice": self.history.second_endings(dag_id),
             "last_done_after_kill": done[-1] - killed,
         }
 
     def _create_runs(self, dag_id: str, gates: int) -> None:
-        # Held back while they are made: making them costs the same in every mode, and is no gate's doing.
+        # Paused meanwhile, since creating the runs costs the same in every mode, and is not measured.
         self._pause(dag_id, paused=True)
         for _ in range(gates):
             self.airflow.trigger(dag_id)
@@ -213,21 +214,25 @@ class Stage:
     def _wait_until_all_wait(self, dag_id: str, mode: str, known: int, gates: int) -> None:
         if mode not in DEFERRED_MODES:
             self._wait(
-                "gates to have looked once",
-                lambda: self.ledger.gates_that_were(dag_id, "up_for_reschedule") >= known + gates,
+                "each gate to have checked once",
+                lambda: len(self.history.runs_that_were(dag_id, "up_for_reschedule")) >= known + gates,
             )
             return
-        self._wait("gates to be deferred", lambda: self.ledger.gates_in(dag_id, "deferred") == gates)
-        self._wait("triggers to be taken", lambda: not self.ledger.triggers_without_triggerer())
-        # All wait when they have heard of a look at the balance: the one after the next is heard by all.
+        self._wait("gates to be deferred", lambda: self.history.gates_in(dag_id, "deferred") == gates)
+        self._wait("triggers to be assigned", lambda: not self.history.triggers_without_triggerer())
+        # A gate may join while a poll is under way. Each one gets the result of the poll after that.
         asked = self.sandbox.request_count
-        self._wait("another look", lambda: self.sandbox.request_count >= asked + 2)
+        self._wait("two more polls", lambda: self.sandbox.request_count >= asked + 2)
+
+    def _wait_for_end_of_round(self, calls: list[float], before: int, calls_per_round: int) -> None:
+        wanted = before + calls_to_end_of_round(len(calls) - before, calls_per_round)
+        self._wait("the end of a round of checks", lambda: len(calls) >= wanted)
 
     def _let_them_end(self, dag_id: str, gates: int) -> None:
-        # Those that have not ended by then are lost, and are reported as such.
+        # Gates that have not ended by then are reported as lost.
         with suppress(LocalAirflowError):
-            self._wait("gates to end", lambda: len(self.ledger.endings(dag_id)) >= gates)
-            self._wait("runs to end", lambda: not self.ledger.left_to_do(dag_id))
+            self._wait("gates to end", lambda: len(self.history.endings(dag_id)) >= gates)
+            self._wait("runs to end", lambda: not self.history.left_to_do(dag_id))
 
     def _wait(self, what: str, reached: Callable[[], bool]) -> None:
         self.airflow.wait_until(what, reached, bool, PATIENCE)
@@ -249,27 +254,25 @@ class Stage:
 
 @contextmanager
 def _watch_requests(sandbox: Sandbox) -> Iterator[list[float]]:
-    """Give the times of the sandbox's requests, to which those to come are added."""
-    looks: list[float] = []
+    """Return a list of the times of requests to the sandbox, which grows inside the ``with`` block."""
+    calls: list[float] = []
     ended = threading.Event()
 
     def watch() -> None:
         seen = sandbox.request_count
         while not ended.wait(0.02):
-            looks.extend([time.time()] * (sandbox.request_count - seen))
-            seen = sandbox.request_count
+            count = sandbox.request_count
+            calls.extend([time.time()] * (count - seen))
+            seen = count
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield looks
+        yield calls
     finally:
         ended.set()
         watcher.join()
 
 
-def _per_minute(mode: str, looks: list[float], seconds: float) -> float:
-    if mode in DEFERRED_MODES:
-        # Few and steady: what lies between the first and the last is exact, where their number is not.
-        return (len(looks) - 1) / (looks[-1] - looks[0]) * 60
-    return len(looks) / seconds * 60
+def _calls_per_round(mode: str, gates: int) -> int:
+    return 1 if mode in DEFERRED_MODES else gates

@@ -1,7 +1,7 @@
 """
-What the hook's bounds cost: a warm ``YouComHook.get_balance()`` against a bare call of requests.
+Compare a warm ``YouComHook.get_balance()`` with a bare call of requests.
 
-Both ask the same sandbox in one run, in turns, so that whatever else the machine does strikes both alike.
+Both call the same sandbox in turns, so that other load on the machine slows down both alike.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ WARM_UP = 50
 
 def measure(calls: int) -> dict[str, float]:
     """
-    Time both ways of asking, in turns.
+    Time both calls, in turns.
 
-    :param calls: how often each of them is asked.
+    :param calls: how many calls of each kind.
     """
     from airflow_provider_youcom.hooks.youcom import YouComHook
 
@@ -48,7 +48,7 @@ def measure(calls: int) -> dict[str, float]:
         bare_seconds: list[float] = []
         gc.disable()
         for turn in range(WARM_UP + calls):
-            # Whoever goes first finds the caches as the other left them.
+            # The first of the two finds the caches as the other left them, so they take turns.
             ways = [(hook.get_balance, hooked_seconds), (bare, bare_seconds)]
             for ask, seconds in ways if turn % 2 else ways[::-1]:
                 seconds.append(_time(ask))
@@ -65,7 +65,7 @@ def _time(ask: Callable[[], object]) -> float:
 
 @contextmanager
 def _sandbox_of_its_own() -> Iterator[dict[str, str]]:
-    """Run the sandbox in another process: in this one it would wait for the interpreter's lock."""
+    """Run the sandbox in another process, so that it does not compete for the interpreter lock."""
     command = [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -78,10 +78,10 @@ def _sandbox_of_its_own() -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """Measure, print, and tell by the exit status whether the bar is met."""
+    """Measure and print; return 0 if the ratio is small enough."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hook_overhead", description=__doc__)
-    parser.add_argument("--calls", type=int, default=500, help="of each kind (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument("--calls", type=int, default=500, help="calls of each kind (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="file to write the result to")
     options = parser.parse_args()
     if "AIRFLOW_HOME" not in os.environ:
         os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp()

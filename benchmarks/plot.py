@@ -1,4 +1,4 @@
-"""The benchmark's picture."""
+"""The benchmark's plot."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COLOURS = {"a": "#9aa0a6", "b": "#b7a6e8", "c": "#7c5cd6", "d": "#3d1fa8"}
 
 def plot(costs: list[Cost], conditions: dict[str, str], path: Path) -> None:
     """
-    Draw what a gate costs, how often You.com is asked, and when the last gate goes.
+    Plot the CPU time of a gate, the API calls a minute, and the time until the last gate is done.
 
-    :param costs: what was measured.
+    :param costs: the results.
     :param conditions: date, versions and machine.
-    :param path: the SVG to write.
+    :param path: the SVG file to write.
     """
     shown = [cost for cost in costs if cost.gates > 1]
-    panels = (
+    panels: tuple[tuple[str, list[float | None]], ...] = (
         ("CPU seconds a gate,\none minute of waiting included", [cost.cpu_per_gate_life for cost in shown]),
         ("API calls a minute", [cost.api_calls_per_minute for cost in shown]),
         ("Last gate done,\nseconds after the top-up", [cost.last_done_after_top_up for cost in shown]),
@@ -34,8 +34,10 @@ def plot(costs: list[Cost], conditions: dict[str, str], path: Path) -> None:
     plt.rcParams.update({"font.size": 9, "svg.hashsalt": "waiting", "svg.fonttype": "none"})
     figure, axes = plt.subplots(1, len(panels), figsize=(12, 0.42 * len(shown) + 1.8), sharey=True)
     for axis, (title, values) in zip(axes, panels, strict=True):
-        bars = axis.barh(range(len(shown)), values, color=[COLOURS[cost.mode] for cost in shown])
-        axis.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=3)
+        lengths = [value or 0.0 for value in values]
+        labels = ["not counted" if value is None else f"{value:.3g}" for value in values]
+        bars = axis.barh(range(len(shown)), lengths, color=[COLOURS[cost.mode] for cost in shown])
+        axis.bar_label(bars, labels=labels, padding=3)
         axis.set_title(title)
         axis.margins(x=0.18)
         axis.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""A private PostgreSQL: its own folder, its own port on 127.0.0.1, gone when it is stopped."""
+"""A private PostgreSQL server with a folder and a port on 127.0.0.1 of its own, deleted when it stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import psycopg2  # type: ignore[import-untyped]
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
-    # A benchmark outlives no power cut; and the disk of a shared machine would be what is measured.
+    # The data need not survive a power cut, and a slow disk must not distort what is measured.
     "fsync": "off",
     "log_min_messages": "error",
 }
@@ -34,7 +34,7 @@ class PrivatePostgres:
     """
     One PostgreSQL server with one empty database, for as long as a ``with`` block lasts.
 
-    initdb refuses to run as root; then the server runs as the user ``postgres`` or ``nobody``.
+    initdb refuses to run as root. For root, the server runs as the user ``postgres`` or ``nobody``.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class PrivatePostgres:
 
     def connect(self, database: str = "airflow") -> Any:
         """
-        Open a connection, of which each statement stands for itself.
+        Open a connection in autocommit mode.
 
         :param database: the database's name.
         """
@@ -119,9 +119,9 @@ class PrivatePostgres:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """
-        Stop the server, and wait until it is gone.
+        Stop the server, and wait until it has ended.
 
-        :param how: SIGINT cuts every connection and shuts down; SIGQUIT is a crash, to recover from.
+        :param how: SIGINT closes every connection and shuts down; SIGQUIT crashes the server.
         """
         if self._process is not None:
             self._process.send_signal(how)
@@ -129,7 +129,7 @@ class PrivatePostgres:
             self._process = None
 
     def crash_and_restart(self) -> None:
-        """Let the server crash, and start it again."""
+        """Crash the server, and start it again."""
         self.stop(signal.SIGQUIT)
         self.start()
 
@@ -159,7 +159,7 @@ class PrivatePostgres:
 
 def find_binaries() -> Path:
     """
-    Find the folder of PostgreSQL's server, and install it with apt where that is possible.
+    Return the folder of PostgreSQL's server programs, which are installed with apt where that is possible.
 
     :raises PostgresMissingError: if there is none.
     """

@@ -1,4 +1,4 @@
-"""What processes cost: processor time, that of the exited ones too, and memory; Linux only."""
+"""CPU time and memory of processes and of their children, including those that have exited. Linux only."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class _Process:
 
 def cpu_seconds(leaders: Iterable[int]) -> float:
     """
-    Give the processor time that these processes and all their descendants have used so far.
+    Return the CPU seconds that these processes and all their descendants have used so far.
 
-    One that has exited counts where it was waited for: the kernel adds its time, and that of the children
-    it had waited for itself, to its parent's. So it is counted once, however briefly it lived.
+    A process that has exited is counted too, and only once: when its parent waits for it, the kernel adds its
+    time to the parent's.
 
     :param leaders: process ids.
     """
@@ -33,7 +33,7 @@ def cpu_seconds(leaders: Iterable[int]) -> float:
 
 def memory_kb(leaders: Iterable[int]) -> int:
     """
-    Give the memory of these processes and all their descendants; what some share is counted once.
+    Return the memory of these processes and all their descendants. Shared memory is counted once.
 
     :param leaders: process ids.
     """
@@ -41,7 +41,7 @@ def memory_kb(leaders: Iterable[int]) -> int:
 
 
 def machine() -> str:
-    """Describe the machine in half a line."""
+    """Return the cores, the processor and the memory of this machine, for a report."""
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     model = names[0].split(":")[1].strip() if names else os.uname().machine
@@ -49,7 +49,7 @@ def machine() -> str:
 
 
 def _family(table: dict[int, _Process], leaders: Iterable[int]) -> set[int]:
-    # By session too: a process whose parent died has another parent since.
+    # By session too: a process whose parent has died gets another parent.
     wanted = set(leaders)
     family = {pid for pid, process in table.items() if pid in wanted or process.session in wanted}
     while more := {pid for pid, process in table.items() if process.parent in family} - family:
@@ -61,9 +61,9 @@ def _table() -> dict[int, _Process]:
     table = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            # It may be gone by now.
+            # The process may have ended.
             with suppress(OSError):
-                # The name, in parentheses, may hold anything.
+                # The name in parentheses may contain blanks and parentheses.
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 ticks = sum(int(field) for field in fields[11:15])
                 table[int(entry.name)] = _Process(int(fields[1]), int(fields[3]), ticks)

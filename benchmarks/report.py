@@ -1,4 +1,4 @@
-"""The benchmark's table, bars, JSON and plot."""
+"""The benchmark's tables, ratios, targets and JSON."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ WAYS = {
     "d": "BalanceSensor, started and ended in the triggerer",
 }
 LEAST_SAVING = 15
-# With fewer, most of it is what the scheduler uses for the first twenty runs, whatever they wait for, and
-# the first use of this and that in the triggerer.
+# With fewer gates, most of the CPU time goes to the scheduler's work on the first twenty runs, which does not
+# depend on what they wait for.
 MANY_GATES = 200
 MOST_KB_PER_GATE = 100
-# Seconds from the sample that satisfies them to the last of so many gates.
+# Seconds from the check that opens the gates to the end of the last of so many.
 LONGEST_TO_LAST = {200: 5.0, 1000: 20.0}
 _COLUMNS = (
     "mode", "gates", "API calls/min", "CPU s/gate, a minute", "CPU s/gate, life", "worker starts",
     "triggerer kB/gate", "first done s", "last done s", "after sample s", "lost", "twice",
 )  # fmt: skip
 _SUMMARY_COLUMNS = (
-    "a gate",
+    "way of waiting",
     "gates",
     "API calls a minute",
-    "CPU s each",
+    "CPU seconds per gate",
     "worker starts",
-    "last one done after",
+    "last gate done after",
 )
 
 
 @dataclass
 class Report:
     """
-    Collects what was measured, and judges it.
+    Collects what was measured, and compares it with the targets.
 
-    :param out: where to write, without a suffix.
-    :param interval: seconds between two looks of a deferred gate.
+    :param out: the file to write, without a suffix.
+    :param interval: seconds between two checks of a deferred gate.
     :param conditions: date, versions and machine.
     """
 
@@ -57,9 +57,9 @@ class Report:
     @classmethod
     def read(cls, path: Path) -> Report:
         """
-        Give a report as it was written.
+        Return a report that was written before.
 
-        :param path: its JSON.
+        :param path: its JSON file.
         """
         document = json.loads(path.read_text())
         return cls(
@@ -73,40 +73,44 @@ class Report:
 
     def add(self, cost: Cost) -> None:
         """
-        Take a result, print it, and write all there is so far.
+        Add a result, print it, and write everything so far.
 
         :param cost: the result.
         """
         self.costs.append(cost)
-        # Fewer gates and the ways of today first, in whatever order they were measured.
+        # In the order of the modes, then by number of gates, in whatever order they were measured.
         self.costs.sort(key=lambda each: (each.mode, each.gates))
         print(self.table([cost]), flush=True)
         self.write_json()
 
     def text(self) -> str:
-        """Give everything as text."""
+        """Return everything as text."""
         conditions = ", ".join(f"{name} {value}" for name, value in self.conditions.items())
-        idle = f"An idle Airflow uses {self.idle_cpu_per_second:.2f} CPU s a second, which is taken off."
-        bars = "\n".join(f"{'passed    ' if met else 'NOT PASSED'}  {what}" for what, met in self.bars())
-        return "\n\n".join([conditions, self.table(self.costs), self.summary(), idle, *self.ratios(), bars])
+        idle = f"An idle Airflow uses {self.idle_cpu_per_second:.2f} CPU s a second, which is subtracted."
+        targets = "\n".join(
+            f"{'passed    ' if met else 'NOT PASSED'}  {what}" for what, met in self.targets()
+        )
+        return "\n\n".join(
+            [conditions, self.table(self.costs), self.summary(), idle, *self.ratios(), targets]
+        )
 
     def table(self, costs: list[Cost]) -> str:
         """
-        Give results as a table, in Markdown.
+        Return results as a table in Markdown.
 
         :param costs: the results.
         """
         return _markdown(_COLUMNS, [self._row(cost) for cost in costs])
 
     def summary(self) -> str:
-        """Give what a user of Airflow asks first as a table, in Markdown."""
+        """Return the figures that matter most to a user of Airflow, as a table in Markdown."""
         return _markdown(
             _SUMMARY_COLUMNS,
             [
                 (
                     WAYS[cost.mode],
                     str(cost.gates),
-                    f"{cost.api_calls_per_minute:.0f}",
+                    _figure(cost.api_calls_per_minute, 0),
                     f"{cost.cpu_per_gate_life:.2f}",
                     str(cost.worker_starts),
                     f"{cost.last_done_after_top_up:.0f} s",
@@ -117,32 +121,25 @@ class Report:
         )
 
     def ratios(self) -> Iterator[str]:
-        """Give each result against mode a, in words."""
-        today = self._largest("a")
+        """Yield each result compared with mode a for the same number of gates, in words."""
+        today = {cost.gates: cost for cost in self.costs if cost.mode == "a" and cost.gates > 1}
         for cost in self.costs:
-            if today is not None and cost.mode != "a" and cost.gates > 1:
-                cpu = _times(today.cpu_per_gate_life, cost.cpu_per_gate_life)
-                minute = _times(today.cpu_per_gate_minute, cost.cpu_per_gate_minute)
-                calls = _times(today.api_calls_per_minute, cost.api_calls_per_minute)
-                last = f"{cost.last_done_after_top_up:.0f} s against {today.last_done_after_top_up:.0f} s"
-                yield (
-                    f"{_name(cost)} against {_name(today)}: {cpu} less CPU a gate, {minute} in the minute, "
-                    f"{calls} fewer API calls, last gate after {last}."
-                )
+            if cost.mode != "a" and cost.gates in today:
+                yield _comparison(cost, today[cost.gates])
 
-    def bars(self) -> list[tuple[str, bool]]:
-        """Judge what was measured, as far as it was."""
+    def targets(self) -> list[tuple[str, bool]]:
+        """Return each target for which there are figures, and whether it was met."""
         return [
-            *self._bars_of_calls(),
-            *self._bars_of_cpu(),
-            *self._bars_of_the_last_gate(),
-            *self._bars_of_memory(),
-            *self._bars_of_endings(),
+            *self._targets_for_calls(),
+            *self._targets_for_cpu(),
+            *self._targets_for_the_last_gate(),
+            *self._targets_for_memory(),
+            *self._targets_for_endings(),
         ]
 
     def every_gate_ended_once(self) -> bool:
-        """Tell whether none was lost, and none ended twice."""
-        return all(met for _, met in self._bars_of_endings())
+        """Return whether each gate ended in success, and none ended twice."""
+        return all(met for _, met in self._targets_for_endings())
 
     def write(self) -> None:
         """Write the JSON and the plot."""
@@ -153,7 +150,7 @@ class Report:
         print(f"Written to {self.out.with_suffix('.json')} and .svg")
 
     def write_json(self) -> None:
-        """Write all there is so far as JSON."""
+        """Write everything so far as JSON."""
         self.out.parent.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {
             "conditions": self.conditions,
@@ -162,15 +159,15 @@ class Report:
             "costs": [asdict(cost) for cost in self.costs],
             "crash": self.crash,
             "ratios": list(self.ratios()),
-            "bars": [{"bar": what, "passed": met} for what, met in self.bars()],
+            "targets": [{"target": what, "passed": met} for what, met in self.targets()],
         }
         self.out.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
 
     def kb_per_gate(self, cost: Cost) -> float | None:
         """
-        Give the triggerer's memory for one more gate: against the fewest gates in the same mode.
+        Return the triggerer's memory for one more gate, compared with the fewest gates in the same mode.
 
-        :param cost: the result to look at.
+        :param cost: the result.
         """
         fewest = min((each for each in self.costs if each.mode == cost.mode), key=lambda each: each.gates)
         if cost.mode not in DEFERRED_MODES or fewest.gates == cost.gates:
@@ -182,7 +179,7 @@ class Report:
         return (
             cost.mode,
             str(cost.gates),
-            f"{cost.api_calls_per_minute:.1f}",
+            _figure(cost.api_calls_per_minute, 1),
             f"{cost.cpu_per_gate_minute:.3f}",
             f"{cost.cpu_per_gate_life:.3f}",
             str(cost.worker_starts),
@@ -194,46 +191,36 @@ class Report:
             str(cost.twice),
         )
 
-    def _bars_of_calls(self) -> Iterator[tuple[str, bool]]:
+    def _targets_for_calls(self) -> Iterator[tuple[str, bool]]:
         wanted = 60 / self.interval
         for cost in self.costs:
-            if cost.mode in DEFERRED_MODES:
-                calls = cost.api_calls_per_minute
+            calls = cost.api_calls_per_minute
+            if cost.mode in DEFERRED_MODES and calls is not None:
                 yield (
                     f"{_name(cost)}: {calls:.2f} API calls a minute, {wanted:g} within 10 %",
                     abs(calls - wanted) <= wanted / 10,
                 )
 
-    def _bars_of_cpu(self) -> Iterator[tuple[str, bool]]:
+    def _targets_for_cpu(self) -> Iterator[tuple[str, bool]]:
         ended_there = [cost for cost in self.costs if cost.mode == "d" and cost.gates > 1]
-        today = self._largest("a")
         for cost in ended_there:
             yield f"{_name(cost)}: {cost.worker_starts} worker starts, none wanted", cost.worker_starts == 0
         for cost in (each for each in ended_there if each.gates >= MANY_GATES):
             for other in self.costs:
-                if other is today or (other.mode == "c" and other.gates == cost.gates):
-                    yield self._saving(cost, other)
+                if other.mode in "ac" and other.gates == cost.gates:
+                    yield _saving(cost, other)
 
-    def _saving(self, cost: Cost, other: Cost) -> tuple[str, bool]:
-        mine, others = cost.cpu_per_gate_life, other.cpu_per_gate_life
-        what = (
-            f"{_name(cost)}: {mine:.3f} CPU s a gate for a life with a minute of waiting, "
-            f"{_times(others, mine)} less than the {others:.2f} of {_name(other)}; "
-            f"at least {LEAST_SAVING} times"
-        )
-        return what, mine * LEAST_SAVING <= others
-
-    def _bars_of_the_last_gate(self) -> Iterator[tuple[str, bool]]:
+    def _targets_for_the_last_gate(self) -> Iterator[tuple[str, bool]]:
         for cost in self.costs:
             limit = LONGEST_TO_LAST.get(cost.gates)
             if cost.mode == "d" and limit:
                 seconds = cost.last_done_after_sample
                 yield (
-                    f"{_name(cost)}: last gate done {seconds:.1f} s after the sample, at most {limit:g} s",
+                    f"{_name(cost)}: last gate done {seconds:.1f} s after its check, at most {limit:g} s",
                     seconds <= limit,
                 )
 
-    def _bars_of_memory(self) -> Iterator[tuple[str, bool]]:
+    def _targets_for_memory(self) -> Iterator[tuple[str, bool]]:
         for cost in self.costs:
             kb_per_gate = self.kb_per_gate(cost)
             if kb_per_gate is not None and cost.gates >= MANY_GATES:
@@ -242,7 +229,7 @@ class Report:
                     kb_per_gate <= MOST_KB_PER_GATE,
                 )
 
-    def _bars_of_endings(self) -> Iterator[tuple[str, bool]]:
+    def _targets_for_endings(self) -> Iterator[tuple[str, bool]]:
         for cost in self.costs:
             yield f"{_name(cost)}: {cost.lost} lost, {cost.twice} twice", cost.lost == cost.twice == 0
         if self.crash:
@@ -251,9 +238,6 @@ class Report:
                 f"kill -9 of the triggerer with {gates} gates waiting: {lost} lost, {twice} twice",
                 lost == twice == 0,
             )
-
-    def _largest(self, mode: str) -> Cost | None:
-        return max((c for c in self.costs if c.mode == mode), key=lambda c: c.gates, default=None)
 
 
 def _markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -266,5 +250,33 @@ def _name(cost: Cost) -> str:
     return f"{cost.mode} × {cost.gates}"
 
 
-def _times(more: float, less: float) -> str:
-    return f"{more / less:.1f} times" if less > 0 else "beyond measure"
+def _saving(cost: Cost, other: Cost) -> tuple[str, bool]:
+    mine, others = cost.cpu_per_gate_life, other.cpu_per_gate_life
+    what = (
+        f"{_name(cost)}: {mine:.3f} CPU s a gate with a minute of waiting, "
+        f"at most 1/{LEAST_SAVING} of the {others:.2f} of {_name(other)}"
+    )
+    return what, mine * LEAST_SAVING <= others
+
+
+def _comparison(cost: Cost, today: Cost) -> str:
+    compared = (
+        ("less", "CPU a gate", today.cpu_per_gate_life, cost.cpu_per_gate_life),
+        ("less", "CPU a gate in a minute", today.cpu_per_gate_minute, cost.cpu_per_gate_minute),
+        ("fewer", "API calls", today.api_calls_per_minute, cost.api_calls_per_minute),
+    )
+    # A figure that was not measured, or that is lost in the noise, has no ratio.
+    ratios = [
+        f"{before / now:.1f} times {fewer} {what}"
+        if now <= before
+        else f"{now / before:.1f} times more {what}"
+        for fewer, what, before, now in compared
+        if before is not None and now is not None and before > 0 and now > 0
+    ]
+    seconds, seconds_today = cost.last_done_after_top_up, today.last_done_after_top_up
+    last = f"last gate done after {seconds:.0f} s instead of {seconds_today:.0f} s"
+    return f"{_name(cost)} against {_name(today)}: {', '.join([*ratios, last])}."
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "not counted" if value is None else f"{value:.{digits}f}"

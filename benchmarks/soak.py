@@ -1,8 +1,8 @@
 """
-Minutes of random trouble for a hundred gates: at the end, each has ended once, and as it should.
+Run a hundred gates through minutes of random trouble, and check that each ends once, in the right state.
 
-You.com answers wrongly 30 % of the time, the triggerer and the scheduler are killed with ``kill -9`` and
-PostgreSQL crashes at random moments, and the balance crosses the gates' lines several times. Then two
+You.com gives faulty answers 30 % of the time. At random moments the triggerer and the scheduler are killed
+with ``kill -9``, and PostgreSQL crashes. The balance crosses the gates' thresholds several times. Then two
 triggerers share some gates, and one of them is killed.
 """
 
@@ -24,16 +24,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from airflow_provider_youcom.sandbox import Sandbox
-from benchmarks.ledger import Ledger
 from benchmarks.postgres import PrivatePostgres
 from benchmarks.process_accounting import machine
-from benchmarks.trouble import FaultyYouCom, RestlessBalance, Servers, at_random, play
+from benchmarks.task_history import TaskHistory
+from benchmarks.trouble import ChangingBalance, FaultyYouCom, Servers, at_random, play
 from dev.local_airflow import LocalAirflow
 from dev.process_session import kill_session, spawn
 
 DAGS = Path(__file__).parent / "soak_dags"
 RESULTS = Path(__file__).parent / "results"
-LINES_USD = [20, 40, 60, 80]
+THRESHOLDS_USD = [20, 40, 60, 80]
 # How many gates of each DAG, and the state that each of them must end in.
 GATES = {
     "in_the_triggerer": (40, "success"),
@@ -52,10 +52,10 @@ PATIENCE = 1800.0
 
 def soak(minutes: float, seed: int) -> dict[str, object]:
     """
-    Start the gates, make trouble, let it end, and look what became of each gate.
+    Start the gates, make trouble, and return what became of them.
 
     :param minutes: how long the trouble lasts.
-    :param seed: what makes the trouble the same again, as far as a machine's timing lets it.
+    :param seed: the seed of the random trouble. The same seed makes the same plan.
     """
     chance = random.Random(seed)
     seconds = minutes * 60
@@ -65,11 +65,11 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "postgresql": 2 if minutes >= 5 else 1,
     }
     with _whole_airflow() as (airflow, postgres, sandbox):
-        Ledger.open(postgres.connect()).close()
+        TaskHistory.start(postgres.connect()).close()
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
         servers = Servers(airflow, postgres)
-        balance = RestlessBalance(sandbox, random.Random(chance.random()), LINES_USD)
+        balance = ChangingBalance(sandbox, random.Random(chance.random()), THRESHOLDS_USD)
         you_com = FaultyYouCom(sandbox, random.Random(chance.random()))
         moves = max(10, round(minutes * 4))
         plan = [
@@ -78,14 +78,14 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
             for moment in at_random(chance, seconds, times)
         ] + [(seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)]
         you_com.start()
-        play(plan, seconds, servers.bring_back)
+        play(plan, seconds, servers.restart_the_dead)
         you_com.stop()
         sandbox.set_balance(100)
-        ledger = Ledger(postgres.connect())
+        history = TaskHistory(postgres.connect())
         wanted = sum(gates for gates, _ in GATES.values())
-        _wait_for_endings(airflow, servers, ledger, list(GATES), wanted)
-        outcome = _judge(airflow, ledger)
-        shared = _share_between_two_triggerers(airflow, sandbox, ledger)
+        _wait_for_endings(airflow, servers, history, list(GATES), wanted)
+        outcome = _judge(airflow, history)
+        shared = _share_between_two_triggerers(airflow, sandbox, history)
     return {
         "minutes": minutes,
         "seed": seed,
@@ -95,7 +95,7 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "answers_struck": you_com.struck,
         "killed": dict(servers.killed),
         "died_of_it": dict(servers.died),
-        "lines_crossed": balance.crossings,
+        "thresholds_crossed": balance.crossings,
         "two_triggerers": shared,
     }
 
@@ -116,29 +116,29 @@ def _whole_airflow() -> Iterator[tuple[LocalAirflow, PrivatePostgres, Sandbox]]:
 def _start_gates(airflow: LocalAirflow, dag_id: str, gates: int) -> None:
     airflow.wait_for_dag(dag_id, timeout=300)
     for gate in range(gates):
-        min_usd = LINES_USD[gate % len(LINES_USD)]
+        min_usd = THRESHOLDS_USD[gate % len(THRESHOLDS_USD)]
         airflow.trigger(dag_id, {"min_usd": str(min_usd)}, run_id=f"{min_usd}-{gate}")
 
 
 def _wait_for_endings(
-    airflow: LocalAirflow, servers: Servers, ledger: Ledger, dag_ids: list[str], wanted: int
+    airflow: LocalAirflow, servers: Servers, history: TaskHistory, dag_ids: list[str], wanted: int
 ) -> None:
     deadline = time.monotonic() + PATIENCE
-    while sum(len(ledger.endings(dag_id)) for dag_id in dag_ids) < wanted and time.monotonic() < deadline:
-        servers.bring_back()
+    while sum(len(history.endings(dag_id)) for dag_id in dag_ids) < wanted and time.monotonic() < deadline:
+        servers.restart_the_dead()
         time.sleep(1)
 
 
-def _judge(airflow: LocalAirflow, ledger: Ledger) -> dict[str, object]:
+def _judge(airflow: LocalAirflow, history: TaskHistory) -> dict[str, object]:
     lost, twice, wrong = [], [], []
     states: Counter[str] = Counter()
-    workers = {dag_id: ledger.worker_starts(dag_id) for dag_id in GATES}
+    workers = {dag_id: history.worker_starts(dag_id) for dag_id in GATES}
     for dag_id, (gates, right) in GATES.items():
-        endings, finals = ledger.endings(dag_id), ledger.final_states(dag_id)
+        endings, finals = history.endings(dag_id), history.final_states(dag_id)
         twice += [f"{dag_id}/{run_id}" for run_id, count in endings.items() if count > 1]
         states.update(state for state, _ in finals.values())
         for gate in range(gates):
-            run_id = f"{LINES_USD[gate % len(LINES_USD)]}-{gate}"
+            run_id = f"{THRESHOLDS_USD[gate % len(THRESHOLDS_USD)]}-{gate}"
             name = f"{dag_id}/{run_id}"
             if run_id not in endings:
                 lost.append(name)
@@ -156,20 +156,20 @@ def _judge(airflow: LocalAirflow, ledger: Ledger) -> dict[str, object]:
 
 
 def _reading_usd(airflow: LocalAirflow, dag_id: str, run_id: str) -> float:
-    """Give the balance that opened a gate."""
+    """Return the balance that opened a gate, in dollars."""
     reading = airflow.xcom(dag_id, run_id, "gate")
-    # What is pushed in the triggerer comes back as the text of a JSON document.
+    # Airflow encodes an XCom from the triggerer twice.
     while isinstance(reading, str):
         reading = json.loads(reading)
     return float(reading["balance_usd"])
 
 
 def _share_between_two_triggerers(
-    airflow: LocalAirflow, sandbox: Sandbox, ledger: Ledger
+    airflow: LocalAirflow, sandbox: Sandbox, history: TaskHistory
 ) -> dict[str, object]:
-    """Let two triggerers hold gates, kill one, and let the gates go."""
+    """Share gates between two triggerers, kill one, and open the gates."""
     dag_id = "in_the_triggerer"
-    known = set(ledger.endings(dag_id))
+    known = set(history.endings(dag_id))
     airflow.stop("triggerer")
     sandbox.set_balance(0)
     environment = {
@@ -185,35 +185,35 @@ def _share_between_two_triggerers(
         run_ids = [airflow.trigger(dag_id, {"min_usd": "20"}) for _ in range(SHARED_GATES)]
         airflow.wait_until(
             "the first triggerer to be full",
-            lambda: sum(ledger.gates_by_triggerer().values()),
+            lambda: sum(history.gates_by_triggerer().values()),
             lambda held: held >= CAPACITY_OF_THE_FIRST,
             300,
         )
         second = spawn([*command, "1000"], environment, log)
         held = airflow.wait_until(
             "both triggerers to hold gates",
-            ledger.gates_by_triggerer,
+            history.gates_by_triggerer,
             lambda held: sum(held.values()) == SHARED_GATES,
             300,
         )
         kill_session(first)
         airflow.wait_until(
             "the gates to move",
-            ledger.gates_by_triggerer,
+            history.gates_by_triggerer,
             lambda held: sorted(held.values()) == [SHARED_GATES],
             300,
         )
         sandbox.set_balance(100)
         airflow.wait_until(
             "the gates to end",
-            lambda: set(run_ids) <= set(ledger.endings(dag_id)),
+            lambda: set(run_ids) <= set(history.endings(dag_id)),
             bool,
             300,
         )
     finally:
         for process in filter(None, (first, second)):
             kill_session(process)
-    endings, finals = ledger.endings(dag_id), ledger.final_states(dag_id)
+    endings, finals = history.endings(dag_id), history.final_states(dag_id)
     return {
         "gates": SHARED_GATES,
         "held": sorted(held.values()),
@@ -224,15 +224,15 @@ def _share_between_two_triggerers(
 
 
 def main() -> int:
-    """Soak, print the counts, and tell by the exit status whether all went well."""
+    """Run, print the counts, and return 0 if every gate ended once, in the right state."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10, help="of trouble (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="of an earlier run; by default another one each time")
-    parser.add_argument("--json", type=Path, help="write the result there")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of trouble (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of an earlier run (default: a new one)")
+    parser.add_argument("--json", type=Path, help="file to write the result to")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -249,7 +249,11 @@ def main() -> int:
     shared = result["two_triggerers"]
     assert isinstance(shared, dict)
     bad = [result["lost"], result["twice"], result["wrong"], shared["lost"], shared["twice"]]
-    print("every gate ended once, and as it should" if not any(bad) else "NOT every gate ended as it should")
+    print(
+        "Every gate ended once, in the right state."
+        if not any(bad)
+        else "NOT every gate ended once, in the right state."
+    )
     return int(any(bad))
 
 

@@ -1,4 +1,4 @@
-"""Random trouble for an Airflow whose gates wait: faults of You.com, crashes, and a restless balance."""
+"""Random trouble for an Airflow whose gates wait: faults of You.com, crashes, and a changing balance."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ FAULTS = {
 
 class FaultyYouCom(threading.Thread):
     """
-    Strikes a sandbox with one fault after the other, a share of the time.
+    Gives faulty answers for a share of the time, with one fault after another.
 
-    :param sandbox: the sandbox.
-    :param chance: decides when and which.
+    :param sandbox: the sandbox that gives them.
+    :param chance: decides when, and which.
     """
 
     def __init__(self, sandbox: Sandbox, chance: random.Random) -> None:
@@ -55,7 +55,7 @@ class FaultyYouCom(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        """Strike until :meth:`stop`."""
+        """Inject faults until :meth:`stop`."""
         while not self._over.is_set():
             faulty = self._chance.random() < SHARE_OF_FAULTS
             asked = self._sandbox.request_count
@@ -68,14 +68,14 @@ class FaultyYouCom(threading.Thread):
             self.struck += (self._sandbox.request_count - asked) if faulty else 0
 
     def stop(self) -> None:
-        """Let the sandbox be well from now on."""
+        """Give correct answers from now on."""
         self._over.set()
         self.join()
 
 
 class Servers:
     """
-    Kills what runs, and brings back what died, as a service manager would.
+    Kills components, and restarts those that have died, as a service manager would.
 
     :param airflow: the Airflow, running.
     :param postgres: its database.
@@ -89,7 +89,7 @@ class Servers:
 
     def kill(self, component: str) -> None:
         """
-        Kill a component with ``kill -9``, or let the database crash, and bring it back.
+        Kill a component with ``kill -9``, or crash the database, and restart it.
 
         :param component: its name, or ``postgresql``.
         """
@@ -98,54 +98,56 @@ class Servers:
             self._postgres.crash_and_restart()
         else:
             self._airflow.kill(component)
-        self.bring_back()
+        self.restart_the_dead()
 
-    def bring_back(self) -> None:
-        """Start what was killed, or died of the trouble around it."""
+    def restart_the_dead(self) -> None:
+        """Restart what was killed, and what died because of the trouble."""
         while trouble := self._airflow.trouble():
             component = trouble.split()[0]
             self.died[component] += 1
             self._airflow.stop(component)
-        # What dies before all of them work is for the next time.
+        # A component that dies before all of them work is restarted by the next call.
         with suppress(LocalAirflowError):
             self._airflow.start()
 
 
-class RestlessBalance:
+class ChangingBalance:
     """
-    Lets the balance go up and down; never higher than the share of the time that is over.
+    Moves the balance up and down. The more time has passed, the higher it may go.
 
     :param sandbox: the sandbox.
     :param chance: decides how high.
-    :param lines: the dollars that gates wait for.
+    :param thresholds: the dollars that gates wait for.
     """
 
-    def __init__(self, sandbox: Sandbox, chance: random.Random, lines: list[int]) -> None:
+    def __init__(self, sandbox: Sandbox, chance: random.Random, thresholds: list[int]) -> None:
         self.crossings = 0
         self._sandbox = sandbox
         self._chance = chance
-        self._lines = lines
+        self._thresholds = thresholds
         self._usd = 0
 
     def move(self, progress: float) -> None:
         """
         Set another balance.
 
-        :param progress: how much of the time is over, 0 to 1.
+        :param progress: how much of the time has passed, 0 to 1.
         """
-        reachable = [line for line in self._lines if line <= progress * 100] or [0]
+        reachable = [usd for usd in self._thresholds if usd <= progress * 100] or [0]
         usd = 0 if self._usd else self._chance.choice(reachable)
-        self.crossings += sum(min(usd, self._usd) < line <= max(usd, self._usd) for line in self._lines)
+        self.crossings += sum(
+            min(usd, self._usd) < threshold <= max(usd, self._usd) for threshold in self._thresholds
+        )
         self._usd = usd
         self._sandbox.set_balance(usd)
 
 
 def at_random(chance: random.Random, seconds: float, times: int) -> list[float]:
     """
-    Spread some moments over the middle of a time, not too close to each other.
+    Return random moments in a period, in order, spread over its middle 80 %.
 
-    :param chance: decides where.
-    :param seconds: the length of the time.
+    :param chance: decides when.
+    :param seconds: the length of the period.
     :param times: how many moments.
     """
     slice_ = seconds * 0.8 / times
@@ -156,11 +158,11 @@ def play(
     plan: Sequence[tuple[float, Callable[[], None]]], seconds: float, between: Callable[[], None]
 ) -> None:
     """
-    Do each thing at its moment.
+    Call each function at its moment.
 
-    :param plan: moments, and what to do then.
+    :param plan: moments in seconds, and the functions to call then.
     :param seconds: when to stop.
-    :param between: what to do all the time.
+    :param between: called twice a second.
     """
     started = time.monotonic()
     waiting = sorted(plan, key=lambda entry: entry[0])

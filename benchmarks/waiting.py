@@ -1,5 +1,5 @@
 """
-What it costs to wait: gates on an empty account, in each way of waiting, side by side on a whole Airflow.
+Measure what it costs to wait: gates on an empty account, in each way of waiting, on a whole Airflow.
 
 Modes: (a) HttpSensor with response_check in reschedule mode, (b) BalanceSensor in reschedule mode, (c)
 BalanceSensor deferred, (d) BalanceSensor started and ended in the triggerer. N gates are N runs of a DAG
@@ -20,10 +20,10 @@ from pathlib import Path
 
 from airflow_provider_youcom.sandbox import Sandbox
 from benchmarks.gates import EMPTY_USD, Stage
-from benchmarks.ledger import Ledger
 from benchmarks.postgres import PrivatePostgres
 from benchmarks.process_accounting import machine
 from benchmarks.report import Report
+from benchmarks.task_history import TaskHistory
 from dev.local_airflow import LocalAirflow
 
 DAGS = Path(__file__).parent / "dags"
@@ -31,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 MODES = "abcd"
 FULL = "d:1,50,200,1000 a:50 b:50 c:1,50,200,1000"
 SMALL = "d:20 a:20 c:20"
-# The private Airflow reacts faster than its defaults, which costs; these are the defaults again.
+# The private Airflow is set to react fast, which costs CPU time. These are Airflow's defaults.
 AIRFLOW_DEFAULTS = {
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "5",
@@ -62,15 +62,15 @@ def measure(
     report: Report,
 ) -> None:
     """
-    Run all phases on one Airflow, and write each result as soon as it is there.
+    Run all phases on one Airflow, and write each result as soon as it is measured.
 
-    :param phases: mode and number of gates of each.
-    :param interval: seconds between two looks of a deferred gate.
-    :param reschedule_interval: seconds between two looks of a gate in reschedule mode.
-    :param imports: modules that the DAG file of our gates imports beside them.
-    :param minute: seconds for which the wait is measured.
-    :param crash_gates: how many gates wait when the triggerer is killed; 0 leaves that out.
-    :param report: takes the results.
+    :param phases: the mode and the number of gates of each phase.
+    :param interval: seconds between two checks of a deferred gate.
+    :param reschedule_interval: seconds between two checks of a gate in reschedule mode.
+    :param imports: other modules that the DAG file of our gates imports.
+    :param minute: the least seconds for which the wait is measured.
+    :param crash_gates: how many gates wait when the triggerer is killed; 0 skips that.
+    :param report: collects the results.
     """
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-airflow-") as home,
@@ -90,7 +90,9 @@ def measure(
         with airflow:
             for mode in MODES:
                 airflow.wait_for_dag(f"gate_{mode}", timeout=300)
-            stage = Stage(airflow, postgres, sandbox, Ledger.open(postgres.connect()), minute, intervals)
+            stage = Stage(
+                airflow, postgres, sandbox, TaskHistory.start(postgres.connect()), minute, intervals
+            )
             stage.measure_idle()
             report.idle_cpu_per_second = stage.idle_cpu_per_second
             report.conditions["postgresql"] = postgres.version
@@ -104,7 +106,7 @@ def measure(
 
 def parse_phases(text: str) -> list[tuple[str, int]]:
     """
-    Read phases such as ``a:50 d:50,200``.
+    Parse phases such as ``a:50 d:50,200``.
 
     :param text: modes, each with its numbers of gates.
     """
@@ -120,7 +122,7 @@ def parse_phases(text: str) -> list[tuple[str, int]]:
 
 
 def main() -> int:
-    """Measure, print, write, and tell by the exit status whether every gate ended once."""
+    """Measure, print and write; return 0 if every gate ended once."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.waiting",
         description=__doc__,
@@ -129,25 +131,29 @@ def main() -> int:
     parser.add_argument("--modes", default="a,b,c,d", help="which modes (default: %(default)s)")
     parser.add_argument("--gates", default="50", help="how many gates, such as 50,200 (default: %(default)s)")
     parser.add_argument("--phases", type=parse_phases, help="instead of these two: a:50 d:50,200")
-    parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each, every 5 s")
+    parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each")
     parser.add_argument("--full", action="store_true", help=FULL)
-    parser.add_argument("--interval", type=float, help="seconds (default: 10, 5 if small)")
+    parser.add_argument("--interval", type=float, help="seconds, of modes c and d (default: 10, 5 if small)")
     parser.add_argument(
         "--reschedule-interval",
         type=float,
-        default=30,
-        help="seconds, of modes a and b (default: %(default)s)",
+        help="seconds, of modes a and b (default: 30, 15 if small)",
     )
     parser.add_argument(
         "--imports",
         default="",
-        help="modules that the DAG file of our gates imports beside them, as yours may: 'requests pandas'",
+        help="other modules that the DAG file of our gates imports, as yours may: 'requests pandas'",
     )
-    parser.add_argument("--crash-gates", type=int, help="kill -9 with so many (default: 200, 20 if small)")
-    parser.add_argument("--out", type=Path, help="where to write, without a suffix")
+    parser.add_argument(
+        "--crash-gates",
+        type=int,
+        help="gates that wait when the triggerer is killed (default: 200, 20 if small)",
+    )
+    parser.add_argument("--out", type=Path, help="the file to write, without a suffix")
     options = parser.parse_args()
     size = "small" if options.small else "full" if options.full else "own"
     interval = options.interval or (5 if options.small else 10)
+    reschedule_interval = options.reschedule_interval or (15 if options.small else 30)
     crash_gates = options.crash_gates
     report = Report(
         out=options.out or RESULTS / f"waiting-{size}",
@@ -158,15 +164,15 @@ def main() -> int:
             "provider": version("airflow-provider-youcom"),
             "python": sys.version.split()[0],
             "machine": machine(),
-            "interval": f"{interval:g} s deferred, {options.reschedule_interval:g} s rescheduled",
-            "imports beside the gate": options.imports or "none",
+            "interval": f"{interval:g} s deferred, {reschedule_interval:g} s rescheduled",
+            "other imports": options.imports or "none",
         },
     )
     chosen = parse_phases(" ".join(f"{mode}:{options.gates}" for mode in options.modes.split(",")))
     measure(
         options.phases or (parse_phases({"small": SMALL, "full": FULL}[size]) if size != "own" else chosen),
         interval=interval,
-        reschedule_interval=options.reschedule_interval,
+        reschedule_interval=reschedule_interval,
         imports=options.imports,
         minute=30 if options.small else 60,
         crash_gates=(20 if options.small else 200) if crash_gates is None else crash_gates,

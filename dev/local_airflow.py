@@ -60,9 +60,9 @@ class LocalAirflow(AirflowApi):
         self.dags_folder = dags_folder.absolute()
         # By default SQLite gives up after 5 s when another process writes.
         self.database_url = database_url or f"sqlite:///{self.home}/airflow.db?timeout=60"
-        self._command = Path(airflow or Path(sys.executable).with_name("airflow")).absolute()
+        self.command = Path(airflow or Path(sys.executable).with_name("airflow")).absolute()
         self.version = self._installed_version()
-        self._environment = self._child_environment(environment or {})
+        self.environment = self._child_environment(environment or {})
         self._ports = _free_ports(3)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, datetime] = {}
@@ -103,9 +103,9 @@ class LocalAirflow(AirflowApi):
         atexit.register(self.stop)
         try:
             for name in names:
-                command = [str(self._command), *self._release.commands[name]]
+                command = [str(self.command), *self._release.commands[name]]
                 self._started[name] = datetime.now(UTC)
-                self._processes[name] = spawn(command, self._environment, self._log(name))
+                self._processes[name] = spawn(command, self.environment, self._log(name))
             self.wait_until("start", self._not_ready, lambda waiting: not waiting, timeout)
         except BaseException:
             self.stop(*names, grace=0)
@@ -161,8 +161,8 @@ class LocalAirflow(AirflowApi):
         :param timeout: seconds that it may take.
         """
         done = subprocess.run(
-            [self._command, *arguments],
-            env=self._environment,
+            [self.command, *arguments],
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -206,12 +206,12 @@ class LocalAirflow(AirflowApi):
         self._prepared = True
 
     def _installed_version(self) -> str:
-        if not self._command.exists():
-            raise LocalAirflowError(f"there is no {self._command}")
+        if not self.command.exists():
+            raise LocalAirflowError(f"there is no {self.command}")
         # `airflow version` would take seconds.
         names = ("apache-airflow-core", "apache-airflow")
         code = f"print(next(d.version for d in distributions() if d.name in {names}))"
-        python = str(self._command.with_name("python"))
+        python = str(self.command.with_name("python"))
         command = [python, "-c", f"from importlib.metadata import *; {code}"]
         return subprocess.check_output(command, text=True).strip()
 
@@ -221,7 +221,7 @@ class LocalAirflow(AirflowApi):
             # Every process would compile all of Airflow again, which takes longer than everything else.
             kept.setdefault("PYTHONPYCACHEPREFIX", str(Path.home() / ".cache" / "local-airflow"))
         no_proxy = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
-        path = os.pathsep.join([str(self._command.parent), kept.get("PATH", os.defpath)])
+        path = os.pathsep.join([str(self.command.parent), kept.get("PATH", os.defpath)])
         own = {"AIRFLOW_HOME": str(self.home), "PATH": path, "NO_PROXY": no_proxy, "no_proxy": no_proxy}
         return {**kept, **own, **extra}
 

@@ -22,7 +22,6 @@ from airflow_provider_youcom.gate import Action, CreditGate
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
-from benchmarks.report import Report
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
@@ -182,18 +181,6 @@ def test_the_versions_page_names_what_the_constraints_pin() -> None:
     for path in PROJECT.glob("constraints/airflow-*.txt"):
         pinned = re.findall(r"^apache-airflow==(\S+)", path.read_text(), re.MULTILINE)
         assert f"| Airflow {path.stem.removeprefix('airflow-')} | {pinned[0]} |" in page
-
-
-def test_what_waiting_costs_is_what_the_full_run_measured() -> None:
-    measured = PROJECT / "benchmarks" / "results" / "waiting-full.json"
-    report = Report.read(measured)
-    waiting = PAGES[PROJECT / "docs" / "waiting.md"]
-    assert report.summary() in README
-    assert report.table(report.costs) in waiting
-    assert (PROJECT / "docs" / "waiting.svg").read_text() == measured.with_suffix(".svg").read_text()
-    for known in (report.conditions["date"], report.conditions["airflow"]):
-        assert known in README
-        assert known in waiting
 
 
 def messages() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The gate as people write it today; in a file of its own, so that no other gate pays for its imports."""
+"""A gate as people write it without this provider, in a file of its own for the sake of its imports."""
 
 from __future__ import annotations
 

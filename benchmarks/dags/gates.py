@@ -1,4 +1,4 @@
-"""One gate in each of our ways of waiting; the benchmark starts as many runs of them as it needs gates."""
+"""A gate in each way of waiting. The benchmark starts as many runs as it needs gates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ for module in os.environ["BENCHMARK_IMPORTS"].split():
 
 
 def dag(mode: str) -> DAG:
-    """Make a DAG for the gate of one mode."""
+    """Return a DAG for the gate of one mode."""
     return DAG(f"gate_{mode}", schedule=None, start_date=datetime(2026, 1, 1), max_active_runs=5000)
 
 

@@ -1,4 +1,4 @@
-"""Gates for the soak: one DAG for each way of waiting and of ending; ``min_usd`` comes with the run."""
+"""Gates for the soak test: a DAG for each way of waiting and of ending. ``min_usd`` comes with the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEVER_USD = "1000000"
 
 
 def gate(dag_id: str, min_usd: str = "{{ dag_run.conf['min_usd'] }}", **options: Any) -> None:
-    """Make a DAG of one gate, which outlives the workers that are killed under it."""
+    """Define a DAG of one gate, with enough retries to survive the workers that are killed under it."""
     with DAG(
         dag_id,
         schedule=None,

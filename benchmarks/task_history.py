@@ -1,8 +1,8 @@
 """
-Every change of a task's state, written down by the database in the moment it happens.
+Every change of a task's state, recorded by the database when it happens.
 
-Airflow's tables hold the last state only; that a gate ended twice, or that a worker was started for it in
-between, could not be seen there.
+Airflow's tables hold only the last state. They do not show that a gate ended twice, or that a worker was
+started for it in between.
 """
 
 from __future__ import annotations
@@ -11,55 +11,52 @@ from collections import Counter
 from typing import Any
 
 _SCHEMA = """
-CREATE SCHEMA ledger;
-CREATE TABLE ledger.change (
+CREATE SCHEMA task_history;
+CREATE TABLE task_history.change (
     dag_id text, run_id text, task_id text, old text, new text,
     at double precision DEFAULT extract(epoch FROM clock_timestamp())
 );
-CREATE FUNCTION ledger.write_down() RETURNS trigger AS $$
+CREATE FUNCTION task_history.record() RETURNS trigger AS $$
 BEGIN
-    INSERT INTO ledger.change VALUES (NEW.dag_id, NEW.run_id, NEW.task_id, OLD.state, NEW.state);
+    INSERT INTO task_history.change VALUES (NEW.dag_id, NEW.run_id, NEW.task_id, OLD.state, NEW.state);
     RETURN NEW;
 END
 $$ LANGUAGE plpgsql;
-CREATE TRIGGER write_down AFTER UPDATE ON task_instance
-    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION ledger.write_down();
+CREATE TRIGGER record AFTER UPDATE ON task_instance
+    FOR EACH ROW WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION task_history.record();
 """
 ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
-class Ledger:
+class TaskHistory:
     """
-    Reads what the database wrote down about the gates, which are all tasks named ``gate``.
+    Reads what the database recorded about the gates, which are all tasks named ``gate``.
 
-    :param connection: a connection to Airflow's database, of which each statement stands for itself.
+    :param connection: a connection to Airflow's PostgreSQL database, in autocommit mode.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     @classmethod
-    def open(cls, connection: Any) -> Ledger:
+    def start(cls, connection: Any) -> TaskHistory:
         """
-        Let the database write down all that happens from now on.
+        Make the database record every change from now on.
 
-        :param connection: a connection to Airflow's database, of which each statement stands for itself.
+        :param connection: a connection to Airflow's PostgreSQL database, in autocommit mode.
         """
         connection.cursor().execute(_SCHEMA)
         return cls(connection)
 
-    def gates_that_were(self, dag_id: str, *states: str) -> int:
+    def runs_that_were(self, dag_id: str, *states: str) -> set[str]:
         """
-        Count the gates of a DAG that have been in one of these states.
+        Return the runs of a DAG whose gate has been in one of these states.
 
         :param dag_id: the DAG.
         :param states: the states.
         """
-        query = (
-            "SELECT count(DISTINCT run_id) FROM ledger.change"
-            " WHERE dag_id=%s AND new IN %s AND task_id='gate'"
-        )
-        return int(self._rows(query, dag_id, states)[0][0])
+        query = "SELECT run_id FROM task_history.change WHERE dag_id=%s AND new IN %s AND task_id='gate'"
+        return {row[0] for row in self._rows(query, dag_id, states)}
 
     def gates_in(self, dag_id: str, *states: str) -> int:
         """
@@ -71,11 +68,20 @@ class Ledger:
         query = "SELECT count(*) FROM task_instance WHERE dag_id=%s AND state IN %s AND task_id='gate'"
         return int(self._rows(query, dag_id, states)[0][0])
 
+    def runs_with_a_gate_on(self, hostname: str) -> set[str]:
+        """
+        Return the runs whose gate runs on a worker now.
+
+        :param hostname: the worker's host name.
+        """
+        query = "SELECT run_id FROM task_instance WHERE hostname=%s AND state='running' AND task_id='gate'"
+        return {row[0] for row in self._rows(query, hostname)}
+
     def left_to_do(self, dag_id: str) -> int:
         """
-        Count the runs of a DAG that have not ended, and the callbacks that wait for the dag-processor.
+        Count the runs of a DAG that have not ended, and the callbacks that the dag-processor has not run.
 
-        Airflow sends it one for each task that ends in the triggerer, whether it has a callback or not.
+        Airflow sends it one for each task that ends in the triggerer, also for a task without callbacks.
 
         :param dag_id: the DAG.
         """
@@ -86,47 +92,51 @@ class Ledger:
         return int(self._rows(query, dag_id)[0][0])
 
     def triggers_without_triggerer(self) -> int:
-        """Count the triggers that no triggerer has taken."""
+        """Count the triggers that no triggerer holds."""
         return int(self._rows("SELECT count(*) FROM trigger WHERE triggerer_id IS NULL")[0][0])
 
     def worker_starts(self, dag_id: str) -> int:
         """
-        Count how often a gate of a DAG went to a worker.
-
-        :param dag_id: the DAG.
-        """
-        query = "SELECT count(*) FROM ledger.change WHERE dag_id=%s AND new='running' AND task_id='gate'"
-        return int(self._rows(query, dag_id)[0][0])
-
-    def times_of(self, dag_id: str, *states: str) -> list[float]:
-        """
-        Give when gates of a DAG came into one of these states, in order.
-
-        :param dag_id: the DAG.
-        :param states: the states.
-        """
-        query = "SELECT at FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate' ORDER BY at"
-        return [float(row[0]) for row in self._rows(query, dag_id, states)]
-
-    def beginnings(self, dag_id: str) -> list[float]:
-        """
-        Give when each gate of a DAG began to wait without a worker, in order.
+        Count how often a gate of a DAG started on a worker.
 
         :param dag_id: the DAG.
         """
         query = (
-            "SELECT min(at) FROM ledger.change WHERE dag_id=%s AND task_id='gate'"
+            "SELECT count(*) FROM task_history.change WHERE dag_id=%s AND new='running' AND task_id='gate'"
+        )
+        return int(self._rows(query, dag_id)[0][0])
+
+    def times_of(self, dag_id: str, *states: str) -> list[float]:
+        """
+        Return when gates of a DAG came into one of these states, in order.
+
+        :param dag_id: the DAG.
+        :param states: the states.
+        """
+        query = (
+            "SELECT at FROM task_history.change WHERE dag_id=%s AND new IN %s AND task_id='gate' ORDER BY at"
+        )
+        return [float(row[0]) for row in self._rows(query, dag_id, states)]
+
+    def beginnings(self, dag_id: str) -> list[float]:
+        """
+        Return when each gate of a DAG began to wait without a worker, in order.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT min(at) FROM task_history.change WHERE dag_id=%s AND task_id='gate'"
             " AND new IN ('deferred', 'up_for_reschedule') GROUP BY run_id ORDER BY 1"
         )
         return [float(row[0]) for row in self._rows(query, dag_id)]
 
     def endings(self, dag_id: str) -> Counter[str]:
         """
-        Give how often each gate of a DAG ended, by its run; a gate that never did is missing.
+        Return how often each gate of a DAG ended, by its run. Gates that did not end are left out.
 
         :param dag_id: the DAG.
         """
-        query = "SELECT run_id FROM ledger.change WHERE dag_id=%s AND new IN %s AND task_id='gate'"
+        query = "SELECT run_id FROM task_history.change WHERE dag_id=%s AND new IN %s AND task_id='gate'"
         return Counter(row[0] for row in self._rows(query, dag_id, ENDED))
 
     def successes(self, dag_id: str) -> int:
@@ -147,20 +157,27 @@ class Ledger:
 
     def final_states(self, dag_id: str) -> dict[str, tuple[str, float]]:
         """
-        Give each gate's last state and when it came to it, by its run.
+        Return each gate's last state and the time of that change, by its run.
 
         :param dag_id: the DAG.
         """
         query = (
-            "SELECT DISTINCT ON (run_id) run_id, new, at FROM ledger.change"
+            "SELECT DISTINCT ON (run_id) run_id, new, at FROM task_history.change"
             " WHERE dag_id=%s AND task_id='gate' ORDER BY run_id, at DESC"
         )
         return {row[0]: (row[1], float(row[2])) for row in self._rows(query, dag_id)}
 
     def gates_by_triggerer(self) -> dict[int, int]:
-        """Count the gates that each triggerer holds, by the id of its job."""
+        """Count the gates that each triggerer holds, by the id of the triggerer's job."""
         query = "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id IS NOT NULL GROUP BY 1"
         return {int(row[0]): int(row[1]) for row in self._rows(query)}
+
+    def gates_by_host_of_triggerer(self) -> dict[str, int]:
+        """Count the gates that each triggerer holds, by its host name."""
+        query = (
+            "SELECT job.hostname, count(*) FROM trigger JOIN job ON job.id = trigger.triggerer_id GROUP BY 1"
+        )
+        return {row[0]: int(row[1]) for row in self._rows(query)}
 
     def close(self) -> None:
         """Close the connection."""
