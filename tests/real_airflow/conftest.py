@@ -6,7 +6,9 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +16,9 @@ from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
 from tests.real_airflow.decision_table import GATES
+
+if TYPE_CHECKING:
+    from benchmarks.postgres import PrivatePostgres
 
 DAGS = Path(__file__).parent / "dags"
 _CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor"]
@@ -37,15 +42,9 @@ def you_com() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="package")
 def database_url() -> Iterator[str | None]:
-    """PostgreSQL where there is one: SQLite is too slow for Airflow 3.0 with a hundred gates at once."""
-    try:
-        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
-    except ImportError:
-        yield None
-        return
-    try:
-        postgres = PrivatePostgres()
-    except PostgresMissingError:
+    """PostgreSQL below Airflow 3.3, where there is one: with SQLite, 3.0 is too slow for a hundred gates."""
+    postgres = None if _version_of(version("apache-airflow")) >= (3, 3) else _postgres()
+    if postgres is None:
         yield None
         return
     with postgres:
@@ -71,7 +70,22 @@ def hold(you_com: Sandbox, api_key: str, usd: str) -> None:
 
 def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:
     """Return the version as a tuple, for instance (3, 3)."""
-    return tuple(int(part) for part in airflow.version.split(".")[:2])
+    return _version_of(airflow.version)
+
+
+def _version_of(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2])
+
+
+def _postgres() -> PrivatePostgres | None:
+    try:
+        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+    except ImportError:  # There is no driver.
+        return None
+    try:
+        return PrivatePostgres()
+    except PostgresMissingError:
+        return None
 
 
 def _connection(you_com: Sandbox, api_key: str) -> str:
