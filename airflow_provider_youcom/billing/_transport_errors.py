@@ -28,7 +28,7 @@ def explain(error: Exception, base_url: str) -> YouComError:
             )
     if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes):
         return YouComRefusedError(
-            f"The proxy that the environment sets for {base_url} cannot be used; "
+            f"The proxy that the environment names for {base_url} cannot be used; "
             "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
         )
     if type(error) is OSError or any(_is_about_a_ca_file(cause) for cause in causes):

@@ -36,7 +36,7 @@ BALANCE_PATH = "/v1/billing/account_balance"
 _LARGEST_BODY = 64 * 1024
 _LONGEST_DETAIL = 200
 _REMEDIES = {
-    401: f"use a valid API key from {PLATFORM_URL}",
+    401: f"create a key at {PLATFORM_URL} and use it instead",
     402: f"top up the account at {PLATFORM_URL}",
     403: f"give the key the billing scope at {PLATFORM_URL}, or use a key that has it",
     404: "check that the Base URL is You.com's",

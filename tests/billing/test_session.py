@@ -144,7 +144,7 @@ def test_no_key_says_where_to_get_one(api_key: str):
 
 @pytest.mark.parametrize("api_key", ["two words", "se\ncret", "schlüssel", "se\x00cret"])
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(api_key: str):
-    with pytest.raises(YouComError, match="paste it again") as caught:
+    with pytest.raises(YouComError, match="copy it again") as caught:
         BillingClient(api_key)
     assert api_key not in str(caught.value)
 

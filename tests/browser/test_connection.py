@@ -93,7 +93,7 @@ def test_the_test_button_says_what_is_wrong_with_a_bad_key_and_where_to_get_a_go
     screenshot("connection-test-bad-key")
     assert (
         'You.com refused this connection (HTTP 401, "Invalid or missing API key"); '
-        "use a valid API key from https://you.com/platform." in answer
+        "create a key at https://you.com/platform and use it instead." in answer
     )
     assert BAD_KEY not in answer
 

@@ -180,7 +180,7 @@ def test_the_connection_test_answers_with_what_is_wrong(sandbox: Sandbox, monkey
     assert not worked
     assert sentence == (
         'You.com refused this connection (HTTP 401, "Invalid or missing API key"); '
-        "use a valid API key from https://you.com/platform."
+        "create a key at https://you.com/platform and use it instead."
     )
 
 
