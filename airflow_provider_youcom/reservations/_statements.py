@@ -48,7 +48,7 @@ class _Noted:
 
 
 # SQLAlchemy keeps the names of the columns that a statement writes to itself.
-_IDS = sa.bindparam("ids", expanding=True)
+_IDS: sa.sql.expression.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _GATE_KEY = sa.bindparam("this_gate", type_=sa.String)
 _ATTEMPT_ID = sa.bindparam("this_attempt", type_=sa.Text)

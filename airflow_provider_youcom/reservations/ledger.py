@@ -181,13 +181,15 @@ class Ledger:
         :param keep_seconds: for how long to keep an ended reservation after it has stopped counting.
         """
         keep = seconds_to_microseconds(keep_seconds, "keep_seconds", least=0)
-        ready = self._ready()
-        oldest = ready.read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
-        due = [row for row in oldest if row.oldest <= row.now - keep - _PURGE_EVERY]
-        return sum(
-            ready.write(lambda connection, row=row: _purge(connection, row.account_id, row.now - keep))
-            for row in due
-        )
+        oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
+        purged = 0
+        for row in oldest:
+            if row.oldest <= row.now - keep - _PURGE_EVERY:
+                purged += self._purge_account(row.account_id, row.now - keep)
+        return purged
+
+    def _purge_account(self, account_id: str, before: int) -> int:
+        return self._ready().write(lambda connection: _purge(connection, account_id, before))
 
     def _ready(self) -> Database:
         if not self._is_prepared:

@@ -168,7 +168,7 @@ def _steps(world: World, ledger: Ledger) -> Iterator[World]:
 
 
 def _tick(world: World) -> World:
-    """A moment passes: what was spent in the last one is posted, and what was dying is dead."""
+    """A moment passes: what was spent is posted, and what has been dying long enough is dead."""
     runs = tuple(_older_run(run) for run in world.runs)
     return world._replace(posted=world.posted - world.unposted, unposted=0, runs=runs)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
 
-sys.path.append(str(Path(__file__).parent))
-
-from model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
+from tests.reservations.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
 # What may happen to two or three runs, each of which needs 2: how much there is, and how often each kind
 # of trouble comes, at any moment.

@@ -1,0 +1,311 @@
+"""Each call of the ledger, on each database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations import ledger as ledger_module
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.reservation import new_decision_id
+from airflow_provider_youcom.reservations.rule import EndReason, Outcome
+from tests.reservations.spending import NOON, account_with, attempt_of, claim_of, pass_time, reserve
+
+
+def test_a_gate_sets_its_credits_aside_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    second = reserve(ledger, claim_of("tuesday"), 40)
+    assert first.outcome is Outcome.OPEN
+    assert first.reservation is not None
+    assert first.reservation.amount_usd == 25
+    assert second.outcome is Outcome.SHORT
+    assert second.reservation is None
+    assert (second.available_usd, second.reserved_usd, second.missing_usd) == (15, 25, 10)
+    assert second.reserved_runs == 1
+
+
+def test_accounts_do_not_share_their_credits(ledger: Ledger) -> None:
+    reserve(ledger, claim_of("monday"), 40)
+    other = ledger.decide(claim_of("tuesday"), account_with(40, "another"), ledger.note(), new_decision_id())
+    assert other.outcome is Outcome.OPEN
+
+
+def test_two_deployments_with_the_same_runs_reserve_twice(ledger: Ledger) -> None:
+    assert reserve(ledger, claim_of("monday", deployment="staging"), 40).outcome is Outcome.OPEN
+    assert reserve(ledger, claim_of("monday", deployment="production"), 40).outcome is Outcome.SHORT
+
+
+def test_an_attempt_opens_again_with_what_it_has_reserved(ledger: Ledger) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    again = reserve(ledger, claim_of("monday"), 30)
+    assert again.outcome is Outcome.OPEN
+    assert again.reservation == first.reservation
+    assert (again.available_usd, again.reserved_usd) == (30, 0)
+    assert len(ledger.history()) == 1
+
+
+def test_a_new_try_does_not_open_with_what_an_earlier_one_has_reserved(ledger: Ledger) -> None:
+    reserve(ledger, claim_of("monday"), 40)
+    new_try = reserve(ledger, claim_of("monday", attempt=2), 40)
+    assert new_try.outcome is Outcome.SHORT
+    assert new_try.own_run_usd == 25
+
+
+@pytest.mark.parametrize("newer_opens", [True, False])
+def test_a_stale_attempt_reserves_nothing(ledger: Ledger, newer_opens: bool) -> None:
+    reserve(ledger, claim_of("monday", attempt=2), 40 if newer_opens else 0)
+    assert reserve(ledger, claim_of("monday", attempt=1), 400).outcome is Outcome.STALE
+    assert len(ledger.standing()) == newer_opens
+
+
+def test_a_lost_answer_can_be_asked_for_again(ledger: Ledger) -> None:
+    note, decision_id = ledger.note(), new_decision_id()
+    lost = ledger.decide(claim_of("monday"), account_with(40), note, decision_id)
+    again = ledger.decide(claim_of("monday"), account_with(40), note, decision_id)
+    assert again.reservation == lost.reservation
+    assert len(ledger.history()) == 1
+
+
+def test_a_lost_answer_is_outdated_once_its_reservation_has_ended(ledger: Ledger) -> None:
+    note, decision_id = ledger.note(), new_decision_id()
+    ledger.decide(claim_of("monday"), account_with(400), note, decision_id)
+    ledger.end([decision_id], EndReason.BY_HAND, by="somebody")
+    again = ledger.decide(claim_of("monday"), account_with(400), note, decision_id)
+    assert again.outcome is Outcome.OUTDATED
+    assert ledger.standing() == []
+
+
+def test_a_commit_whose_answer_is_lost_reserves_once(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.note()
+    really_commit = engine.dialect.do_commit
+    lost = []
+
+    def commit_and_lose_the_answer(connection: object) -> None:
+        really_commit(connection)
+        if not lost:
+            lost.append(True)
+            error = sa.exc.DBAPIError("COMMIT", {}, Exception("server closed the connection"))
+            error.connection_invalidated = True
+            raise error
+
+    note = ledger.note()
+    monkeypatch.setattr(engine.dialect, "do_commit", commit_and_lose_the_answer)
+    decision = reserve(ledger, claim_of("monday"), 40, note)
+    assert lost
+    assert decision.outcome is Outcome.OPEN
+    assert len(ledger.history()) == 1
+
+
+def test_what_ended_after_the_note_counts(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    first = reserve(ledger, claim_of("monday", settle_seconds=0), 40)
+    note = ledger.note()
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    pass_time(engine, 3600)
+    assert reserve(ledger, claim_of("tuesday"), 40, note).outcome is Outcome.SHORT
+    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
+
+
+def test_what_ended_after_the_note_counts_although_the_clock_went_back(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    note = ledger.note()
+    later = type(note)(note.time + 3600_000_000, note.accounts)
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    assert reserve(ledger, claim_of("tuesday"), 40, later).outcome is Outcome.SHORT
+
+
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [
+        (EndReason.RELEASED, 60),
+        (EndReason.CUT_SHORT, 180),
+        (EndReason.SUPERSEDED, 180),
+        (EndReason.RUN_OVER, 180),
+        (EndReason.EXPIRED, 180),
+        (EndReason.BY_HAND, 180),
+    ],
+)
+def test_an_end_counts_for_its_settle_time_and_grace(
+    ledger: Ledger, engine: sa.engine.Engine, reason: EndReason, seconds: int
+) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    (ended,) = ledger.end([first.reservation.id], reason, by="teardown")
+    assert (ended.counts_until - ended.ended_at).total_seconds() == seconds
+    # The moments that the calls themselves take are far below these 30 s.
+    pass_time(engine, seconds - 30)
+    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.SHORT
+    pass_time(engine, 30)
+    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
+
+
+def test_settling_is_judged_at_the_note(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    note = ledger.note()
+    pass_time(engine, 30)
+    assert reserve(ledger, claim_of("tuesday"), 40, note).outcome is Outcome.SHORT
+
+
+def test_a_reservation_ends_once(ledger: Ledger) -> None:
+    first = reserve(ledger, claim_of("monday"), 40)
+    (released,) = ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    (again,) = ledger.end([first.reservation.id, "nothing"], EndReason.RUN_OVER, by="triggerer")
+    assert again == released
+    assert (again.end_reason, again.ended_by) == (EndReason.RELEASED, "teardown")
+    assert not again.stands
+    assert ledger.end([], EndReason.RUN_OVER, by="triggerer") == []
+
+
+def test_a_teardown_gives_an_earlier_try_its_grace(ledger: Ledger) -> None:
+    earlier = reserve(ledger, claim_of("monday", attempt=1), 60)
+    current = reserve(ledger, claim_of("monday", attempt=2), 60)
+    ids = [earlier.reservation.id, current.reservation.id]
+    ended = {row.id: row.end_reason for row in ledger.end(ids, EndReason.RELEASED, by="teardown")}
+    assert ended == {ids[0]: EndReason.SUPERSEDED, ids[1]: EndReason.RELEASED}
+
+
+def test_what_has_expired_is_ended_by_whoever_looks(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 60)
+    reserve(ledger, claim_of("tuesday"), 60)
+    assert ledger.end_expired(by="triggerer") == []
+    pass_time(engine, 3600)
+    (expired,) = ledger.end_expired(by="triggerer")
+    assert (expired.gate.run_id, expired.end_reason) == ("monday", EndReason.EXPIRED)
+    assert ledger.end_expired(by="triggerer") == []
+    assert [row.gate.run_id for row in ledger.standing()] == ["tuesday"]
+
+
+def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 40)
+    pass_time(engine, 3600)
+    again = reserve(ledger, claim_of("monday"), 40)
+    assert (again.outcome, again.reserved_usd) == (Outcome.SHORT, 25)
+    assert [row.end_reason for row in ledger.history()] == [EndReason.EXPIRED]
+
+
+def test_a_note_tells_what_is_reserved_and_which_gates_could_open(ledger: Ledger) -> None:
+    assert ledger.note().of("4f1c").reserved_usd == 0
+    reserve(ledger, claim_of("monday"), 60)
+    released = reserve(ledger, claim_of("tuesday"), 60)
+    ledger.end([released.reservation.id], EndReason.RELEASED, by="teardown")
+    note = ledger.note()
+    assert note.of("4f1c").reserved_usd == 50
+    assert note.of("4f1c").reserved_for_run_usd(attempt_of("monday").gate) == 25
+    assert note.could_open(claim_of("wednesday"), account_with(75))
+    assert not note.could_open(claim_of("wednesday"), account_with("74.99"))
+    assert note.could_open(claim_of("monday"), account_with(25)), "its own reservation opens it"
+    assert note.could_open(claim_of("monday"), account_with(25, "another"))
+
+
+def test_a_note_reads_the_databases_clock_in_utc(ledger: Ledger) -> None:
+    before = time.time()
+    noted = ledger.note().time / 1_000_000
+    after = time.time()
+    # SQLite's clock counts milliseconds, and may round.
+    assert before - 0.001 <= noted <= after + 0.001
+
+
+def test_figures_are_exact_and_rounded_to_the_safe_side(ledger: Ledger) -> None:
+    decision = reserve(ledger, claim_of("monday", "0.00000011"), "0.00000029")
+    assert decision.available_usd == Decimal("0.0000002"), "the balance is rounded down"
+    assert decision.reservation.amount_usd == Decimal("0.0000002"), "the need is rounded up"
+    huge = AccountBalance("4f1c", Decimal("9" * 300), NOON)
+    decision = ledger.decide(claim_of("tuesday"), huge, ledger.note(), new_decision_id())
+    assert decision.available_usd == Decimal("9" * 298 + ".9899998")
+
+
+@pytest.mark.parametrize("usd", [0, -1, "NaN", "Infinity", 10**12])
+def test_an_amount_that_cannot_be_reserved_is_refused(usd: object) -> None:
+    with pytest.raises(ValueError, match="amount_usd=.* cannot be reserved: pass an amount above 0"):
+        claim_of("monday", usd)
+
+
+@pytest.mark.parametrize("option", ["settle_seconds", "reserve_for_seconds"])
+@pytest.mark.parametrize("seconds", [-1, "soon", float("nan"), float("inf"), True, None])
+def test_a_duration_that_is_none_is_refused(option: str, seconds: object) -> None:
+    with pytest.raises(ValueError, match=r"is not a duration: pass a number of seconds"):
+        claim_of("monday", **{option: seconds})
+
+
+def test_each_run_is_asked_about_once_a_minute(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday", task_ids=("search", "summarize")), 100)
+    reserve(ledger, claim_of("monday", deployment="staging"), 100)
+    assert ledger.take_to_ask("production") == []
+    pass_time(engine, 60)
+    (asked,) = ledger.take_to_ask("production")
+    assert asked.gate == attempt_of("monday").gate
+    assert asked.task_ids == ("search", "summarize")
+    assert ledger.take_to_ask("production") == []
+    pass_time(engine, 60)
+    assert len(ledger.take_to_ask("production")) == 1
+
+
+def test_what_stands_and_what_stood_can_be_listed(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday"), 100)
+    pass_time(engine, 1)
+    second = reserve(ledger, claim_of("tuesday", task_id="another_gate"), 100)
+    pass_time(engine, 1)
+    reserve(ledger, claim_of("wednesday"), 100)
+    ledger.end([second.reservation.id], EndReason.BY_HAND, by="somebody")
+    assert [row.gate.run_id for row in ledger.standing()] == ["monday", "wednesday"]
+    assert [row.gate.run_id for row in ledger.standing(run_id="wednesday", map_index=-1)] == ["wednesday"]
+    assert [row.gate.run_id for row in ledger.history()] == ["wednesday", "tuesday", "monday"]
+    assert [row.ended_by for row in ledger.history(task_id="another_gate")] == ["somebody"]
+    assert len(ledger.history(limit=2)) == 2
+    assert ledger.get([second.reservation.id])[0].end_reason is EndReason.BY_HAND
+
+
+def test_old_ends_are_purged_with_the_notes_that_might_miss_them(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    first = reserve(ledger, claim_of("monday", reserve_for_seconds=10**7), 100)
+    reserve(ledger, claim_of("tuesday", reserve_for_seconds=10**7), 100)
+    old_note = ledger.note()
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    assert ledger.purge() == 0
+    pass_time(engine, 32 * 24 * 3600)
+    assert ledger.purge() == 1
+    assert ledger.purge() == 0
+    assert [row.gate.run_id for row in ledger.history()] == ["tuesday"]
+    assert reserve(ledger, claim_of("wednesday"), 100, old_note).outcome is Outcome.OUTDATED
+    assert reserve(ledger, claim_of("wednesday"), 100).outcome is Outcome.OPEN
+
+
+def test_only_one_of_two_that_decide_at_once_gets_the_last_credits(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = ledger.note()
+    both_have_summed = threading.Barrier(2)
+    outcomes = []
+
+    def wait_for_the_other(**facts: object) -> Outcome:
+        # Behind the lock the other one cannot come here.
+        try:
+            both_have_summed.wait(timeout=0.3)
+        except threading.BrokenBarrierError:
+            pass
+        return really_decide(**facts)
+
+    really_decide = ledger_module.rule.decide
+    monkeypatch.setattr(ledger_module.rule, "decide", wait_for_the_other)
+    threads = [
+        threading.Thread(
+            target=lambda run=run: outcomes.append(reserve(ledger, claim_of(run), 40, note).outcome)
+        )
+        for run in ("monday", "tuesday")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.value for outcome in outcomes) == ["open", "short"]
