@@ -28,7 +28,7 @@ PYTHON = "3.11"
 NEWER_PYTHONS = ["3.12", "3.13", "3.14"]
 
 # What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
-PINNED_GROUPS = ["test", "browser", "benchmarks", "types"]
+PINNED_GROUPS = ["test", "browser", "benchmarks", "distributed", "types"]
 # Airflow's newest providers need these newer than an older Airflow had them.
 NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 
@@ -37,7 +37,7 @@ TOOLS = Path(sys.executable).parent
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 
-NOT_IN_TEST = "browser or soak"
+NOT_IN_TEST = "browser or soak or distributed"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # What `make test` proves on the newest Airflow, and no other version can change.
@@ -135,6 +135,13 @@ def browser(session: nox.Session, airflow: str) -> None:
     """Click through the UI of one Airflow with Chromium, which has to be installed."""
     _install(session, airflow, "browser")
     _pytest(session, "pytest", "tests/browser")
+
+
+@nox.session(python=PYTHON)
+def distributed(session: nox.Session) -> None:
+    """Kill a worker and a triggerer of an Airflow on several machines while gates wait."""
+    _install(session, NEWEST, "distributed")
+    _pytest(session, "pytest", "tests/distributed", "-m", "distributed")
 
 
 @nox.session(python=False)

@@ -214,6 +214,15 @@ def test_a_connection_that_a_worker_found_is_waited_for(
     assert fire(trigger(looked_at=time.time() - 60)).payload["action"] == "open"
 
 
+def test_a_connection_that_stays_missing_for_too_long_is_a_refusal(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
+):
+    monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
+    monkeypatch.setattr(_poll, "LONGEST_MISSING", 0.0)
+    payload = fire(trigger(looked_at=time.time() - 60)).payload
+    assert payload["error"]["type"] == "YouComConnectionNotFoundError"
+
+
 RENDERS = hasattr(BaseTrigger, "render_template_fields")
 
 
