@@ -75,6 +75,7 @@ def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
 
 
+@pytest.mark.airflow_process
 @pytest.mark.parametrize("dag_id", EXAMPLES)
 def test_an_example_parses_without_a_warning_the_network_or_a_database(dag_id: str, tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "such" / "airflow.db"

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.airflow_process
+
 HEAVY = (
     "requests",
     "urllib3",

@@ -157,6 +157,7 @@ def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch:
         assert sandbox.request_count == 1
 
 
+@pytest.mark.airflow_process
 def test_the_test_of_a_users_dag_passes_as_it_is_printed(tmp_path: Path) -> None:
     for folder in ("dags", "tests"):
         (tmp_path / folder).mkdir()

@@ -55,7 +55,8 @@ def test_a_head_without_an_end_is_given_up_at_its_size():
 def test_informational_answers_without_an_end_are_given_up_at_their_size():
     with BrokenServer(says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         client = BillingClient("key", server.base_url, timeout=600, retries=0)
-        with pytest.raises(YouComUnavailableError, match=f"more than {LARGEST_CALL // 1024} KiB"):
+        # Python 3.14 gives up by itself, after 100 of them.
+        with pytest.raises(YouComUnavailableError, match=f"more than {LARGEST_CALL // 1024} KiB|was cut"):
             client.get_balance()
 
 

@@ -19,7 +19,10 @@ PRISM = "@stoplight/prism-cli@5.14.2"
 OPENAPI = Path(__file__).with_name("openapi.yaml")
 INSTALLED = Path(__file__).parents[3] / "build" / "prism-5.14.2"
 
-pytestmark = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+pytestmark = [
+    pytest.mark.airflow_process,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed"),
+]
 
 
 @pytest.fixture(scope="session")
