@@ -106,8 +106,13 @@ def test_what_a_key_and_a_url_do_not_need_is_hidden(form: dict[str, Any]):
 def test_the_forms_own_fields_have_a_label_and_a_description_that_tells_the_default(form: dict[str, Any]):
     needs_form(form)
     assert form["fields"] == {
-        "timeout": ["Timeout (seconds)", "How long one call may take in all, tries included. Default: 30."],
-        "retries": ["Retries per call", "How often a call is tried again within that time. Default: 2."],
+        "timeout": ["Timeout (seconds)", "How long one call may take, retries included. Default: 30."],
+        "retries": ["Retries per call", "How many times a call is retried within that time. Default: 2."],
+        "ledger_conn_id": [
+            "Ledger connection",
+            "A connection to SQLite or PostgreSQL, where reserved credits are kept.",
+        ],
+        "settle_seconds": ["Settle time (seconds)", "How late You.com may post a charge. Default: 60."],
     }
 
 
@@ -146,7 +151,7 @@ def test_provider_info_is_a_fresh_dict_each_time():
     connection["ui-field-behaviour"]["relabeling"].clear()
     YouComHook.get_ui_field_behaviour()["hidden_fields"].clear()
     (again,) = get_provider_info()["connection-types"]
-    assert sorted(again["conn-fields"]) == ["retries", "timeout"]
+    assert sorted(again["conn-fields"]) == ["ledger_conn_id", "retries", "settle_seconds", "timeout"]
     assert again["ui-field-behaviour"]["hidden-fields"] == ["schema", "login", "port", "extra"]
     assert again["ui-field-behaviour"]["relabeling"] == {"password": "API key", "host": "Base URL"}
     assert YouComHook.get_ui_field_behaviour()["hidden_fields"] == ["schema", "login", "port", "extra"]
