@@ -11,7 +11,7 @@ from tests.real_airflow.conftest import hold, minor_version
 pytestmark = pytest.mark.real_airflow
 
 
-ON_A_WORKER = "This Airflow starts the task on a worker"
+ON_A_WORKER = "on a worker, although start_from_trigger is on"
 
 
 @pytest.fixture(autouse=True)
