@@ -114,9 +114,7 @@ class Line:
         :raises ValueError: if one of them is not valid.
         """
         if (above_usd is None) == (below_usd is None):
-            raise ValueError(
-                f"above_usd={above_usd!r} and below_usd={below_usd!r}: set exactly one of them."
-            )
+            raise ValueError(f"above_usd={above_usd!r} and below_usd={below_usd!r}: set exactly one of them.")
         direction: Direction = "below" if above_usd is None else "above"
         line_usd = parse_usd(below_usd if above_usd is None else above_usd, f"{direction}_usd")
         if line_usd == 0:
