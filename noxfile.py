@@ -96,8 +96,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def types(session: nox.Session) -> None:
-    """Check the types."""
+    """Check the types, of the examples and the documentation's code too."""
     _update_environment(session, "types")
+    session.run(ENVIRONMENT_PYTHON, "-m", "dev.documented_code")
     session.env["MYPYPATH"] = str(Path.cwd())
     _tool(session, "mypy", "--python-executable", f"{ENVIRONMENT_PYTHON}")
 

@@ -114,13 +114,11 @@ class Line:
         :raises ValueError: if one of them is not valid.
         """
         if (above_usd is None) == (below_usd is None):
-            raise ValueError(
-                f"above_usd={above_usd!r} and below_usd={below_usd!r}: give exactly one of them."
-            )
+            raise ValueError(f"above_usd={above_usd!r} and below_usd={below_usd!r}: set exactly one of them.")
         direction: Direction = "below" if above_usd is None else "above"
         line_usd = parse_usd(below_usd if above_usd is None else above_usd, f"{direction}_usd")
         if line_usd == 0:
-            raise ValueError(f"{direction}_usd={line_usd} is no line to watch: use an amount above 0.")
+            raise ValueError(f"{direction}_usd={line_usd} is not a line to watch: use an amount above 0.")
         return cls(
             direction=direction,
             line_usd=line_usd,

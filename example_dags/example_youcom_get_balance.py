@@ -1,13 +1,15 @@
 """
-### Do what the account can pay for
+### Choose a task by the balance
 
-`get_balance` pushes the balance to XCom, each member under a key of its own; `choose` branches on it.
+`get_balance` pushes the balance to XCom, each value under its own key. `choose` branches on one of them.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import pendulum
-from airflow.providers.common.compat.sdk import dag, task
+from airflow.providers.common.compat.sdk import XComArg, dag, task
 
 from airflow_provider_youcom.operators.balance import GetBalanceOperator
 
@@ -23,7 +25,7 @@ def example_youcom_get_balance() -> None:
     get_balance = GetBalanceOperator(task_id="get_balance")
 
     @task.branch
-    def choose(balance_usd: float) -> str:
+    def choose(balance_usd: Any) -> str:
         return "research_deeply" if balance_usd >= 50 else "research_lightly"
 
     @task
@@ -32,9 +34,9 @@ def example_youcom_get_balance() -> None:
 
     @task
     def research_lightly() -> None:
-        print("The account is better off with light research.")
+        print("The account can pay for light research.")
 
-    choose(get_balance.output["balance_usd"]) >> [research_deeply(), research_lightly()]
+    choose(XComArg(get_balance, key="balance_usd")) >> [research_deeply(), research_lightly()]
 
 
 example_youcom_get_balance()

@@ -1,13 +1,12 @@
 """
-### What do all our accounts hold together?
+### Add up the balances of many accounts
 
-One mapped task a connection, so that a refused key turns red by itself and the others still answer.
-Keys of one organization share its credits: they name the same account, and it is counted once.
+One mapped task checks each connection, so a refused key fails its own task only. All keys of an organization
+have the same account, which is counted once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -30,10 +29,10 @@ def example_youcom_many_accounts() -> None:
     get_balance = GetBalanceOperator.partial(task_id="get_balance").expand(youcom_conn_id=CONNECTIONS)
 
     @task(trigger_rule="all_done")
-    def summarize(balances: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    def summarize(balances: Any) -> dict[str, Any]:
         accounts = {each["account_id"]: Decimal(str(each["balance_usd"])) for each in balances}
         total_usd = sum(accounts.values(), Decimal(0))
-        print(f"{len(accounts)} accounts hold ${total_usd:f} together.")
+        print(f"{len(accounts)} accounts hold ${total_usd:f}.")
         return {"accounts": len(accounts), "total_usd": float(total_usd)}
 
     summarize(get_balance.output)

@@ -1,12 +1,11 @@
 """
-### Hold a pipeline until its account can pay for it, then say what it cost
+### Wait until the account can pay for a pipeline, and report what it cost
 
-`enough_credit` waits, without holding a worker, until the account behind the connection `youcom_default`
-holds `min_usd`. `research` then spends: one paid question after the other. `report` compares the balance
-that opened the gate with the one afterwards. Whoever else spends from the same account meanwhile is
-counted too.
+`enough_credit` waits, without a worker, until the account of the connection `youcom_default` holds `min_usd`.
+`research` asks You.com the questions, and pays for each. `report` compares the balance before and after. If
+others spend from the same account at that time, the report includes it.
 
-`questions` may be empty: then nothing is spent.
+`questions` can be empty. Then nothing is spent.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
             ["Why is the sea salty?", "How do tides work?", "Who named the Pacific?"],
             type="array",
             items={"type": "string"},
-            description="What to ask You.com, one question a line; each costs 1.2 cents",
+            description="Questions for You.com, one in each line; each costs 1.2 cents",
         ),
     },
     render_template_as_native_obj=True,
@@ -48,7 +47,7 @@ def example_youcom_preflight_gate() -> None:
     )
 
     @task
-    def research(questions: list[str]) -> list[str]:
+    def research(questions: Any) -> list[str]:
         hook = YouComHook()
         answers = []
         for question in questions:
@@ -62,7 +61,7 @@ def example_youcom_preflight_gate() -> None:
         return answers
 
     @task
-    def report(before: dict[str, Any], answers: list[str]) -> dict[str, Any]:
+    def report(before: Any, answers: Any) -> dict[str, Any]:
         after = YouComHook().get_balance()
         cost_usd = Decimal(str(before["balance_usd"])) - after.balance_usd
         print(f"{len(answers)} answers cost ${cost_usd:f}. {after}.")

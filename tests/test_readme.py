@@ -42,8 +42,22 @@ def table(name: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
-def test_the_dag_in_the_readme_is_the_quickstart_example() -> None:
-    assert blocks(README, "python") == [QUICKSTART.read_text()]
+def test_the_dag_in_the_readme_is_the_quickstart_example_with_the_imports_of_airflow_3() -> None:
+    example = QUICKSTART.read_text()
+    assert blocks(README, "python") == [example.replace("airflow.providers.common.compat.sdk", "airflow.sdk")]
+
+
+def test_the_readme_links_to_nothing_that_pypi_does_not_have() -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", README)
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "![" not in README
+
+
+def test_the_pages_that_the_readme_names_exist() -> None:
+    named = re.findall(r"`(docs/[\w-]+\.md|[A-Z]+\.md)`", README)
+    assert named
+    assert [page for page in named if not (PROJECT / page).exists()] == []
 
 
 def links() -> Iterator[tuple[Path, str]]:
@@ -101,9 +115,9 @@ def answer(says: str, sandbox: Sandbox) -> AccountBalance | YouComError:
     """Let the sandbox answer as the first words of a row of the decision table say."""
     if says.startswith("less"):
         sandbox.set_balance(3)
-    elif says.startswith("nothing"):
+    elif says.startswith("none"):
         sandbox.inject(Fault(status=503), None)
-    elif says.startswith("no:"):
+    elif says.startswith("refused"):
         sandbox.inject(Fault(status=401), None)
     elif says.startswith("200"):
         sandbox.inject(Fault(body="not JSON"), None)
@@ -141,16 +155,22 @@ def test_a_table_is_written_once(name: str) -> None:
 
 def exported() -> list[str]:
     shell = [block for text in PAGES.values() for block in blocks(text, "bash")]
-    lines = [line for block in shell for line in block.splitlines() if line.startswith("export AIRFLOW_CONN")]
+    lines = [
+        line
+        for block in shell
+        for line in block.splitlines()
+        if line.startswith("export AIRFLOW_CONN_YOUCOM_DEFAULT")
+    ]
     return list(dict.fromkeys(lines))
 
 
 @pytest.mark.parametrize("line", exported())
 def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, _, value = shlex.split(line)[1].partition("=")
-    with Sandbox(7, api_key="your-api-key", accounts={DEFAULT_API_KEY: 7}) as sandbox:
-        # The page's port may be taken on this machine.
+    with Sandbox(7, api_key="ydc-sk-1", accounts={DEFAULT_API_KEY: 7}) as sandbox:
+        # The page's port may be taken on this machine, and the hook refuses the page's placeholder.
         value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))
+        value = value.replace("your-api-key", "ydc-sk-1")
         monkeypatch.setenv(name, value)
         monkeypatch.setattr(_base_url, "DEFAULT_BASE_URL", sandbox.base_url)
         assert YouComHook().get_balance().balance_usd == 7
@@ -184,15 +204,27 @@ def test_the_versions_page_names_what_the_constraints_pin() -> None:
         assert f"| Airflow {path.stem.removeprefix('airflow-')} | {pinned[0]} |" in page
 
 
+WRITES_A_MESSAGE = re.compile(
+    r"(YouCom\w*|Value|Type)Error|Airflow\w+|_not_the_contract|_unusable|refused|info|warning|exception"
+)
+
+
 def messages() -> Iterator[str]:
-    """The longest fixed part of every message that the source makes an error of."""
+    """The longest fixed part of every message that the source raises or logs."""
     for path in sorted((PROJECT / "airflow_provider_youcom").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.func, ast.Name):
+            if not isinstance(node, ast.Call) or not node.args:
                 continue
-            if re.fullmatch(r"YouCom\w+Error|_not_the_contract|ValueError|Airflow\w+", node.func.id):
-                parts = [each.value for each in ast.walk(node.args[0]) if isinstance(each, ast.Constant)]
-                longest = max((part for part in parts if isinstance(part, str)), key=len, default="")
+            name = getattr(node.func, "id", None) or getattr(node.func, "attr", "")
+            if WRITES_A_MESSAGE.fullmatch(name):
+                parts = [
+                    each.value
+                    for arg in node.args
+                    for each in ast.walk(arg)
+                    if isinstance(each, ast.Constant)
+                ]
+                texts = [text for part in parts if isinstance(part, str) for text in part.split("%s")]
+                longest = max(texts, key=len, default="")
                 if longest:
                     yield longest.strip()
     yield from _transport_errors._WORDS.values()

@@ -206,7 +206,5 @@ def _seconds(value: object, name: str, at_least: float) -> float:
         seconds = math.nan
     # NaN fails this too; and a timedelta has to hold it.
     if not at_least <= seconds <= timedelta.max.total_seconds() / 2:
-        raise ValueError(
-            f"{name}={repr(value)[:60]} is not a time to wait: use {at_least:g} seconds or more."
-        )
+        raise ValueError(f"{name}={repr(value)[:60]} is not a duration: use {at_least:g} seconds or more.")
     return seconds
