@@ -148,7 +148,12 @@ def compare(url: str, count: int) -> tuple[float, float]:
     cycle(ledger, "first")
     recorded = record_cycle(engine, ledger, "recorded")
     (reserved,) = ledger.history(run_id="recorded")
-    keys = {"recorded": "recorded", "id": reserved.id, "gate": reserved.gate.key, "run": reserved.gate.run_key}
+    keys = {
+        "recorded": "recorded",
+        "id": reserved.id,
+        "gate": reserved.gate.key,
+        "run": reserved.gate.run_key,
+    }
 
     def bare(number: int) -> None:
         new = {name: f"{name}-{number}" for name in keys}
@@ -160,7 +165,9 @@ def compare(url: str, count: int) -> tuple[float, float]:
         ours, theirs = [], []
         for turn in range(rounds):
             first = turn * count
-            ours.append(measure(lambda number, f=first: cycle(ledger, f"ledger-{f + number}"), count // rounds))
+            ours.append(
+                measure(lambda number, f=first: cycle(ledger, f"ledger-{f + number}"), count // rounds)
+            )
             theirs.append(measure(lambda number, f=first: bare(f + number), count // rounds))
     engine.dispose()
     return statistics.median(ours), statistics.median(theirs)
@@ -259,7 +266,9 @@ def hammer(url: str, rounds: int, settle_seconds: float, processes: int = PROCES
     account = Account(4, posted_within=settle_seconds * 0.9)
     results = context.Queue()
     workers = [
-        context.Process(target=_reserve_and_spend, args=(url, account, number, rounds, settle_seconds, results))
+        context.Process(
+            target=_reserve_and_spend, args=(url, account, number, rounds, settle_seconds, results)
+        )
         for number in range(processes)
     ]
     started = time.perf_counter()
@@ -289,7 +298,7 @@ def _reserve_and_spend(
             account.pay()
             account.pay()
             ledger.end([reservation_id], EndReason.RELEASED, by=f"process {number}")
-    except Exception as caught:
+    except Exception as caught:  # noqa: BLE001 - whatever it is, it is printed
         error = f"{type(caught).__name__}: {caught}"
     results.put((tries, error))
 
