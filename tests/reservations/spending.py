@@ -40,7 +40,7 @@ def reserve(ledger: Ledger, claim: Claim, usd: object, note: Note | None = None)
 
 
 def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
-    """Let time pass for the ledger by moving all that it holds into the past; below 0, its clock goes back."""
+    """Let time pass by moving all that the ledger holds into the past; below 0, its clock goes back."""
     moved = ", ".join(
         f"{column} = {column} - {round(seconds * 1_000_000)}"
         for column in ("reserved_at", "expires_at", "asked_at", "counts_until", "ended_at")

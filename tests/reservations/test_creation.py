@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -93,13 +92,13 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
 
 
 @pytest.fixture
-def reader_url(postgres: PrivatePostgres) -> Iterator[str]:
+def reader_url(postgres: PrivatePostgres) -> str:
     """A database in which its user may not create tables."""
     url = new_postgres_database(postgres)
     cursor = postgres.connect("postgres").cursor()
     cursor.execute("DROP ROLE IF EXISTS reader")
     cursor.execute("CREATE ROLE reader LOGIN")
-    yield url.replace("airflow@", "reader@")
+    return url.replace("airflow@", "reader@")
 
 
 def test_a_missing_right_to_create_tables_is_named(reader_url: str) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
-
 from tests.reservations.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
 # What may happen to two or three runs, each of which needs 2: how much there is, and how often each kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -290,10 +291,8 @@ def test_only_one_of_two_that_decide_at_once_gets_the_last_credits(
 
     def wait_for_the_other(**facts: object) -> Outcome:
         # Behind the lock the other one cannot come here.
-        try:
+        with suppress(threading.BrokenBarrierError):
             both_have_summed.wait(timeout=0.3)
-        except threading.BrokenBarrierError:
-            pass
         return really_decide(**facts)
 
     really_decide = ledger_module.rule.decide

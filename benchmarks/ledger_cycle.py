@@ -1,0 +1,365 @@
+"""
+What the ledger costs, and that it holds under load.
+
+    python -m benchmarks.ledger_cycle
+
+First a cycle of note, decision and release, beside the same statements sent by the bare driver. Then eight
+processes that hammer one account, whose charges are posted late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import random
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.reservation import Attempt, Claim, Gate, Note, new_decision_id
+from airflow_provider_youcom.reservations.rule import EndReason, Outcome
+
+ACCOUNT = "4f1c"
+LARGEST_RATIO = 2.0
+PROCESSES = 8
+
+Statement = tuple[str, Any]
+
+
+def claim_of(run: str, usd: int, settle_seconds: float) -> Claim:
+    """
+    Return what a run wants to reserve.
+
+    :param run: its id.
+    :param usd: how much, in dollars.
+    :param settle_seconds: how late charges are posted.
+    """
+    attempt = Attempt(Gate("benchmark", "research", run, "gate"), id=run, order=run)
+    return Claim(attempt, Decimal(usd), settle_seconds=settle_seconds)
+
+
+def balance_of(usd: int) -> AccountBalance:
+    """
+    Return a reading.
+
+    :param usd: what the account holds, in dollars.
+    """
+    return AccountBalance(ACCOUNT, Decimal(usd) * 100, datetime.now(UTC))
+
+
+def cycle(ledger: Ledger, run: str) -> None:
+    """
+    Note, decide and release once.
+
+    :param ledger: the ledger.
+    :param run: a run that has not reserved before.
+    """
+    claim = claim_of(run, 1, settle_seconds=0)
+    decision = ledger.decide(claim, balance_of(1000), ledger.note(), new_decision_id())
+    if decision.reservation is None:
+        raise RuntimeError(f"A cycle was {decision.outcome.value}.")
+    ledger.end([decision.reservation.id], EndReason.RELEASED, by="benchmark")
+
+
+def record_cycle(engine: sa.engine.Engine, ledger: Ledger, run: str) -> list[list[Statement]]:
+    """
+    Return the statements of one cycle as the driver gets them, by transaction.
+
+    :param engine: the ledger's engine.
+    :param ledger: the ledger.
+    :param run: a run that has not reserved before.
+    """
+    transactions: list[list[Statement]] = []
+
+    def begun(connection: Any) -> None:
+        transactions.append([])
+
+    def sent(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        transactions[-1].append((statement, parameters))
+
+    sa.event.listen(engine, "begin", begun)
+    sa.event.listen(engine, "before_cursor_execute", sent)
+    cycle(ledger, run)
+    sa.event.remove(engine, "begin", begun)
+    sa.event.remove(engine, "before_cursor_execute", sent)
+    return transactions
+
+
+def replay(connection: Any, transactions: list[list[Statement]], ids: dict[str, str]) -> None:
+    """
+    Send a recorded cycle by the bare driver, under new ids.
+
+    :param connection: the driver's connection.
+    :param transactions: what was recorded.
+    :param ids: the recorded ids, and the new ones.
+    """
+    for statements in transactions:
+        cursor = connection.cursor()
+        for statement, parameters in statements:
+            cursor.execute(statement, _renamed(parameters, ids))
+            if cursor.description:
+                cursor.fetchall()
+        connection.commit()
+
+
+def _renamed(parameters: Any, ids: dict[str, str]) -> Any:
+    if isinstance(parameters, dict):
+        return {name: ids.get(value, value) for name, value in parameters.items()}
+    return tuple(ids.get(value, value) for value in parameters)
+
+
+def measure(calls: Callable[[int], None], count: int) -> float:
+    """
+    Return the median of a call's seconds.
+
+    :param calls: called with 0, 1, 2, ...
+    :param count: how often.
+    """
+    seconds = []
+    for number in range(count):
+        started = time.perf_counter()
+        calls(number)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def compare(url: str, count: int) -> tuple[float, float]:
+    """
+    Return the seconds of a cycle by the ledger, and by the bare driver.
+
+    :param url: an empty database.
+    :param count: how many cycles of each.
+    """
+    engine = sa.create_engine(url)
+    ledger = Ledger(engine)
+    cycle(ledger, "first")
+    recorded = record_cycle(engine, ledger, "recorded")
+    (reserved,) = ledger.history(run_id="recorded")
+    keys = {
+        "recorded": "recorded",
+        "id": reserved.id,
+        "gate": reserved.gate.key,
+        "run": reserved.gate.run_key,
+    }
+
+    def bare(number: int) -> None:
+        new = {name: f"{name}-{number}" for name in keys}
+        replay(connection, recorded, {keys[name]: new[name] for name in keys})
+
+    with closing(_connect(engine)) as connection:
+        # In turns, so that both see the same machine and the same number of rows.
+        rounds = 10
+        ours, theirs = [], []
+        for turn in range(rounds):
+            first = turn * count
+            ours.append(
+                measure(lambda number, f=first: cycle(ledger, f"ledger-{f + number}"), count // rounds)
+            )
+            theirs.append(measure(lambda number, f=first: bare(f + number), count // rounds))
+    engine.dispose()
+    return statistics.median(ours), statistics.median(theirs)
+
+
+def _connect(engine: sa.engine.Engine) -> Any:
+    if engine.dialect.name == "sqlite":
+        return sqlite3.connect(engine.url.database, isolation_level=None)
+    import psycopg2
+
+    url = engine.url
+    connection = psycopg2.connect(host=url.host, port=url.port, user=url.username, dbname=url.database)
+    connection.set_session(isolation_level="READ COMMITTED")
+    return connection
+
+
+class Account:
+    """
+    An account of You.com that processes share: it refuses what is not there, and posts charges late.
+
+    Money is topped up only after it is spent, so that there is never more than ``usd``.
+
+    :param usd: what it holds, in dollars.
+    :param posted_within: seconds within which a charge is posted.
+    """
+
+    def __init__(self, usd: int, posted_within: float) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._lock = context.Lock()
+        self._posted_within = posted_within
+        self._usd = usd
+        self._there = context.Value("q", usd, lock=False)
+        self._posted = context.Value("q", usd, lock=False)
+        self._refused = context.Value("q", 0, lock=False)
+        # When each dollar that was spent is posted, or 0.
+        self._due = context.Array("d", 4096, lock=False)
+
+    @property
+    def refused(self) -> int:
+        """How many payments were refused."""
+        return int(self._refused.value)
+
+    def read(self) -> int:
+        """Return the balance, without what is not posted yet."""
+        with self._lock:
+            self._post()
+            return int(self._posted.value)
+
+    def pay(self) -> None:
+        """Spend a dollar."""
+        with self._lock:
+            self._post()
+            if self._there.value < 1:
+                self._refused.value += 1
+                return
+            self._there.value -= 1
+            free = next(index for index, due in enumerate(self._due) if due == 0)
+            self._due[free] = time.monotonic() + random.random() * self._posted_within
+            if self._there.value == 0:
+                self._there.value += self._usd
+                self._posted.value += self._usd
+
+    def _post(self) -> None:
+        now = time.monotonic()
+        for index, due in enumerate(self._due):
+            if 0 < due <= now:
+                self._due[index] = 0
+                self._posted.value -= 1
+
+
+@dataclass
+class Hammered:
+    """What a hammer found: refused payments, errors, and the seconds of each try to reserve."""
+
+    refused: int
+    errors: list[str]
+    tries: list[float]
+    seconds: float
+
+    @property
+    def p99_ms(self) -> float:
+        """The 99th percentile of a try's milliseconds."""
+        return 1000 * statistics.quantiles(self.tries, n=100)[98]
+
+
+def hammer(url: str, rounds: int, settle_seconds: float, processes: int = PROCESSES) -> Hammered:
+    """
+    Let processes reserve $2, spend it and release it, on an account that holds $4.
+
+    :param url: an empty database.
+    :param rounds: how often each process does so.
+    :param settle_seconds: the settle time; charges are posted a little earlier.
+    :param processes: how many there are.
+    """
+    context = multiprocessing.get_context("spawn")
+    account = Account(4, posted_within=settle_seconds * 0.9)
+    results = context.Queue()
+    workers = [
+        context.Process(
+            target=_reserve_and_spend, args=(url, account, number, rounds, settle_seconds, results)
+        )
+        for number in range(processes)
+    ]
+    started = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    found: list[tuple[list[float], str | None]] = [results.get(timeout=600) for _ in workers]
+    for worker in workers:
+        worker.join(60)
+    return Hammered(
+        refused=account.refused,
+        errors=[error for _, error in found if error],
+        tries=[seconds for tries, _ in found for seconds in tries],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _reserve_and_spend(
+    url: str, account: Account, number: int, rounds: int, settle_seconds: float, results: Any
+) -> None:
+    tries: list[float] = []
+    error = None
+    try:
+        ledger = Ledger(sa.create_engine(url), answer_within=60)
+        for turn in range(rounds):
+            claim = claim_of(f"run-{number}-{turn}", 2, settle_seconds)
+            reservation_id = _wait_for_credits(ledger, account, claim, tries)
+            account.pay()
+            account.pay()
+            ledger.end([reservation_id], EndReason.RELEASED, by=f"process {number}")
+    except Exception as caught:  # noqa: BLE001 - whatever it is, it is printed
+        error = f"{type(caught).__name__}: {caught}"
+    results.put((tries, error))
+
+
+def _wait_for_credits(ledger: Ledger, account: Account, claim: Claim, tries: list[float]) -> str:
+    while True:
+        note: Note = ledger.note()
+        balance = balance_of(account.read())
+        if not note.could_open(claim, balance):
+            time.sleep(random.random() * 0.01)
+            continue
+        started = time.perf_counter()
+        decision = ledger.decide(claim, balance, note, new_decision_id())
+        tries.append(time.perf_counter() - started)
+        if decision.outcome is Outcome.OPEN and decision.reservation is not None:
+            return decision.reservation.id
+
+
+@contextmanager
+def databases() -> Iterator[dict[str, str]]:
+    """Make two empty databases of each kind; PostgreSQL's time zone is not UTC."""
+    from benchmarks.postgres import PrivatePostgres
+
+    with tempfile.TemporaryDirectory() as folder, PrivatePostgres() as server:
+        urls = {}
+        for use in ("cycle", "hammer"):
+            urls[f"sqlite {use}"] = f"sqlite:///{Path(folder) / use}.db"
+            with closing(server.connect("postgres")) as connection:
+                connection.cursor().execute(f"CREATE DATABASE {use}")
+                connection.cursor().execute(f"ALTER DATABASE {use} SET timezone = 'Asia/Kathmandu'")
+            urls[f"postgresql {use}"] = server.url.rpartition("/")[0] + f"/{use}"
+        yield urls
+
+
+def main() -> int:
+    """Print what was measured, and return 1 if it is worse than it should be."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger_cycle", description=__doc__)
+    parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=50)
+    options = parser.parse_args()
+    is_good = True
+    with databases() as urls:
+        for database in ("sqlite", "postgresql"):
+            ours, theirs = compare(urls[f"{database} cycle"], options.cycles)
+            print(
+                f"{database}: note, decide and release take {1000 * ours:.2f} ms, and {1000 * theirs:.2f} ms "
+                f"by the bare driver: {ours / theirs:.2f} times"
+            )
+            is_good &= database == "sqlite" or ours / theirs <= LARGEST_RATIO
+        for database in ("sqlite", "postgresql"):
+            found = hammer(urls[f"{database} hammer"], options.rounds, settle_seconds=0.05)
+            print(
+                f"{database}: {PROCESSES} processes, {PROCESSES * options.rounds} reservations in "
+                f"{found.seconds:.1f} s: {found.refused} payments refused, {len(found.errors)} errors, "
+                f"a decision takes {found.p99_ms:.1f} ms at p99"
+            )
+            is_good &= not found.refused and not found.errors
+            for error in found.errors:
+                print(f"  {error}")
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
