@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,8 @@ assert "requests" not in left_behind
 class Run:
     """One run of an example in this process."""
 
-    def __init__(self, dag_id: str, **conf: Any) -> None:
-        run = _parse(dag_id).test(run_conf=conf)
+    def __init__(self, dag_id: str, folder: Path = FOLDER, **conf: Any) -> None:
+        run = _parse(folder / f"{dag_id}.py").test(run_conf=conf)
         self.state = str(run.state)
         self._tasks = {(task.task_id, task.map_index): task for task in run.get_task_instances()}
 
@@ -48,15 +50,15 @@ class Run:
         return self._tasks[task_id, -1].xcom_pull(task_ids=task_id, key=key)
 
 
-def _parse(dag_id: str) -> Any:
+def _parse(path: Path) -> Any:
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 2.11 to 3.1
         from airflow.models.dagbag import DagBag
 
-    bag = DagBag(FOLDER / f"{dag_id}.py")
+    bag = DagBag(path)
     assert not bag.import_errors
-    return bag.dags[dag_id]
+    return bag.dags[path.stem]
 
 
 def _answer_with(balance_cents: float) -> Fault:
@@ -66,13 +68,26 @@ def _answer_with(balance_cents: float) -> Fault:
 
 @pytest.fixture
 def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An Airflow with the examples as its DAGs: from 3.1 on, dag.test reads the DAG from there."""
+    """An Airflow with the examples as its DAGs."""
+    _take_dags_from(FOLDER, monkeypatch)
+
+
+def _take_dags_from(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name the folder from which dag.test reads the DAG on Airflow 3.1 and later."""
     bundle = {
         "name": "examples",
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(FOLDER)},
+        "kwargs": {"path": str(folder)},
     }
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+
+
+def _dag_in_the_readme() -> str:
+    readme = (FOLDER.parent / "README.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    (import_on_2,) = re.findall(r"On Airflow 2\.11, write `(.+)` in place of the second line", readme)
+    first, second, *others = code.splitlines()
+    return "\n".join([first, second if find_spec("airflow.sdk") else import_on_2, *others])
 
 
 @pytest.mark.airflow_process
@@ -96,6 +111,19 @@ def test_the_quickstart_opens_its_gate_and_runs_what_is_behind_it(sandbox: Sandb
     assert run.state == "success"
     assert run.task_state("spend") == "success"
     assert run.xcom("enough_credit")["balance_usd"] == 100
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_dag_in_the_readme_runs_on_this_airflow(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "example_youcom_quickstart.py").write_text(_dag_in_the_readme())
+    _take_dags_from(tmp_path, monkeypatch)
+
+    run = Run("example_youcom_quickstart", folder=tmp_path)
+
+    assert run.task_state("enough_credit") == "success"
+    assert run.task_state("spend") == "success"
 
 
 @pytest.mark.usefixtures("airflow")
