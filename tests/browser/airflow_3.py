@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -133,9 +133,12 @@ class Airflow3Ui:
         return answer.inner_text()
 
     def _give_port(self, conn_id: str) -> None:
+        url = f"{self.base_url}/api/v2/connections/{conn_id}"
+        host = self.page.request.get(url, fail_on_status_code=True).json()["host"]
+        # The hook refuses a port that contradicts the Base URL's.
         self.page.request.patch(
-            f"{self.base_url}/api/v2/connections/{conn_id}?update_mask=port",
-            data={"connection_id": conn_id, "conn_type": "youcom", "port": 443},
+            f"{url}?update_mask=port",
+            data={"connection_id": conn_id, "conn_type": "youcom", "port": urlsplit(host).port},
             fail_on_status_code=True,
         )
 
