@@ -25,7 +25,15 @@ def test_the_form_shows_what_a_connection_to_you_com_needs_and_nothing_else(
     ui: Any, screenshot: Callable[[str], None]
 ):
     ui.open_new_connection("youcom_default", "You.com")
-    assert ui.labels() == ["Description", "Base URL", "API key", "Timeout (seconds)", "Retries per call"]
+    assert ui.labels() == [
+        "Description",
+        "Base URL",
+        "API key",
+        "Timeout (seconds)",
+        "Retries per call",
+        "Ledger connection",
+        "Settle time (seconds)",
+    ]
     assert not ui.shows_extra()
     assert ui.field("Base URL").get_attribute("placeholder") == "https://api.you.com"
     assert ui.field("API key").get_attribute("placeholder") == "from https://you.com/platform"
