@@ -22,7 +22,7 @@ class AccountBalance:
     """
     What a You.com account held when it was checked.
 
-    To return it from a task, call :meth:`to_json`.
+    To return it from a task, call ``to_json``.
 
     :param account_id: You.com's stable hash of the account, which is an organization's or one user's.
     :param balance_cents: remaining credits in cents, exact; may be negative.

@@ -56,7 +56,7 @@ class Memory:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Memory:
         """
-        Return the memory that :meth:`to_json` wrote.
+        Return the memory that ``to_json`` wrote.
 
         :param stored: what it returned.
         """
@@ -109,8 +109,8 @@ class Line:
         :param above_usd: dollars, as a number or a str, or None.
         :param below_usd: dollars, as a number or a str, or None; one of these two is given.
         :param rearm_usd: dollars, as a number or a str; None is 5 % of the line.
-        :param at_start: see :class:`Line`; None is ``"fire"`` below, and ``"remember"`` above.
-        :param blind_after: see :class:`Line`.
+        :param at_start: see ``Line``; None is ``"fire"`` below, and ``"remember"`` above.
+        :param blind_after: see ``Line``.
         :raises ValueError: if one of them is not valid.
         """
         if (above_usd is None) == (below_usd is None):

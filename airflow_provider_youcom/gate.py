@@ -100,7 +100,7 @@ class Verdict:
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> Verdict:
         """
-        Return the verdict that :meth:`to_event` wrote.
+        Return the verdict that ``to_event`` wrote.
 
         :param event: the payload of the trigger's event.
         """
@@ -173,8 +173,8 @@ def check_policies(on_shortfall: object, on_unavailable: object) -> None:
     """
     Check the names of the policies.
 
-    :param on_shortfall: see :class:`CreditGate`.
-    :param on_unavailable: see :class:`CreditGate`.
+    :param on_shortfall: see ``CreditGate``.
+    :param on_unavailable: see ``CreditGate``.
     :raises ValueError: if one of them does not exist.
     """
     _check_policy("on_shortfall", on_shortfall, get_args(OnShortfall))
@@ -194,9 +194,9 @@ def judge(
     Decide about a reading by options that a template may have rendered.
 
     :param reading: a balance, or the error that came instead.
-    :param min_usd: see :class:`CreditGate`. If it is not valid, the verdict is to fail, since no retry helps.
-    :param on_shortfall: see :class:`CreditGate`.
-    :param on_unavailable: see :class:`CreditGate`.
+    :param min_usd: see ``CreditGate``. If it is not valid, the verdict is to fail, since no retry helps.
+    :param on_shortfall: see ``CreditGate``.
+    :param on_unavailable: see ``CreditGate``.
     """
     try:
         gate = CreditGate(min_usd, on_shortfall, on_unavailable)

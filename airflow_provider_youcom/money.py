@@ -23,7 +23,7 @@ def format_usd(amount_usd: Decimal, rounding: str = decimal.ROUND_FLOOR) -> str:
     Return an amount as text, rounded to whole cents.
 
     :param amount_usd: any finite amount in dollars.
-    :param rounding: a rounding mode of :mod:`decimal`. The default, rounding down, never shows money that is
+    :param rounding: a rounding mode of ``decimal``. The default, rounding down, never shows money that is
         not there. Round up what is needed or missing, so that topping up by that much is enough.
     """
     cents = amount_usd.quantize(_CENT, rounding=rounding, context=_EXACT)

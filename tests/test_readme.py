@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.billing import _base_url, _transport_errors, client
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, CreditGate
+from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
@@ -151,6 +153,20 @@ def test_a_table_is_written_once(name: str) -> None:
     head = section(name).splitlines()[0]
     assert [path.name for path, text in PAGES.items() if head in text] == ["README.md"]
     assert f'--8<-- "README.md:{name}"' in PAGES[PROJECT / "docs" / "sensor.md"]
+
+
+def base_urls() -> Iterator[list[str]]:
+    rows = re.findall(r"^\|(.*)\|$", PAGES[PROJECT / "docs" / "connection.md"], re.MULTILINE)
+    cells = [[cell.strip(" `") for cell in row.split("|")] for row in rows]
+    return (row for row in cells if row[-1].startswith("http"))
+
+
+@pytest.mark.parametrize(("host", "schema", "port", "base_url"), base_urls())
+def test_a_connection_leads_where_the_page_says(host: str, schema: str, port: str, base_url: str) -> None:
+    connection = Connection(
+        conn_type="youcom", password="ydc-sk-1", host=host, schema=schema, port=int(port) if port else None
+    )
+    assert read_connection(connection, "the page's connection").client.base_url == base_url
 
 
 def exported() -> list[str]:

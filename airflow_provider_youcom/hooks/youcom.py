@@ -88,7 +88,7 @@ class YouComHook(BaseHook):
         Return what the account holds, without blocking the event loop.
 
         The connection is read each time, since its key may have been rotated. This raises the same errors as
-        :meth:`get_balance`.
+        ``get_balance``.
         """
         from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
 

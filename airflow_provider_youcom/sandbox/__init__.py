@@ -1,7 +1,7 @@
 """
 A local You.com: the billing API, with accounts to spend from and top up, and faults to inject.
 
-Run it with ``python -m airflow_provider_youcom.sandbox``, or use :class:`Sandbox` as a context manager
+Run it with ``python -m airflow_provider_youcom.sandbox``, or use ``Sandbox`` as a context manager
 in the tests of your DAGs. It listens on this machine only.
 """
 

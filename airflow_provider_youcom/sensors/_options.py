@@ -23,7 +23,7 @@ _DONE_BY_WORKERS = {
 
 def check_options(gate: Any) -> None:
     """
-    Check the options of a gate, except those that :func:`check_start` checks.
+    Check the options of a gate, except those that ``check_start`` checks.
 
     :param gate: a ``BalanceSensor``.
     :raises ValueError: if an option is not valid, or two contradict each other.

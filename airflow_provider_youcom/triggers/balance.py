@@ -85,7 +85,7 @@ class BalanceTrigger(BaseEventTrigger):
         """
         Poll for all gates that share the stream.
 
-        :param kwargs: what :meth:`serialize` returned for one of the triggers.
+        :param kwargs: what ``serialize`` returned for one of the triggers.
         """
         return poll(kwargs)
 
@@ -95,7 +95,7 @@ class BalanceTrigger(BaseEventTrigger):
         """
         Apply this gate's rule to each reading, and log the result.
 
-        :param shared_stream: readings from :meth:`open_shared_stream`.
+        :param shared_stream: readings from ``open_shared_stream``.
         """
         if self._is_template():
             # Below Airflow 3.3, only a worker renders the templates of start_from_trigger.

@@ -86,7 +86,7 @@ class BalanceEventTrigger(BaseEventTrigger):
         """
         Poll for all gates and watchers that share the stream.
 
-        :param kwargs: what :meth:`serialize` returned for one of the triggers.
+        :param kwargs: what ``serialize`` returned for one of the triggers.
         """
         return poll(kwargs)
 
@@ -96,7 +96,7 @@ class BalanceEventTrigger(BaseEventTrigger):
         """
         Fire what the readings tell, without end.
 
-        :param shared_stream: readings from :meth:`open_shared_stream`.
+        :param shared_stream: readings from ``open_shared_stream``.
         """
         memory = stored = await self._recall()
         unsaved = memory.unsaved
