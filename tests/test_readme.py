@@ -164,7 +164,12 @@ def base_urls() -> Iterator[list[str]]:
 @pytest.mark.parametrize(("host", "schema", "port", "base_url"), base_urls())
 def test_a_connection_leads_where_the_page_says(host: str, schema: str, port: str, base_url: str) -> None:
     connection = Connection(
-        conn_type="youcom", password="ydc-sk-1", host=host, schema=schema, port=int(port) if port else None
+        conn_id="written",
+        conn_type="youcom",
+        password="ydc-sk-1",
+        host=host,
+        schema=schema,
+        port=int(port) if port else None,
     )
     assert read_connection(connection, "the page's connection").client.base_url == base_url
 
