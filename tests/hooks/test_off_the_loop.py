@@ -1,0 +1,100 @@
+"""A call off the event loop does not outlive the process that made it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
+from airflow_provider_youcom.sandbox import Fault, Sandbox
+
+# Seconds. A process that waited for its thread would take longer than the test allows.
+_LONGEST_CALL = 600
+
+CANCEL_A_CHECK = """
+import asyncio, sys
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+async def cancel_while_you_com_is_silent():
+    waiting = asyncio.create_task(anext(BalanceTrigger(min_usd="25").run()))
+    await asyncio.to_thread(sys.stdin.readline)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+
+asyncio.run(cancel_while_you_com_is_silent())
+"""
+
+CHECK_AT_EXIT = """
+import asyncio, atexit
+from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.hooks.youcom import YouComHook
+
+def check():
+    for get_balance in (YouComHook().get_balance, lambda: asyncio.run(YouComHook().aget_balance())):
+        try:
+            print(get_balance().balance_usd)
+        except YouComError as error:
+            print(type(error).__name__)
+
+atexit.register(check)
+"""
+
+
+@pytest.mark.airflow_process
+def test_a_process_ends_at_once_although_you_com_has_not_answered(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connection = {**json.loads(sandbox.connection()), "extra": {"timeout": _LONGEST_CALL}}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
+    sandbox.inject(Fault(drip=5), times=None)
+    with subprocess.Popen(
+        [sys.executable, "-c", CANCEL_A_CHECK],
+        stdin=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            while not sandbox.request_count and process.poll() is None:
+                threading.Event().wait(0.05)
+            process.communicate("cancel\n", timeout=_LONGEST_CALL / 4)
+        finally:
+            process.kill()
+    assert sandbox.request_count == 1
+    assert process.returncode == 0
+
+
+@pytest.mark.airflow_process
+def test_a_check_in_an_exit_handler_gives_a_balance_or_a_youcom_error(sandbox: Sandbox):
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_AT_EXIT],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_a_call_returns_its_result_or_raises_its_error():
+    assert asyncio.run(run_off_the_loop(lambda: 7, 60)) == 7
+    with pytest.raises(YouComError, match="No"):
+        asyncio.run(run_off_the_loop(fail, 60))
+
+
+def test_a_call_that_takes_too_long_is_left_alone():
+    release = threading.Event()
+    with pytest.raises(TimeoutError):
+        asyncio.run(run_off_the_loop(release.wait, 0.01))
+    release.set()
+
+
+def fail() -> None:
+    raise YouComError("No.")

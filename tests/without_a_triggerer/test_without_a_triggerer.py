@@ -1,0 +1,110 @@
+"""``dag.test``, ``airflow dags test`` and ``airflow tasks test`` end a gate as a triggerer does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, BaseOperator
+
+from airflow_provider_youcom.sandbox import Account, Fault, Sandbox
+
+AIRFLOW_2 = BaseOperator.__module__.startswith("airflow.models")
+DAGS = Path(__file__).parent / "dags"
+STATES = {
+    "timeout": "failed",
+    "soft_fail": "skipped",
+    "never_fail": "skipped",
+    "ended_in_the_triggerer": "failed",
+    "started_in_the_triggerer": "failed",
+}
+# Airflow drops the timeout of a deferral here: without one of its own, a gate would wait for ever.
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = {
+        "name": "shut_gates",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(DAGS)},
+    }
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
+
+
+def parse(dag_id: str) -> Any:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 2.11 to 3.1
+        from airflow.models.dagbag import DagBag
+
+    bag = DagBag(DAGS)
+    assert not bag.import_errors
+    return bag.dags[dag_id]
+
+
+def states_of(dag_id: str, **conf: Any) -> dict[str, str]:
+    run = parse(dag_id).test(run_conf=conf)
+    return {task.task_id: str(task.state) for task in run.get_task_instances()}
+
+
+def command(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_dag_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
+    assert states_of("shut_gates") == STATES
+
+
+def test_airflow_dags_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
+    said = command("dags", "test", "shut_gates")
+    assert "The timeout of 1 s is over. Last seen: You.com account" in said
+
+
+def test_airflow_tasks_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
+    said = command("tasks", "test", "shut_gates", "timeout", "2026-01-01")
+    assert "The timeout of 1 s is over. Last seen: You.com account" in said
+
+
+def test_dag_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
+    if AIRFLOW_2:
+        # Its dag.test marks any task that takes too long as failed, and then stops itself.
+        with pytest.raises(AirflowTaskTimeout, match="The execution_timeout of 5 s is over. Last seen: "):
+            states_of("shut_gate_with_execution_timeout")
+    else:
+        assert states_of("shut_gate_with_execution_timeout") == {"gate": "failed"}
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="its tasks test defers no task that has an execution_timeout")
+def test_airflow_tasks_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
+    said = command("tasks", "test", "shut_gate_with_execution_timeout", "gate", "2026-01-01")
+    assert "The execution_timeout of 5 s is over. Last seen: You.com account" in said
+
+
+def test_a_balance_that_a_task_returns_fails_that_task(sandbox: Sandbox):
+    assert states_of("balance_as_xcom") == {"return_the_balance": "failed"}
+
+
+def test_a_native_template_may_turn_a_connection_id_or_a_threshold_into_a_number(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    short = {"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 320}}}
+    for conn_id in ("1001", "1002", "1003", "1004"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id}", sandbox.connection(conn_id))
+        sandbox.accounts[conn_id] = Account("4f1c", Decimal(10_000))
+        # Each gate has to wait: the ones that can defer do so.
+        sandbox.inject(Fault(body=json.dumps(short)), 1, conn_id)
+    assert set(states_of("native_templates").values()) == {"success"}
