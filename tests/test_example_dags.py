@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_youcom.sandbox import Fault, Sandbox
+from tests.examples import EXAMPLES, FOLDER, ON_AIRFLOW_2
 
-FOLDER = Path(__file__).parents[1] / "example_dags"
-EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
+needs_airflow_3 = pytest.mark.skipif(ON_AIRFLOW_2, reason="Airflow 2 has no asset watchers")
 
 PARSE_ALONE = """
 import runpy, socket, sys, warnings
@@ -91,7 +91,7 @@ def _dag_in_the_readme() -> str:
 
 
 @pytest.mark.airflow_process
-@pytest.mark.parametrize("dag_id", EXAMPLES)
+@pytest.mark.parametrize("dag_id", [file.stem for file in EXAMPLES])
 def test_an_example_parses_without_a_warning_the_network_or_a_database(dag_id: str, tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "such" / "airflow.db"
     done = subprocess.run(
@@ -223,3 +223,39 @@ def test_a_refused_key_among_many_fails_alone(three_accounts: Sandbox) -> None:
 
     assert [run.task_state("get_balance", index) for index in range(3)] == ["success", "success", "failed"]
     assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
+
+
+@needs_airflow_3
+@pytest.mark.usefixtures("airflow")
+def test_the_backlog_is_worked_off_until_the_credits_run_out_again(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_BACKLOG", json.dumps(["One?", "Two?", "Three?"]))
+    sandbox.inject(_answer_with(balance_cents=2500))
+    sandbox.set_balance("0.025")
+
+    run = Run("example_youcom_backlog")
+
+    assert run.state == "success"
+    assert run.xcom("work_off") == ["All there is to know about: One?", "All there is to know about: Two?"]
+    assert sandbox.balance_usd() == Decimal("0.001")
+
+
+@needs_airflow_3
+@pytest.mark.usefixtures("airflow")
+def test_the_backlog_waits_on_when_the_credits_are_gone_before_the_run_starts(sandbox: Sandbox) -> None:
+    sandbox.set_balance("24.99")
+
+    run = Run("example_youcom_backlog")
+
+    assert run.task_state("still_enough") == "skipped"
+    assert run.task_state("work_off") == "skipped"
+
+
+@needs_airflow_3
+@pytest.mark.usefixtures("airflow")
+def test_the_warning_that_is_run_by_hand_warns_of_nothing(sandbox: Sandbox) -> None:
+    run = Run("example_youcom_low_credits")
+
+    assert run.state == "success"
+    assert run.xcom("warn") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,6 +16,7 @@ import pytest
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
+from tests.examples import NEED_AIRFLOW_3, ON_AIRFLOW_2
 from tests.real_airflow.decision_table import GATES
 
 if TYPE_CHECKING:
@@ -56,10 +58,14 @@ def airflow(
     you_com: Sandbox, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
+    dags = Path(shutil.copytree(DAGS, home / "dags"))
+    if not ON_AIRFLOW_2:
+        for example in NEED_AIRFLOW_3:
+            shutil.copy(example, dags)
     environment = {**_SETTINGS, "DECISION_TABLE": str(_write_gates(home / "decision_table.json"))}
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
-    with LocalAirflow(home, DAGS, environment=environment, database_url=database_url) as started:
+    with LocalAirflow(home, dags, environment=environment, database_url=database_url) as started:
         yield started
 
 

@@ -17,6 +17,7 @@ from tests.real_airflow.conftest import minor_version
 pytestmark = pytest.mark.real_airflow
 
 DAG_ID = "watched_account"
+WARNING, BACKLOG = "example_youcom_low_credits", "example_youcom_backlog"
 
 
 class WatchedAccount:
@@ -46,25 +47,61 @@ class WatchedAccount:
         return time.monotonic() - self._last[1]
 
 
-@pytest.fixture
-def account(airflow: LocalAirflow) -> Iterator[WatchedAccount]:
+@pytest.fixture(scope="module")
+def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
+    """One You.com for each connection that something watches, holding $10; all watchers run."""
     if minor_version(airflow) < (3, 0):
         pytest.skip("Airflow 2 has no asset watchers")
-    with Sandbox(10) as sandbox:
-        connection = json.loads(sandbox.connection())
-        airflow.request("POST", "/connections", json={"connection_id": "youcom_watched", **connection})
-        yield WatchedAccount(airflow, sandbox)
+    with Sandbox(10) as watched, Sandbox(10) as of_examples:
+        accounts = {"youcom_watched": watched, "youcom_default": of_examples}
+        for conn_id, sandbox in accounts.items():
+            connection = {"connection_id": conn_id, **json.loads(sandbox.connection())}
+            airflow.request("POST", "/connections", json=connection)
+        for dag_id in (DAG_ID, WARNING, BACKLOG):
+            airflow.wait_for_dag(dag_id)
+        yield accounts
+        for dag_id in (WARNING, BACKLOG):
+            airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+        for conn_id in accounts:
+            airflow.request("DELETE", f"/connections/{conn_id}")
+
+
+@pytest.fixture
+def whole_airflow(airflow: LocalAirflow) -> Iterator[LocalAirflow]:
+    yield airflow
     airflow.start()
 
 
-def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_its_dag(
-    airflow: LocalAirflow, account: WatchedAccount
+def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
-    airflow.wait_for_dag(DAG_ID)
+    account = accounts["youcom_default"]
+    backlog = {"key": "youcom_backlog", "value": json.dumps(["One?", "Two?"])}
+    airflow.request("POST", "/variables", json=backlog)
+
+    (warning,) = wait_for_results(airflow, WARNING, "warn", 1)
+    account.set_balance(3)
+    critical = wait_for_results(airflow, WARNING, "warn", 2)[-1]
+    account.set_balance(50)
+    (answers,) = wait_for_results(airflow, BACKLOG, "work_off", 1)
+
+    line = "You.com account {} holds {} and has fallen below the line of {}."
+    account_id = account.accounts["sandbox-key"].account_id
+    assert warning == [f"Warning: {line.format(account_id, '$10.00', '$25.00')}"]
+    assert critical == [f"Critical: {line.format(account_id, '$3.00', '$5.00')}"]
+    assert answers == ["All there is to know about: One?", "All there is to know about: Two?"]
+    assert json.loads(airflow.request("GET", "/variables/youcom_backlog").json()["value"]) == []
+
+
+def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_its_dag(
+    whole_airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    airflow = whole_airflow
+    account = WatchedAccount(airflow, accounts["youcom_watched"])
     account.is_checked(1)
 
     account.holds(4)
-    for usd in ("5.10", "4.90") * 5:
+    for usd in ("5.10", "4.90", "5.20", "4.80", "5"):
         account.holds(usd)
     (first,) = wait_for_events(airflow, 1)
     account.holds(10)
@@ -85,22 +122,30 @@ def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_it
     assert balances == [4, 3, 2]
     assert first["happened_at"] < second["happened_at"] < last["happened_at"]
 
+    watchers = count_triggers(airflow)
     airflow.request("PATCH", f"/dags/{DAG_ID}", json={"is_paused": True})
-    airflow.wait_until("no trigger", lambda: count_triggers(airflow), lambda count: count == 0)
+    airflow.wait_until("one trigger less", lambda: count_triggers(airflow), lambda count: count < watchers)
     account.is_left_alone()
     assert len(wait_for_events(airflow, 3 + repeated)) == 3 + repeated
 
 
 def wait_for_events(airflow: LocalAirflow, count: int) -> list[dict[str, Any]]:
-    """Wait for as many runs as events, and return what they were told."""
-    runs = airflow.wait_until(
-        f"{count} runs",
-        lambda: airflow.request("GET", f"/dags/{DAG_ID}/dagRuns").json()["dag_runs"],
-        lambda runs: len(runs) >= count and all(run["state"] == "success" for run in runs),
-    )
-    told = [airflow.xcom(DAG_ID, run["dag_run_id"], "note") for run in runs]
+    """Wait for as many runs as events, and return the events in the order in which they happened."""
+    told = wait_for_results(airflow, DAG_ID, "note", count)
     assert [len(events) for events in told] == [1] * count
     return sorted((events[0] for events in told), key=lambda event: event["happened_at"])
+
+
+def wait_for_results(airflow: LocalAirflow, dag_id: str, task_id: str, count: int) -> list[Any]:
+    """Wait until so many runs have succeeded, and return what a task of each returned."""
+    runs = airflow.wait_until(
+        f"{count} runs of {dag_id}",
+        lambda: airflow.request("GET", f"/dags/{dag_id}/dagRuns").json()["dag_runs"],
+        lambda runs: len(runs) >= count and all(run["state"] == "success" for run in runs),
+    )
+    assert len(runs) == count
+    in_order = sorted(runs, key=lambda run: run["run_after"])
+    return [airflow.xcom(dag_id, run["dag_run_id"], task_id) for run in in_order]
 
 
 def count_triggers(airflow: LocalAirflow) -> int:

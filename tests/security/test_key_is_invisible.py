@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
+from tests.examples import EXAMPLES
 from tests.faults.certificates import ca_file
 from tests.faults.fault_matrix import ACCEPTED, CASES
 from tests.faults.places import answers
@@ -24,8 +25,6 @@ from tests.security.search import Search
 
 pytestmark = pytest.mark.real_airflow
 
-PROJECT = Path(__file__).parents[2]
-EXAMPLES = sorted((PROJECT / "example_dags").glob("*.py"))
 HERE = Path(__file__).parent
 # A proxy and a CA file are set for the whole process, so every connection would meet them.
 FAULTS = {
