@@ -148,9 +148,9 @@ def test_the_event_of_a_balance_that_is_known_again_says_what_it_is():
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "above_usd=None and below_usd=None: give exactly one of them."),
-        ({"above_usd": 1, "below_usd": 2}, "above_usd=1 and below_usd=2: give exactly one of them."),
-        ({"above_usd": 0}, "above_usd=0 is no line to watch: use an amount above 0."),
+        ({}, "above_usd=None and below_usd=None: set exactly one of them."),
+        ({"above_usd": 1, "below_usd": 2}, "above_usd=1 and below_usd=2: set exactly one of them."),
+        ({"above_usd": 0}, "above_usd=0 is not a line to watch: use an amount above 0."),
         ({"below_usd": -5}, "below_usd=-5 is not an amount in dollars"),
         ({"below_usd": "{{ params.line }}"}, "is not an amount in dollars"),
         ({"below_usd": 5, "rearm_usd": -1}, "rearm_usd=-1 is not an amount in dollars"),

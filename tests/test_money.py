@@ -44,7 +44,8 @@ def test_a_number_of_numpy_is_read_as_it_is_printed(kind: str, given: object, do
 
 
 @pytest.mark.parametrize(
-    ("kind", "given"), [("int64", -1), ("float64", "nan"), ("float32", "inf"), ("bool_", True), ("complex128", 5)]
+    ("kind", "given"),
+    [("int64", -1), ("float64", "nan"), ("float32", "inf"), ("bool_", True), ("complex128", 5)],
 )
 def test_a_value_of_numpy_that_is_no_amount_is_refused(kind: str, given: object):
     with pytest.raises(ValueError, match="is not an amount in dollars"):
