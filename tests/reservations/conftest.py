@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from benchmarks.postgres import PrivatePostgres
 
 _numbers = itertools.count()
-
-MakeUrl = Callable[[], str]
-MakeLedger = Callable[[], Ledger]
 
 
 @pytest.fixture(scope="session")
@@ -44,18 +41,11 @@ def new_postgres_database(server: PrivatePostgres) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> MakeUrl:
-    """Makes an empty database, and returns its URL."""
-    if request.param == "sqlite":
-        return lambda: f"sqlite:///{tmp_path / f'ledger-{next(_numbers)}.db'}"
-    server = request.getfixturevalue("postgres")
-    return lambda: new_postgres_database(server)
-
-
-@pytest.fixture
-def url(new_database: MakeUrl) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
-    return new_database()
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return new_postgres_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture

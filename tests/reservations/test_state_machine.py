@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.reservations import ledger as ledger_module
 from airflow_provider_youcom.reservations import rule as project_rule
 from airflow_provider_youcom.reservations._database import Database
+from airflow_provider_youcom.reservations._schema import accounts, gates, reservations
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.reservation import (
     AccountNote,
@@ -53,15 +53,18 @@ class Run:
 
 
 class Spending(RuleBasedStateMachine):
-    """Runs that share one account. Subclasses say in which database their ledger is."""
+    """Runs that share one account. Subclasses say in which database their ledger is, which it empties."""
 
-    make_url: ClassVar[Callable[[], str]]
+    url: ClassVar[str]
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = sa.create_engine(type(self).make_url())
+        self.engine = sa.create_engine(self.url)
         self.ledger = Ledger(self.engine, answer_within=60)
         self.ledger.note()
+        with self.engine.connect() as connection, connection.begin():
+            for table in (accounts, gates, reservations):
+                connection.execute(sa.delete(table))
         self.posted_usd = 4
         # What was spent and is not posted yet, and for how many seconds that may go on.
         self.unposted: list[tuple[int, float]] = []
@@ -250,16 +253,11 @@ class SpendingWithoutTheCounter(Spending):
         return Note(note.time, {ACCOUNT: AccountNote(counter=NOT_ENDED - 1)})
 
 
-@pytest.fixture
-def make_url(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> Callable[[], str]:
-    return new_database
-
-
-def play(machine: type[Spending], make_url: Callable[[], str], examples: int, steps: int = 40) -> None:
+def play(machine: type[Spending], url: str, examples: int, steps: int = 40) -> None:
     class OnThisDatabase(machine):
         pass
 
-    OnThisDatabase.make_url = staticmethod(make_url)
+    OnThisDatabase.url = url
     run_state_machine_as_test(
         OnThisDatabase,
         settings=settings(
@@ -299,16 +297,16 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "_begin", begin_nothing_on_sqlite)
 
 
-def test_nothing_is_spent_that_is_not_there(make_url: Callable[[], str]) -> None:
-    play(Spending, make_url, examples=60)
+def test_nothing_is_spent_that_is_not_there(url: str) -> None:
+    play(Spending, url, examples=60)
 
 
-def test_without_the_counter_it_finds_a_way(make_url: Callable[[], str]) -> None:
+def test_without_the_counter_it_finds_a_way(url: str) -> None:
     with pytest.raises(AssertionError):
-        play(SpendingWithoutTheCounter, make_url, examples=300, steps=80)
+        play(SpendingWithoutTheCounter, url, examples=300, steps=80)
 
 
 @pytest.mark.usefixtures("no_lock")
-def test_without_the_lock_it_finds_a_way(make_url: Callable[[], str]) -> None:
+def test_without_the_lock_it_finds_a_way(url: str) -> None:
     with pytest.raises(AssertionError):
-        play(Spending, make_url, examples=200, steps=80)
+        play(Spending, url, examples=200, steps=80)
