@@ -37,7 +37,7 @@ TOOLS = Path(sys.executable).parent
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 
-NOT_IN_TEST = "browser or soak or distributed"
+NOT_IN_TEST = "browser or soak or distributed or ledger"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # What `make test` proves on the newest Airflow, and no other version can change.
@@ -136,6 +136,13 @@ def browser(session: nox.Session, airflow: str) -> None:
     """Click through the UI of one Airflow with Chromium, which has to be installed."""
     _install(session, airflow, "browser")
     _pytest(session, "pytest", "tests/browser")
+
+
+@nox.session(python=False)
+def ledger(session: nox.Session) -> None:
+    """Look for a way to overspend what is reserved, on SQLite and PostgreSQL."""
+    _update_environment(session)
+    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "tests/reservations", "tests/hooks", "-q", "-m", "ledger")
 
 
 @nox.session(python=PYTHON)

@@ -6,7 +6,6 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,14 +47,7 @@ def test_no_module_imports_one_that_imports_it(name: str) -> None:
     assert name not in all_imports(name, set())
 
 
-def modules_to_read() -> Iterator[Any]:
-    for name in MODULES:
-        to_split = name in {f"{PACKAGE.name}.reservations.ledger", f"{PACKAGE.name}.reservations.reservation"}
-        reason = "still to be split"
-        yield pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=True) if to_split else ())
-
-
-@pytest.mark.parametrize("name", modules_to_read())
+@pytest.mark.parametrize("name", MODULES)
 def test_a_module_can_be_read_in_one_go(name: str) -> None:
     assert len(MODULES[name].read_text().splitlines()) <= LONGEST
 

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from airflow_provider_youcom.balance import AccountBalance
@@ -18,8 +18,6 @@ from airflow_provider_youcom.reservations._amounts import (
     seconds_to_microseconds,
     units_to_usd,
 )
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -244,15 +242,6 @@ class Decision:
 def new_decision_id() -> str:
     """Return an id for one call of :meth:`Ledger.decide`; make it before, to ask again under it."""
     return uuid.uuid4().hex
-
-
-def to_datetime(microseconds: int) -> datetime:
-    """
-    Return a time of the ledger, in UTC.
-
-    :param microseconds: since 1970 in UTC.
-    """
-    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _digest(*parts: object) -> str:

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_youcom.sandbox import Sandbox
 
 pytest.importorskip("airflow.providers.sqlite", reason="a ledger on SQLite needs Airflow's sqlite provider")
-pytestmark = pytest.mark.airflow_process
+pytestmark = pytest.mark.ledger
 
 SCRIPTS = 8
 SPENDER = Path(__file__).with_name("spender.py")

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.ledger_cycle import hammer
 
+pytestmark = pytest.mark.ledger
+
 
 def test_no_payment_is_refused_to_processes_that_reserve(url: str) -> None:
     if url.startswith("postgresql"):

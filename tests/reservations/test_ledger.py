@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import ledger as ledger_module
+from airflow_provider_youcom.reservations import _transactions as transactions
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.reservation import new_decision_id
 from airflow_provider_youcom.reservations.rule import EndReason, Outcome
@@ -295,8 +295,8 @@ def test_only_one_of_two_that_decide_at_once_gets_the_last_credits(
             both_have_summed.wait(timeout=0.3)
         return really_decide(**facts)
 
-    really_decide = ledger_module.rule.decide
-    monkeypatch.setattr(ledger_module.rule, "decide", wait_for_the_other)
+    really_decide = transactions.rule.decide
+    monkeypatch.setattr(transactions.rule, "decide", wait_for_the_other)
     threads = [
         threading.Thread(
             target=lambda run=run: outcomes.append(reserve(ledger, claim_of(run), 40, note).outcome)

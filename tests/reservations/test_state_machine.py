@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import ledger as ledger_module
+from airflow_provider_youcom.reservations import _transactions as transactions
 from airflow_provider_youcom.reservations import rule as project_rule
 from airflow_provider_youcom.reservations._database import Database
 from airflow_provider_youcom.reservations._schema import accounts, gates, reservations
@@ -30,6 +30,8 @@ from airflow_provider_youcom.reservations.reservation import (
 )
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
 from tests.reservations.spending import NOON, attempt_of, pass_time
+
+pytestmark = pytest.mark.ledger
 
 ACCOUNT = "4f1c"
 SECOND = 1_000_000
@@ -280,7 +282,7 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     really_decide = project_rule.decide
 
     def add_account_only(connection: Any, account_id: str) -> None:
-        connection.execute(ledger_module.statements.ADD_ACCOUNT, {"this_account": account_id})
+        connection.execute(transactions.statements.ADD_ACCOUNT, {"this_account": account_id})
 
     def meet(**facts: Any) -> Outcome:
         with suppress(BrokenBarrierError):
@@ -292,8 +294,8 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         if database.dialect == "sqlite":
             connection.connection.dbapi_connection.isolation_level = None
 
-    monkeypatch.setattr(ledger_module, "_lock", add_account_only)
-    monkeypatch.setattr(ledger_module.rule, "decide", meet)
+    monkeypatch.setattr(transactions, "_lock", add_account_only)
+    monkeypatch.setattr(transactions.rule, "decide", meet)
     monkeypatch.setattr(Database, "_begin", begin_nothing_on_sqlite)
 
 

@@ -1,0 +1,207 @@
+"""What each transaction of the ledger does."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations import _statements as statements
+from airflow_provider_youcom.reservations import rule
+from airflow_provider_youcom.reservations._amounts import MICROSECONDS, balance_to_units, units_to_usd
+from airflow_provider_youcom.reservations._rows import to_datetime, to_reservation
+from airflow_provider_youcom.reservations.reservation import Attempt, Claim, Decision, Note, Reservation
+from airflow_provider_youcom.reservations.rule import EndReason, Outcome
+
+
+def decide(
+    connection: sa.engine.Connection, claim: Claim, balance: AccountBalance, note: Note, decision_id: str
+) -> Decision:
+    account_id = balance.account_id
+    attempt = claim.attempt
+    _lock(connection, account_id)
+    own = connection.execute(
+        statements.OWN, {"this_account": account_id, "this_attempt": attempt.id, "decision_id": decision_id}
+    ).all()
+    stands = next((row for row in own if row.ended_at is None and not row.is_expired), None)
+    expired = [row.id for row in own if row.ended_at is None and row.is_expired]
+    if expired:
+        _end(connection, expired, EndReason.EXPIRED, by=f"attempt {attempt.id}")
+    counter = note.of(account_id).counter
+    account = connection.execute(
+        statements.ACCOUNT,
+        {
+            "this_account": account_id,
+            "this_attempt": attempt.id,
+            "this_gate": attempt.gate.key,
+            "run_key": attempt.gate.run_key,
+            "counter": counter,
+            "time": note.time,
+        },
+    ).one()
+    available = balance_to_units(balance.balance_cents) - int(account.reserved)
+    if stands is not None:
+        return _decision(Outcome.OPEN, claim, account, available, to_reservation(stands))
+    if any(row.id == decision_id for row in own):
+        # This very decision has reserved, and that has ended since.
+        return _decision(Outcome.OUTDATED, claim, account, available, None)
+    outcome = rule.decide(
+        needed=claim.amount,
+        available=available,
+        counter=counter,
+        oldest_counter=account.oldest_counter,
+        order=attempt.order,
+        newest_order=account.newest_order,
+    )
+    if outcome in {Outcome.OPEN, Outcome.SHORT}:
+        _remember_attempt(connection, account_id, attempt, account)
+    if outcome is not Outcome.OPEN:
+        return _decision(outcome, claim, account, available, None)
+    row = _new_row(claim, account_id, decision_id, account.now)
+    connection.execute(statements.ADD_RESERVATION, row)
+    return _decision(outcome, claim, account, available, _new_reservation(claim, row))
+
+
+def _lock(connection: sa.engine.Connection, account_id: str) -> None:
+    """Write the account's row, which every decision and every end does before it reads anything."""
+    account = {"this_account": account_id}
+    if connection.execute(statements.LOCK, account).rowcount == 0:
+        connection.execute(statements.ADD_ACCOUNT, account)
+        connection.execute(statements.LOCK, account)
+
+
+def _remember_attempt(
+    connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any
+) -> None:
+    key = attempt.gate.key
+    if account.newest_order is None:
+        row = {"account_id": account_id, "gate_key": key, "newest_order": attempt.order}
+        connection.execute(statements.ADD_GATE, {**row, "newest_at": account.now})
+    elif attempt.order > account.newest_order:
+        gate = {"this_account": account_id, "this_gate": key}
+        connection.execute(statements.RENEW_GATE, {**gate, "order": attempt.order, "now": account.now})
+
+
+def _new_row(claim: Claim, account_id: str, decision_id: str, now: int) -> dict[str, Any]:
+    gate = claim.attempt.gate
+    return {
+        "id": decision_id,
+        "account_id": account_id,
+        "deployment": gate.deployment,
+        "dag_id": gate.dag_id,
+        "run_id": gate.run_id,
+        "task_id": gate.task_id,
+        "map_index": gate.map_index,
+        "gate_key": gate.key,
+        "run_key": gate.run_key,
+        "attempt_id": claim.attempt.id,
+        "attempt_order": claim.attempt.order,
+        "task_ids": json.dumps(claim.task_ids),
+        "amount": claim.amount,
+        "settle": claim.settle,
+        "reserved_at": now,
+        "expires_at": now + claim.reserve_for,
+        "asked_at": now,
+        "end_number": rule.NOT_ENDED,
+        "counts_until": 0,
+    }
+
+
+def _new_reservation(claim: Claim, row: dict[str, Any]) -> Reservation:
+    return Reservation(
+        id=row["id"],
+        account_id=row["account_id"],
+        attempt=claim.attempt,
+        task_ids=claim.task_ids,
+        amount_usd=units_to_usd(claim.amount),
+        settle_seconds=claim.settle / MICROSECONDS,
+        reserved_at=to_datetime(row["reserved_at"]),
+        expires_at=to_datetime(row["expires_at"]),
+    )
+
+
+def _decision(
+    outcome: Outcome, claim: Claim, account: Any, available: int, reservation: Reservation | None
+) -> Decision:
+    return Decision(
+        outcome=outcome,
+        reservation=reservation,
+        available_usd=units_to_usd(available),
+        reserved_usd=units_to_usd(int(account.reserved)),
+        reserved_runs=account.runs,
+        own_run_usd=units_to_usd(int(account.own_run)),
+        missing_usd=units_to_usd(max(0, claim.amount - available) if reservation is None else 0),
+    )
+
+
+def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
+    """End what stands, and return the ids of what this call has ended."""
+    rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
+    # Always in the same order, so that two who end in several accounts do not wait for each other.
+    standing = sorted({row.account_id for row in rows if row.ended_at is None})
+    return [
+        ended for account_id in standing for ended in _end_in_account(connection, account_id, ids, reason, by)
+    ]
+
+
+def _end_in_account(
+    connection: sa.engine.Connection, account_id: str, ids: Sequence[str], reason: EndReason, by: str
+) -> list[str]:
+    account = {"this_account": account_id}
+    connection.execute(statements.LOCK_TO_END, account)
+    ending = connection.execute(statements.ENDING, {**account, "ids": ids}).all()
+    by_reason = defaultdict(list)
+    for row in ending:
+        by_reason[rule.reason_of_end(reason, row.attempt_order, row.newest_order)].append(row)
+    for own_reason, rows in by_reason.items():
+        _write_end(connection, rows, own_reason, by)
+    return [row.id for row in ending]
+
+
+def _write_end(connection: sa.engine.Connection, rows: Sequence[Any], reason: EndReason, by: str) -> None:
+    connection.execute(
+        statements.END,
+        {
+            "ids": [row.id for row in rows],
+            "number": rows[0].counter,
+            "now": rows[0].now,
+            "grace": reason.grace_seconds * MICROSECONDS,
+            "reason": reason.value,
+            "by": by,
+        },
+    )
+
+
+def end_and_return(
+    connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str
+) -> Sequence[Any]:
+    _end(connection, ids, reason, by)
+    return connection.execute(statements.BY_IDS, {"ids": ids}).all()
+
+
+def end_expired(connection: sa.engine.Connection, by: str, limit: int) -> Sequence[Any]:
+    ids = connection.execute(statements.EXPIRED, {"limit": limit}).scalars().all()
+    # Somebody else may have ended some of them before this call had written their accounts' rows.
+    ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
+    return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
+
+
+def take_to_ask(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
+    rows = connection.execute(statements.TO_ASK, {"deployment": deployment, "limit": limit}).all()
+    if rows:
+        connection.execute(statements.ASKED, {"ids": [row.id for row in rows]})
+    return rows
+
+
+def purge(connection: sa.engine.Connection, account_id: str, before: int) -> int:
+    account = {"this_account": account_id}
+    # The counter rises first: every note that was made until now is older.
+    connection.execute(statements.LOCK_TO_END, account)
+    connection.execute(statements.RAISE_OLDEST_COUNTER, account)
+    purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount
+    connection.execute(statements.PURGE_GATES, {**account, "before": before})
+    return purged
