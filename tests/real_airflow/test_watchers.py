@@ -17,7 +17,9 @@ from tests.real_airflow.conftest import minor_version
 pytestmark = pytest.mark.real_airflow
 
 DAG_ID = "watched_account"
-WARNING, BACKLOG = "example_youcom_low_credits", "example_youcom_backlog"
+WARNING = "example_youcom_low_credits"
+CRITICAL = f"{WARNING}_critical"
+BACKLOG = "example_youcom_backlog"
 
 
 class WatchedAccount:
@@ -57,10 +59,10 @@ def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
         for conn_id, sandbox in accounts.items():
             connection = {"connection_id": conn_id, **json.loads(sandbox.connection())}
             airflow.request("POST", "/connections", json=connection)
-        for dag_id in (DAG_ID, WARNING, BACKLOG):
+        for dag_id in (DAG_ID, WARNING, CRITICAL, BACKLOG):
             airflow.wait_for_dag(dag_id)
         yield accounts
-        for dag_id in (WARNING, BACKLOG):
+        for dag_id in (WARNING, CRITICAL, BACKLOG):
             airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
         for conn_id in accounts:
             airflow.request("DELETE", f"/connections/{conn_id}")
@@ -79,15 +81,14 @@ def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
     backlog = {"key": "youcom_backlog", "value": json.dumps(["One?", "Two?"])}
     airflow.request("POST", "/variables", json=backlog)
 
-    told = airflow.wait_until("both warnings", lambda: warnings(airflow), lambda told: len(told) >= 2)
+    (warning,) = wait_for_results(airflow, WARNING, "alert", 1)
+    (critical,) = wait_for_results(airflow, CRITICAL, "alert", 1)
     account.set_balance(50)
     (answers,) = wait_for_results(airflow, BACKLOG, "work_off", 1)
 
     holds = f"You.com account {account.accounts['sandbox-key'].account_id} holds $3.20 and has fallen below"
-    assert sorted(told) == [
-        f"Critical: {holds} the line of $5.00.",
-        f"Warning: {holds} the line of $25.00.",
-    ]
+    assert warning == [f"Warning: {holds} the line of $25.00."]
+    assert critical == [f"Critical: {holds} the line of $5.00."]
     assert answers == ["All there is to know about: One?", "All there is to know about: Two?"]
     assert json.loads(airflow.request("GET", "/variables/youcom_backlog").json()["value"]) == []
 
@@ -133,11 +134,6 @@ def wait_for_events(airflow: LocalAirflow, count: int) -> list[dict[str, Any]]:
     told = wait_for_results(airflow, DAG_ID, "note", count)
     assert [len(events) for events in told] == [1] * count
     return sorted((events[0] for events in told), key=lambda event: event["happened_at"])
-
-
-def warnings(airflow: LocalAirflow) -> list[str]:
-    """Return all warnings so far; Airflow may start one run for two events."""
-    return [message for messages in results(airflow, WARNING, "warn") for message in messages]
 
 
 def wait_for_results(airflow: LocalAirflow, dag_id: str, task_id: str, count: int) -> list[Any]:

@@ -354,15 +354,15 @@ def test_a_trigger_is_the_same_after_its_way_through_the_database(options: dict[
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "above_usd=None and below_usd=None: give exactly one of them."),
+        ({}, "above_usd=None and below_usd=None: set exactly one of them."),
         ({"below_usd": "five"}, "below_usd='five' is not an amount in dollars"),
         ({"below_usd": 5, "youcom_conn_id": "{{ var.value.conn }}"}, "templates are not rendered here"),
         ({"below_usd": 5, "youcom_conn_id": None}, "youcom_conn_id=None is not the name of a connection"),
-        ({"below_usd": 5, "poke_interval": 0}, "poke_interval=0 is not a time to wait"),
-        ({"below_usd": 5, "poke_interval": "often"}, "poke_interval='often' is not a time to wait"),
-        ({"below_usd": 5, "blind_after": float("nan")}, "blind_after=nan is not a time to wait"),
-        ({"below_usd": 5, "blind_after": timedelta(-1)}, "is not a time to wait: use 0 seconds or more."),
-        ({"below_usd": 5, "blind_after": float("inf")}, "blind_after=inf is not a time to wait"),
+        ({"below_usd": 5, "poke_interval": 0}, "poke_interval=0 is not a duration"),
+        ({"below_usd": 5, "poke_interval": "often"}, "poke_interval='often' is not a duration"),
+        ({"below_usd": 5, "blind_after": float("nan")}, "blind_after=nan is not a duration"),
+        ({"below_usd": 5, "blind_after": timedelta(-1)}, "is not a duration: use 0 seconds or more."),
+        ({"below_usd": 5, "blind_after": float("inf")}, "blind_after=inf is not a duration"),
     ],
 )
 def test_what_is_not_valid_is_refused_where_the_dag_is_parsed_by_the_only_error_a_triggerer_survives(
