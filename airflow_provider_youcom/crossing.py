@@ -35,14 +35,14 @@ class Memory:
     :param armed: whether the next crossing fires; None until the balance is known for the first time.
     :param unknown_since: when the checks began to fail; None while the balance is known.
     :param told_unknown: whether an event has said that the balance is unknown.
-    :param unsaved: the events of the last check. A crash may have lost them: a watcher that starts with them
-        fires them again.
+    :param unsaved: the event of the last check, if there was one. A crash may have lost it: a watcher that
+        starts with it fires it again.
     """
 
     armed: bool | None = None
     unknown_since: datetime | None = None
     told_unknown: bool = False
-    unsaved: tuple[Event, ...] = ()
+    unsaved: Event | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -50,7 +50,7 @@ class Memory:
             "armed": self.armed,
             "unknown_since": self.unknown_since and self.unknown_since.isoformat(),
             "told_unknown": self.told_unknown,
-            "unsaved": [dict(event) for event in self.unsaved],
+            "unsaved": self.unsaved and dict(self.unsaved),
         }
 
     @classmethod
@@ -65,16 +65,8 @@ class Memory:
             armed=stored["armed"],
             unknown_since=since and datetime.fromisoformat(since).astimezone(UTC),
             told_unknown=stored["told_unknown"],
-            unsaved=tuple(dict(event) for event in stored["unsaved"]),
+            unsaved=stored["unsaved"] and dict(stored["unsaved"]),
         )
-
-    def with_earlier(self, events: tuple[Event, ...]) -> Memory:
-        """
-        Return the same memory, with events to fire before its own.
-
-        :param events: what an earlier watcher left unsaved.
-        """
-        return replace(self, unsaved=(*events, *self.unsaved))
 
 
 @dataclass(frozen=True)
@@ -129,7 +121,7 @@ class Line:
 
     def observe(self, memory: Memory, reading: Reading, now: datetime) -> Memory:
         """
-        Return what to remember after a reading. Its ``unsaved`` are the events to fire.
+        Return what to remember after a reading. Its ``unsaved`` is the event to fire, if there is one.
 
         :param memory: what to remember from the reading before.
         :param reading: a balance, or the error that came instead.
@@ -138,22 +130,26 @@ class Line:
         if isinstance(reading, AccountBalance):
             return self._observe_balance(memory, reading)
         since = memory.unknown_since or now
-        blind = replace(memory, unknown_since=since, unsaved=())
+        blind = replace(memory, unknown_since=since, unsaved=None)
         if memory.told_unknown or now - since < timedelta(seconds=self.blind_after):
             return blind
         reason = f"The balance has been unknown since {since:%Y-%m-%d %H:%M:%S %Z}: {reading}"
-        return replace(blind, told_unknown=True, unsaved=(self._event("unknown", since, reason),))
+        return replace(blind, told_unknown=True, unsaved=self._event("unknown", since, reason))
 
     def _observe_balance(self, memory: Memory, balance: AccountBalance) -> Memory:
-        events = []
-        if memory.told_unknown:
-            reason = f"The balance is known again. {balance}."
-            events.append(self._event("known", balance.checked_at, reason, balance))
         beyond = self._is_beyond(balance.balance_usd)
-        if beyond and self._fires(memory):
-            events.append(self._crossing(balance))
         armed = not beyond and (memory.armed is not False or self._has_come_back(balance.balance_usd))
-        return Memory(armed=armed, unsaved=tuple(events))
+        return Memory(armed=armed, unsaved=self._event_of(memory, balance, beyond))
+
+    def _event_of(self, memory: Memory, balance: AccountBalance, beyond: bool) -> Event | None:
+        # Never two at once: of two events of one asset in one second, Airflow starts a run for the first.
+        if beyond and self._fires(memory):
+            return self._crossing(balance)
+        if memory.told_unknown:
+            return self._event(
+                "known", balance.checked_at, f"The balance is known again. {balance}.", balance
+            )
+        return None
 
     def _fires(self, memory: Memory) -> bool:
         return self.at_start == "fire" if memory.armed is None else memory.armed

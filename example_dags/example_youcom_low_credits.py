@@ -1,11 +1,13 @@
 """
 ### Warn before the credits run out
 
-Two lines on one account: $25 warns, $5 is critical. Both watchers share one poll, and each fires once when
-the balance falls below its line, not again while it stays there. They also say when the balance has been
-unknown for an hour, and when it is known again.
+Two lines on one account: below $25 is a warning, below $5 is critical. The watchers of both share one poll.
+Each fires once when the balance falls below its line, and not again while it stays there. It also fires when
+the balance has been unknown for an hour, and when it is known again.
 
-Needs Airflow 3. The watchers run while this DAG is not paused.
+Each line has an asset and a DAG of its own, so that a fall below both lines at once starts both.
+
+Needs Airflow 3. A watcher runs while its DAG is not paused.
 """
 
 from __future__ import annotations
@@ -13,42 +15,34 @@ from __future__ import annotations
 from typing import Any
 
 import pendulum
-from airflow.sdk import Asset, AssetWatcher, dag, task
+from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_provider_youcom.triggers.balance_event import BalanceEventTrigger
 
-WARN_USD = 25
-CRITICAL_USD = 5
 
-LOW_CREDITS = Asset(
-    "youcom_low_credits",
-    watchers=[
-        AssetWatcher(name="warn", trigger=BalanceEventTrigger(below_usd=WARN_USD, poke_interval=10)),
-        AssetWatcher(name="critical", trigger=BalanceEventTrigger(below_usd=CRITICAL_USD, poke_interval=10)),
-    ],
-)
+def alert_below(usd: int, urgency: str, dag_id: str) -> DAG:
+    trigger = BalanceEventTrigger(below_usd=usd, poke_interval=10)
+    low_credits = Asset(f"youcom_below_{usd}_usd", watchers=[AssetWatcher(name="low", trigger=trigger)])
 
-
-@dag(
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    schedule=[LOW_CREDITS],
-    catchup=False,
-    tags=["example", "youcom"],
-    doc_md=__doc__,
-)
-def example_youcom_low_credits() -> None:
     @task
-    def warn(triggering_asset_events: Any = None) -> list[str]:
-        messages = []
-        for asset_event in triggering_asset_events.get(LOW_CREDITS, []):
-            event = asset_event.extra["payload"]
-            urgent = event["kind"] == "below" and event["line_usd"] == CRITICAL_USD
-            messages.append(f"{'Critical' if urgent else 'Warning'}: {event['reason']}")
+    def alert(triggering_asset_events: Any = None) -> list[str]:
+        events = [each.extra["payload"] for each in triggering_asset_events.get(low_credits, [])]
+        messages = [f"{urgency}: {event['reason']}" for event in events]
         for message in messages:
             print(message)  # or a notifier: SlackNotifier(text=message).notify(get_current_context())
         return messages
 
-    warn()
+    with DAG(
+        dag_id,
+        start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+        schedule=[low_credits],
+        catchup=False,
+        tags=["example", "youcom"],
+        doc_md=__doc__,
+    ) as dag:
+        alert()
+    return dag
 
 
-example_youcom_low_credits()
+warning = alert_below(25, "Warning", "example_youcom_low_credits")
+critical = alert_below(5, "Critical", "example_youcom_low_credits_critical")

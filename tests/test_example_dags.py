@@ -258,4 +258,4 @@ def test_the_warning_that_is_run_by_hand_warns_of_nothing(sandbox: Sandbox) -> N
     run = Run("example_youcom_low_credits")
 
     assert run.state == "success"
-    assert run.xcom("warn") == []
+    assert run.xcom("alert") == []

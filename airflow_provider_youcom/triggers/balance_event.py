@@ -18,7 +18,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_youcom._templates import is_template
-from airflow_provider_youcom.crossing import Line, Memory
+from airflow_provider_youcom.crossing import Event, Line, Memory
 from airflow_provider_youcom.gate import Reading
 from airflow_provider_youcom.money import plain_text
 from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, poll, poll_key
@@ -32,7 +32,7 @@ class BalanceEventTrigger(BaseEventTrigger):
     It fires once, and again only after the balance has come back by ``rearm_usd``. Each event is a dict:
 
     - ``kind``: ``"above"`` or ``"below"``; or ``"unknown"``, after ``blind_after`` without a balance, and
-      ``"known"`` when there is one again.
+      ``"known"`` when there is one again that has not crossed the line.
     - ``happened_at``: when, in ISO 8601 and UTC. An event that a crash made Airflow record twice has the same
       time twice.
     - ``reason``: what happened, in one sentence.
@@ -99,18 +99,20 @@ class BalanceEventTrigger(BaseEventTrigger):
         :param shared_stream: readings from ``open_shared_stream``.
         """
         memory = stored = await self._recall()
-        unsaved = memory.unsaved
+        repeat = memory.unsaved
         async for reading in self._without_end(shared_stream):
-            before = memory
-            memory = self._line.observe(memory, reading, datetime.now(UTC)).with_earlier(unsaved)
-            unsaved = ()
+            if repeat:
+                yield self._fire(repeat)
+                repeat = None
+                continue
+            before, memory = memory, self._line.observe(memory, reading, datetime.now(UTC))
             if memory.unknown_since and not before.unknown_since:
                 self.log.warning("The balance is unknown: %s", reading)
-            # An event is saved after it is yielded, and nothing tells when. So it is stored first, and
-            # dropped at the next check: a triggerer that is killed in between fires it again.
+            # Airflow saves an event some time after it was yielded, and does not tell when. So it is stored
+            # first, and dropped at the next check: if the triggerer is killed in between, it is fired again.
             stored = await self._store(memory, stored)
-            for event in memory.unsaved:
-                yield self._fire(event)
+            if memory.unsaved:
+                yield self._fire(memory.unsaved)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this watcher alone: below Airflow 3.3."""
@@ -154,7 +156,7 @@ class BalanceEventTrigger(BaseEventTrigger):
             await asyncio.sleep(self.poke_interval)
             readings = poll(self.serialize()[1])
 
-    def _fire(self, event: Any) -> TriggerEvent:
+    def _fire(self, event: Event) -> TriggerEvent:
         return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})
 
     async def _recall(self) -> Memory:

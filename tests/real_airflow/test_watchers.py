@@ -17,7 +17,9 @@ from tests.real_airflow.conftest import minor_version
 pytestmark = pytest.mark.real_airflow
 
 DAG_ID = "watched_account"
-WARNING, BACKLOG = "example_youcom_low_credits", "example_youcom_backlog"
+WARNING = "example_youcom_low_credits"
+CRITICAL = f"{WARNING}_critical"
+BACKLOG = "example_youcom_backlog"
 
 
 class WatchedAccount:
@@ -39,7 +41,7 @@ class WatchedAccount:
     def is_left_alone(self) -> None:
         """Wait until nobody has checked it for a while."""
         self._last = (self._sandbox.request_count, time.monotonic())
-        self._airflow.wait_until("the end of the checks", self._quiet_seconds, lambda seconds: seconds > 5)
+        self._airflow.wait_until("the end of the checks", self._quiet_seconds, lambda seconds: seconds > 3)
 
     def _quiet_seconds(self) -> float:
         if self._sandbox.request_count != self._last[0]:
@@ -49,18 +51,18 @@ class WatchedAccount:
 
 @pytest.fixture(scope="module")
 def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
-    """One You.com for each connection that something watches, holding $10; all watchers run."""
+    """One You.com for each connection that something watches; all watchers run."""
     if minor_version(airflow) < (3, 0):
         pytest.skip("Airflow 2 has no asset watchers")
-    with Sandbox(10) as watched, Sandbox(10) as of_examples:
+    with Sandbox(10) as watched, Sandbox("3.20") as of_examples:
         accounts = {"youcom_watched": watched, "youcom_default": of_examples}
         for conn_id, sandbox in accounts.items():
             connection = {"connection_id": conn_id, **json.loads(sandbox.connection())}
             airflow.request("POST", "/connections", json=connection)
-        for dag_id in (DAG_ID, WARNING, BACKLOG):
+        for dag_id in (DAG_ID, WARNING, CRITICAL, BACKLOG):
             airflow.wait_for_dag(dag_id)
         yield accounts
-        for dag_id in (WARNING, BACKLOG):
+        for dag_id in (WARNING, CRITICAL, BACKLOG):
             airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
         for conn_id in accounts:
             airflow.request("DELETE", f"/connections/{conn_id}")
@@ -79,16 +81,14 @@ def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
     backlog = {"key": "youcom_backlog", "value": json.dumps(["One?", "Two?"])}
     airflow.request("POST", "/variables", json=backlog)
 
-    (warning,) = wait_for_results(airflow, WARNING, "warn", 1)
-    account.set_balance(3)
-    critical = wait_for_results(airflow, WARNING, "warn", 2)[-1]
+    (warning,) = wait_for_results(airflow, WARNING, "alert", 1)
+    (critical,) = wait_for_results(airflow, CRITICAL, "alert", 1)
     account.set_balance(50)
     (answers,) = wait_for_results(airflow, BACKLOG, "work_off", 1)
 
-    line = "You.com account {} holds {} and has fallen below the line of {}."
-    account_id = account.accounts["sandbox-key"].account_id
-    assert warning == [f"Warning: {line.format(account_id, '$10.00', '$25.00')}"]
-    assert critical == [f"Critical: {line.format(account_id, '$3.00', '$5.00')}"]
+    holds = f"You.com account {account.accounts['sandbox-key'].account_id} holds $3.20 and has fallen below"
+    assert warning == [f"Warning: {holds} the line of $25.00."]
+    assert critical == [f"Critical: {holds} the line of $5.00."]
     assert answers == ["All there is to know about: One?", "All there is to know about: Two?"]
     assert json.loads(airflow.request("GET", "/variables/youcom_backlog").json()["value"]) == []
 
@@ -138,14 +138,19 @@ def wait_for_events(airflow: LocalAirflow, count: int) -> list[dict[str, Any]]:
 
 def wait_for_results(airflow: LocalAirflow, dag_id: str, task_id: str, count: int) -> list[Any]:
     """Wait until so many runs have succeeded, and return what a task of each returned."""
-    runs = airflow.wait_until(
+    return airflow.wait_until(
         f"{count} runs of {dag_id}",
-        lambda: airflow.request("GET", f"/dags/{dag_id}/dagRuns").json()["dag_runs"],
-        lambda runs: len(runs) >= count and all(run["state"] == "success" for run in runs),
+        lambda: results(airflow, dag_id, task_id),
+        lambda returned: len(returned) == count,
     )
-    assert len(runs) == count
-    in_order = sorted(runs, key=lambda run: run["run_after"])
-    return [airflow.xcom(dag_id, run["dag_run_id"], task_id) for run in in_order]
+
+
+def results(airflow: LocalAirflow, dag_id: str, task_id: str) -> list[Any]:
+    """Return what a task returned in each run that has succeeded; nothing while one has not."""
+    runs = airflow.request("GET", f"/dags/{dag_id}/dagRuns").json()["dag_runs"]
+    if any(run["state"] != "success" for run in runs):
+        return []
+    return [airflow.xcom(dag_id, run["dag_run_id"], task_id) for run in runs]
 
 
 def count_triggers(airflow: LocalAirflow) -> int:
