@@ -10,6 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
@@ -36,7 +39,10 @@ NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 TOOLS = Path(sys.executable).parent
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
+PYTEST = str(ENVIRONMENT / "bin" / "pytest")
 
+# A session of its own on the newest Airflow; the matrix runs it on the others.
+WATCHERS = "tests/real_airflow/test_watchers.py"
 NOT_IN_TEST = "browser or soak or distributed or ledger"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
@@ -78,14 +84,27 @@ def airflow(session: nox.Session) -> None:
 def check(session: nox.Session) -> None:
     """Run the tests that need no process of Airflow, after lint and types; what follows -- goes to pytest."""
     _update_environment(session)
-    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-q", "-m", f"not ({NOT_IN_CHECK})")
+    _pytest(session, PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})")
 
 
 @nox.session(python=False)
 def test(session: nox.Session) -> None:
     """Run all tests on the installed wheel and the newest Airflow; what follows -- goes to pytest."""
     _update_environment(session)
-    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "-m", f"not ({NOT_IN_TEST})")
+    if session.posargs:
+        _pytest(session, PYTEST, "-m", f"not ({NOT_IN_TEST})")
+        return
+    # A whole Airflow waits more than it computes, so the other tests run beside it.
+    airflows = ["-m", f"real_airflow and not ({NOT_IN_TEST})", f"--ignore={WATCHERS}"]
+    with _beside(session, PYTEST, *airflows):
+        _pytest(session, PYTEST, "-m", f"not (real_airflow or {NOT_IN_TEST})")
+
+
+@nox.session(python=False)
+def watchers(session: nox.Session) -> None:
+    """Watch a balance in a whole Airflow, through crashes."""
+    _update_environment(session)
+    _pytest(session, PYTEST, WATCHERS)
 
 
 @nox.session(python=False)
@@ -142,7 +161,7 @@ def browser(session: nox.Session, airflow: str) -> None:
 def ledger(session: nox.Session) -> None:
     """Look for a way to overspend what is reserved, on SQLite and PostgreSQL."""
     _update_environment(session)
-    _pytest(session, f"{ENVIRONMENT / 'bin' / 'pytest'}", "tests/reservations", "tests/hooks", "-q", "-m", "ledger")
+    _pytest(session, PYTEST, "tests/reservations", "tests/hooks", "-q", "-m", "ledger")
 
 
 @nox.session(python=PYTHON)
@@ -256,6 +275,25 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 
 def _pytest(session: nox.Session, *command: str) -> None:
     session.run(*command, *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
+
+
+@contextmanager
+def _beside(session: nox.Session, *command: str) -> Iterator[None]:
+    """Run a command beside what is inside, show its output at the end, and fail if it fails."""
+    with tempfile.TemporaryFile("w+") as output:
+        environment = {**os.environ, "TEST_INSTALLED_PROVIDER": "1"}
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield
+        except BaseException:
+            process.terminate()
+            raise
+        finally:
+            process.wait()
+            output.seek(0)
+            sys.stdout.write(output.read())
+    if process.returncode:
+        session.error(f"{' '.join(command)} failed")
 
 
 def _run_module(session: nox.Session, module: str, *arguments: str) -> None:
