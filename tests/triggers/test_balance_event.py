@@ -256,7 +256,7 @@ def test_whatever_the_store_raises_the_watcher_goes_on_from_memory(
         return listener.kinds
 
     assert asyncio.run(watch_without_a_store()) == ["below"]
-    (warning,) = (record.getMessage() for record in watcher_log.records)
+    (warning,) = (record.getMessage() for record in watcher_log.records if record.name == "watcher")
     assert warning.startswith("Airflow does not keep the state of this watcher (ValueError: Task has 2")
 
 
