@@ -180,7 +180,7 @@ class YouComHook(BaseHook):
 
     async def _aconnect(self) -> Settings:
         try:
-            connection = await get_async_connection(self._conn_id())
+            connection = await get_async_connection(self._conn_id(), hook=self)
         except Exception as error:  # noqa: BLE001 - raised again below
             self._explain(error)
         return read_connection(connection, self._key_name)
