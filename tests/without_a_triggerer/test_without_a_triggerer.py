@@ -24,7 +24,7 @@ STATES = {
     "started_in_the_triggerer": "failed",
 }
 # Airflow drops the timeout of a deferral here: without one of its own, a gate would wait for ever.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
