@@ -90,7 +90,9 @@ def test_a_netrc_file_changes_no_header(base_url: str, tmp_path: Path, monkeypat
     assert "Authorization" not in request.headers
 
 
-@pytest.mark.parametrize("retry_after", ["9999999999", "9" * 400, "-5", "soon", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize(
+    "retry_after", ["9999999999", "9" * 400, "-5", "soon", "Fri, 31 Dec 9999 23:59:59 GMT"]
+)
 def test_no_retry_after_makes_a_call_hang_or_break(
     retry_after: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
