@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +13,6 @@ from typing import Any
 import pytest
 import requests
 from airflow.providers.common.compat.sdk import Connection, TaskDeferred
-from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.billing._session import OneOriginSession
@@ -30,14 +27,6 @@ from airflow_provider_youcom.triggers.balance import BalanceTrigger
 def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **changed: Any) -> None:
     connection = {**json.loads(sandbox.connection()), **changed}
     monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
-
-
-def fire(trigger: BalanceTrigger) -> TriggerEvent:
-    async def first(events: AsyncIterator[TriggerEvent]) -> TriggerEvent:
-        async with aclosing(events) as open_events:  # type: ignore[type-var]
-            return await asyncio.wait_for(anext(open_events), 60)
-
-    return asyncio.run(first(trigger.run()))
 
 
 def test_a_subclass_hands_its_own_connection_to_the_asynchronous_call_too(sandbox: Sandbox):
@@ -110,13 +99,6 @@ def test_a_hook_can_be_constructed_on_an_event_loop_without_a_connection():
         return YouComHook("nowhere")
 
     assert asyncio.run(construct()).youcom_conn_id == "nowhere"
-
-
-def test_a_trigger_prints_nothing(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]):
-    """https://github.com/apache/airflow/issues/59117: on Airflow 3.1 that killed the triggerer."""
-    fire(BalanceTrigger(min_usd="25"))
-    printed = [line for line in capfd.readouterr().out.splitlines() if "airflow_provider_youcom" in line]
-    assert not printed
 
 
 @pytest.mark.parametrize("left_out", [field.name for field in fields(BalanceTrigger)])

@@ -35,7 +35,7 @@ CHECK_AT_EXIT = """
 import atexit
 from airflow_provider_youcom.hooks.youcom import YouComHook
 
-atexit.register(lambda: print(YouComHook().get_balance().balance_usd))
+atexit.register(lambda: print(f"holds {YouComHook().get_balance().balance_usd}"))
 """
 
 
@@ -71,7 +71,7 @@ def test_an_exit_handler_may_ask_for_the_balance(sandbox: Sandbox):
         timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert done.stdout.splitlines()[-1:] == ["100"], done.stderr
+    assert "holds 100" in done.stdout, done.stderr
 
 
 def test_a_call_returns_its_result_or_raises_its_error():

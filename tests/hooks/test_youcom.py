@@ -189,7 +189,7 @@ def test_a_connection_that_is_being_read_is_read_to_its_end_when_the_look_is_can
 ):
     asked, answered = asyncio.Event(), asyncio.Event()
 
-    async def ask_the_supervisor(conn_id: str) -> Connection:
+    async def ask_the_supervisor(conn_id: str, hook: YouComHook) -> Connection:
         asked.set()
         await asyncio.sleep(0)
         answered.set()

@@ -168,8 +168,8 @@ def test_the_stream_hands_on_errors_as_readings_and_never_ends(
     assert "unexpected AttributeError" in str(bug)
 
 
-def raising(error: Exception) -> Callable[[str], Awaitable[object]]:
-    async def get_async_connection(conn_id: str) -> object:
+def raising(error: Exception) -> Callable[..., Awaitable[object]]:
+    async def get_async_connection(conn_id: str, hook: object) -> object:
         raise error
 
     return get_async_connection
