@@ -31,11 +31,14 @@ async def cancel_while_you_com_is_silent():
 asyncio.run(cancel_while_you_com_is_silent())
 """
 
+# Airflow 2.11 cannot read a connection any more at that time, so the hook reads it before.
 CHECK_AT_EXIT = """
 import atexit
 from airflow_provider_youcom.hooks.youcom import YouComHook
 
-atexit.register(lambda: print(f"holds {YouComHook().get_balance().balance_usd}"))
+hook = YouComHook()
+hook.get_conn()
+atexit.register(lambda: print(f"holds {hook.get_balance().balance_usd}"))
 """
 
 
