@@ -303,10 +303,8 @@ def _beside(session: nox.Session, *command: str) -> Iterator[None]:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield
-        except BaseException:
-            process.terminate()
-            raise
         finally:
+            # Not stopped after a failure: what it has started must be stopped by itself, and its result counts.
             process.wait()
             output.seek(0)
             sys.stdout.write(output.read())

@@ -163,10 +163,10 @@ def test_provider_info_is_a_fresh_dict_each_time():
     [
         ({}, {}),
         ({"timeout": "12.5", "retries": "0"}, {}),
-        ({"timeout": "0"}, {"timeout": "give a number from 1 to 600"}),
-        ({"timeout": "soon"}, {"timeout": "give a number from 1 to 600"}),
-        ({"retries": "1.5"}, {"retries": "give a whole number from 0 to 10"}),
-        ({"retries": "11"}, {"retries": "give a whole number from 0 to 10"}),
+        ({"timeout": "0"}, {"timeout": "must be a number from 1 to 600"}),
+        ({"timeout": "soon"}, {"timeout": "must be a number from 1 to 600"}),
+        ({"retries": "1.5"}, {"retries": "must be a whole number from 0 to 10"}),
+        ({"retries": "11"}, {"retries": "must be a whole number from 0 to 10"}),
     ],
 )
 def test_the_form_of_airflow_2_refuses_what_the_hook_would_refuse(
