@@ -304,7 +304,7 @@ def _beside(session: nox.Session, *command: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # Not stopped after a failure: what it has started must be stopped by itself, and its result counts.
+            # Not ended after a failure: it has to stop the Airflow that it started, and its result counts.
             process.wait()
             output.seek(0)
             sys.stdout.write(output.read())
