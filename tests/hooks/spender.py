@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 
 import requests
 
@@ -24,18 +25,29 @@ def change(command: str, usd: Decimal) -> int:
     return requests.post(url, json={"usd": str(usd)}, timeout=60).status_code
 
 
+def meet(where: str) -> None:
+    """Wait until all scripts have come here, so that they run at the same time on any machine."""
+    place = Path(os.environ["MEETING_PLACE"], where)
+    place.mkdir(exist_ok=True)
+    place.joinpath(str(os.getpid())).touch()
+    while len(list(place.iterdir())) < int(os.environ["SCRIPTS"]):
+        time.sleep(0.01)
+
+
 @contextmanager
 def only_checked(usd: str) -> Iterator[None]:
     """Check the balance, and set nothing aside."""
     balance = YouComHook().get_balance()
     if balance.balance_usd < Decimal(usd):
         raise YouComShortfallError("Not enough.", missing_usd=Decimal(usd) - balance.balance_usd)
+    meet("all have checked")
     yield
 
 
 def main(rounds: int, how: str) -> None:
     """Print how many payments were made and refused."""
     answers: list[int] = []
+    meet("all have started")
     set_aside = only_checked if how == "checked" else YouComHook().reserved_credits
     while rounds:
         try:

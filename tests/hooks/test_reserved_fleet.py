@@ -25,6 +25,8 @@ def spend_from_one_account(folder: Path, how: str, rounds: int) -> dict[str, int
         environment = {
             **os.environ,
             "YOU_COM": sandbox.base_url,
+            "SCRIPTS": str(SCRIPTS),
+            "MEETING_PLACE": str(folder),
             "AIRFLOW_CONN_YOUCOM_DEFAULT": json.dumps({**json.loads(sandbox.connection()), "extra": extra}),
             "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(folder / "ledger.db")}),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
