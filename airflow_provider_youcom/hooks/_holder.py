@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import uuid
@@ -42,9 +41,8 @@ def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
         task_instance.task_id,
         task_instance.map_index,
     )
-    order = _order_of(task_instance, dag_run)
     # Several reservations of one try differ by their id, and are equally old.
-    return Attempt(gate, id=f"{_digest(gate.key, order)}-{uuid.uuid4().hex}", order=order)
+    return Attempt(gate, id=uuid.uuid4().hex, order=_order_of(task_instance, dag_run))
 
 
 def _order_of(task_instance: Any, dag_run: Any) -> str:
@@ -68,7 +66,3 @@ def _deployment_id() -> str:
             "set it by hand, to a text that no other Airflow deployment has."
         ) from None
     return str(deployment_id)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
