@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Any, Literal, get_args
 
+from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
@@ -17,10 +18,14 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.reservations.exceptions import (
+    YouComLedgerRefusedError,
+    YouComLedgerUnavailableError,
+)
 
 OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]
-Reading = AccountBalance | YouComError
+Reading = AccountBalance | AvailableCredits | YouComError
 
 _ERRORS: dict[str, type[YouComError]] = {
     error.__name__: error
@@ -30,6 +35,8 @@ _ERRORS: dict[str, type[YouComError]] = {
         YouComRefusedError,
         YouComConnectionNotFoundError,
         YouComResponseError,
+        YouComLedgerUnavailableError,
+        YouComLedgerRefusedError,
     )
 }
 
@@ -55,12 +62,14 @@ class Verdict:
     :param reason: why, in one sentence.
     :param balance: the balance as JSON; None when it is unknown.
     :param error: the error that took the place of a balance, if there was one.
+    :param reservation_id: what the gate has reserved; None if nothing.
     """
 
     action: Action
     reason: str
     balance: dict[str, Any] | None = None
     error: YouComError | None = None
+    reservation_id: str | None = None
 
     @property
     def log_line(self) -> str:
@@ -88,6 +97,8 @@ class Verdict:
     def to_event(self) -> dict[str, Any]:
         """Return the verdict as plain JSON, to send it from the triggerer to a worker."""
         event: dict[str, Any] = {"action": self.action.value, "reason": self.reason, "balance": self.balance}
+        if self.reservation_id is not None:
+            event["reservation_id"] = self.reservation_id
         if self.error is not None:
             event["error"] = {
                 "type": type(self.error).__name__,
@@ -113,6 +124,7 @@ class Verdict:
             and _ERRORS[error["type"]](
                 error["message"], status_code=error["status_code"], detail=error["detail"]
             ),
+            reservation_id=event.get("reservation_id"),
         )
 
 
@@ -139,10 +151,12 @@ class CreditGate:
         """
         Decide about one reading.
 
-        :param reading: a balance, or the error that took its place.
+        :param reading: a balance, what is available of it, or the error that took its place.
         """
         if isinstance(reading, AccountBalance):
             return self._judge_balance(reading)
+        if isinstance(reading, AvailableCredits):
+            return self._judge_available(reading)
         if isinstance(reading, YouComUnavailableError):
             return self._judge_unavailable(reading)
         action = Action.FAIL if isinstance(reading, YouComRefusedError) else Action.RETRY
@@ -154,8 +168,19 @@ class CreditGate:
         if balance.balance_usd >= self.min_usd:
             return Verdict(Action.OPEN, f"{holds}, enough for {needs}.", balance.to_json())
         missing = format_usd(subtract_usd(self.min_usd, balance.balance_usd), ROUND_CEILING)
-        action = {"wait": Action.WAIT, "fail": Action.FAIL, "skip": Action.SKIP}[self.on_shortfall]
-        return Verdict(action, f"{holds}, {missing} short of {needs}.", balance.to_json())
+        return Verdict(self._shortfall, f"{holds}, {missing} short of {needs}.", balance.to_json())
+
+    def _judge_available(self, available: AvailableCredits) -> Verdict:
+        needs = f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
+        if available.reservation_id is not None:
+            reason = f"{available}: enough for {needs}, which are now reserved."
+            return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
+        missing = format_usd(subtract_usd(self.min_usd, available.available_usd), ROUND_CEILING)
+        return Verdict(self._shortfall, f"{available}: {missing} short of {needs}.", available.to_json())
+
+    @property
+    def _shortfall(self) -> Action:
+        return {"wait": Action.WAIT, "fail": Action.FAIL, "skip": Action.SKIP}[self.on_shortfall]
 
     def _judge_unavailable(self, error: YouComUnavailableError) -> Verdict:
         if self.on_unavailable == "fail":
@@ -193,7 +218,7 @@ def judge(
     """
     Decide about a reading by options that a template may have rendered.
 
-    :param reading: a balance, or the error that came instead.
+    :param reading: a balance, what is available of it, or the error that came instead.
     :param min_usd: see ``CreditGate``. If it is not valid, the verdict is to fail, since no retry helps.
     :param on_shortfall: see ``CreditGate``.
     :param on_unavailable: see ``CreditGate``.

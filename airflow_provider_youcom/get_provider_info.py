@@ -82,10 +82,14 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("airflow_provider_youcom.hooks.youcom"),
-        "operators": _modules("airflow_provider_youcom.operators.balance"),
+        "operators": _modules(
+            "airflow_provider_youcom.operators.balance", "airflow_provider_youcom.operators.release"
+        ),
         "sensors": _modules("airflow_provider_youcom.sensors.balance"),
         "triggers": _modules(
-            "airflow_provider_youcom.triggers.balance", "airflow_provider_youcom.triggers.balance_event"
+            "airflow_provider_youcom.triggers.balance",
+            "airflow_provider_youcom.triggers.balance_event",
+            "airflow_provider_youcom.triggers.reserving",
         ),
         "extra-links": [_LINK],
     }

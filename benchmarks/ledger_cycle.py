@@ -28,8 +28,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
 from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Attempt, Claim, Gate, Note, new_decision_id
+from airflow_provider_youcom.reservations.reservation import Note, new_decision_id
 from airflow_provider_youcom.reservations.rule import EndReason, Outcome
 
 ACCOUNT = "4f1c"

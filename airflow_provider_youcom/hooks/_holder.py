@@ -10,7 +10,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import Variable, get_current_context
 
 from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.reservations.reservation import Attempt, Gate
+from airflow_provider_youcom.reservations.claim import Attempt, Gate
 
 DEPLOYMENT_VARIABLE = "youcom_deployment_id"
 
@@ -28,21 +28,44 @@ def current_holder() -> Attempt:
     return _this_try(context["ti"], context["dag_run"])
 
 
-def _this_process() -> Attempt:
-    name = f"{socket.gethostname()}:{os.getpid()}"
-    return Attempt(Gate("", "", name, ""), id=uuid.uuid4().hex, order="")
+def attempt_of_gate(context: Any) -> Attempt:
+    """
+    Return the attempt of the task that runs, the same one whenever this try asks.
+
+    :param context: Airflow's context.
+    :raises YouComRefusedError: if this deployment has no id, and none can be saved.
+    """
+    task_instance, dag_run = context["ti"], context["dag_run"]
+    gate = gate_of(task_instance)
+    order = _order_of(task_instance, dag_run)
+    is_unique = bool(getattr(task_instance, "id", None))
+    return Attempt(gate, id=order if is_unique else f"{gate.key} {order}", order=order)
 
 
-def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
-    gate = Gate(
+def gate_of(task_instance: Any) -> Gate:
+    """
+    Return the name of a task, for the ledger.
+
+    :param task_instance: Airflow's task instance.
+    :raises YouComRefusedError: if this deployment has no id, and none can be saved.
+    """
+    return Gate(
         _deployment_id(),
         task_instance.dag_id,
         task_instance.run_id,
         task_instance.task_id,
         task_instance.map_index,
     )
+
+
+def _this_process() -> Attempt:
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    return Attempt(Gate("", "", name, ""), id=uuid.uuid4().hex, order="")
+
+
+def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
     # Several reservations of one try differ by their id, and are equally old.
-    return Attempt(gate, id=uuid.uuid4().hex, order=_order_of(task_instance, dag_run))
+    return Attempt(gate_of(task_instance), id=uuid.uuid4().hex, order=_order_of(task_instance, dag_run))
 
 
 def _order_of(task_instance: Any, dag_run: Any) -> str:

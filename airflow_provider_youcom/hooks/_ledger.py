@@ -6,9 +6,11 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_youcom.exceptions import YouComRefusedError
+from airflow_provider_youcom.exceptions import YouComConnectionNotFoundError, YouComRefusedError
+from airflow_provider_youcom.hooks._lookup import explain
+from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -28,6 +30,7 @@ def open_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
     :param key_name: how errors name the You.com connection.
     :raises YouComRefusedError: if none is named, or it cannot be used.
+    :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """
     if not ledger_conn_id:
         raise YouComRefusedError(
@@ -36,13 +39,31 @@ def open_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
         )
     try:
         connection = BaseHook.get_connection(ledger_conn_id)
-    except AirflowNotFoundException:
-        raise YouComRefusedError(
-            f"There is no connection {ledger_conn_id!r} that Airflow can read, which {key_name} names as its "
-            "ledger: add it, or correct ledger_conn_id."
-        ) from None
+    except Exception as error:  # noqa: BLE001 - raised again
+        name = f"connection {ledger_conn_id!r}"
+        raise explain(error, name, f"it, or correct ledger_conn_id in {key_name}") or error from None
     _check_type(connection, ledger_conn_id)
     return _ledger(ledger_conn_id, connection.get_uri())
+
+
+async def aopen_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
+    """
+    Return the ledger, without blocking the event loop of the triggerer.
+
+    :param ledger_conn_id: a connection to SQLite or PostgreSQL.
+    :param key_name: how errors name the You.com connection.
+    :raises YouComRefusedError: if it cannot be used.
+    :raises YouComUnavailableError: if Airflow cannot read the connection now.
+    """
+    from asgiref.sync import sync_to_async
+
+    # Not asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order, and dies of an answer
+    # that was asked for from a thread that asgiref does not know.
+    try:
+        return await sync_to_async(open_ledger)(ledger_conn_id, key_name)
+    except YouComConnectionNotFoundError as error:
+        # The worker that deferred has found it, so a secrets backend does not answer now.
+        raise YouComLedgerUnavailableError(str(error)) from None
 
 
 def _check_type(connection: Connection, ledger_conn_id: str) -> None:

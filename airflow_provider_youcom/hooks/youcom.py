@@ -7,31 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.connection import get_async_connection
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_youcom.billing._masking import no_key_in_errors
-from airflow_provider_youcom.exceptions import (
-    YouComConnectionNotFoundError,
-    YouComError,
-    YouComRefusedError,
-    YouComUnavailableError,
-)
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.get_provider_info import (
     CONNECTION_TYPE,
     CONNECTION_TYPE_NAME,
     form_behaviour,
 )
 from airflow_provider_youcom.hooks._connection import Settings, read_connection
+from airflow_provider_youcom.hooks._lookup import explain
 from airflow_provider_youcom.money import format_usd, parse_usd
+from airflow_provider_youcom.reservations.claim import duration_seconds
 
 if TYPE_CHECKING:
     import requests
 
+    from airflow_provider_youcom.available import AvailableCredits
     from airflow_provider_youcom.balance import AccountBalance
+    from airflow_provider_youcom.reservations.ledger import Ledger
     from airflow_provider_youcom.reservations.reservation import Reservation
+
+_TO_ADD = (
+    f"one of type {CONNECTION_TYPE_NAME} with your API key as its password, or, if there is one, check how "
+    "it is written (in a URI, percent-encode the key; in JSON, put it in quotation marks)"
+)
 
 
 class YouComHook(BaseHook):
@@ -90,20 +94,43 @@ class YouComHook(BaseHook):
         The connection is read each time, since its key may have been rotated. This raises the same errors as
         ``get_balance``.
         """
-        from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
+        from airflow_provider_youcom.hooks._asking import ask
 
         with no_key_in_errors():
-            # The triggerer of Airflow 3.0 and 3.1 dies if a trigger is cancelled between a request to the
-            # supervisor and the response, so a cancellation must not interrupt reading the connection.
-            client = (await asyncio.shield(self._aconnect())).client
-            try:
-                return await run_off_the_loop(client.get_balance, client.timeout)
-            except TimeoutError:
-                raise client.too_late() from None
+            return await ask((await self.aread_connection()).client)
+
+    @property
+    def ledger(self) -> Ledger:
+        """
+        The ledger of reservations that the connection names.
+
+        :raises YouComRefusedError: if it names none, or one that cannot be used.
+        """
+        from airflow_provider_youcom.hooks import _ledger
+
+        with no_key_in_errors():
+            return _ledger.open_ledger(self._connected().ledger_conn_id, self._key_name)
+
+    @property
+    def settle_seconds(self) -> float:
+        """How late You.com may post a charge, in seconds, as the connection says."""
+        return self._connected().settle_seconds
+
+    def get_available(self) -> AvailableCredits:
+        """
+        Return the balance, how much of it is reserved, and what that leaves.
+
+        ``hook.ledger.standing()`` lists who has reserved. This raises the same errors as ``get_balance``.
+
+        :raises YouComRefusedError: if the connection names no ledger, or one that cannot be used.
+        :raises YouComUnavailableError: if the ledger does not answer.
+        """
+        note = self.ledger.note()
+        return note.available(self.get_balance())
 
     @contextmanager
     def reserved_credits(
-        self, usd: int | float | str | Decimal, reserve_for: timedelta = timedelta(hours=1)
+        self, usd: int | float | str | Decimal, reserve_for: timedelta | float = timedelta(hours=1)
     ) -> Iterator[Reservation]:
         """
         Reserve credits for the code in a ``with`` block, without waiting for them.
@@ -113,29 +140,29 @@ class YouComHook(BaseHook):
         what earlier tries have left.
 
         :param usd: how much to reserve, in dollars, for all that the block may spend.
-        :param reserve_for: after how long the reservation expires if this process dies. Default: 1 hour.
+        :param reserve_for: after how long the reservation expires if this process dies; a timedelta, or
+            seconds. Default: 1 hour.
         :raises YouComShortfallError: if less is available.
         :raises YouComUnavailableError: if You.com or the ledger does not answer.
         :raises YouComRefusedError: if the connection or its ledger cannot be used.
         """
-        from airflow_provider_youcom.hooks import _ledger, _reserving
+        from airflow_provider_youcom.hooks import _reserved_code
 
         with no_key_in_errors():
-            settings = self._connected()
-            ledger = _ledger.open_ledger(settings.ledger_conn_id, self._key_name)
-            reservation = _reserving.reserve(
-                settings.client,
+            ledger = self.ledger
+            reservation = _reserved_code.reserve_for_code(
+                self.get_balance,
                 ledger,
                 usd=parse_usd(usd, "usd"),
-                settle_seconds=settings.settle_seconds,
-                reserve_for_seconds=reserve_for.total_seconds(),
+                settle_seconds=self.settle_seconds,
+                reserve_for_seconds=duration_seconds(reserve_for, "reserve_for"),
             )
         try:
             yield reservation
         except BaseException:
-            _reserving.give_up(ledger, reservation)
+            _reserved_code.give_up(ledger, reservation)
             raise
-        _reserving.release(ledger, reservation)
+        _reserved_code.release(ledger, reservation)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
@@ -174,15 +201,21 @@ class YouComHook(BaseHook):
     def _connect(self, key_name: str) -> Settings:
         try:
             connection = self.get_connection(self._conn_id())
-        except Exception as error:  # noqa: BLE001 - raised again below
-            self._explain(error)
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise explain(error, self._key_name, _TO_ADD) or error from None
         return read_connection(connection, key_name)
+
+    async def aread_connection(self) -> Settings:
+        """Return what the connection says, without blocking the event loop."""
+        # The triggerer of Airflow 3.0 and 3.1 dies if a trigger is cancelled between a request to the
+        # supervisor and the response, so a cancellation must not interrupt reading the connection.
+        return await asyncio.shield(self._aconnect())
 
     async def _aconnect(self) -> Settings:
         try:
             connection = await get_async_connection(self._conn_id(), hook=self)
-        except Exception as error:  # noqa: BLE001 - raised again below
-            self._explain(error)
+        except Exception as error:  # noqa: BLE001 - raised again
+            raise explain(error, self._key_name, _TO_ADD) or error from None
         return read_connection(connection, self._key_name)
 
     def _describe(self, settings: Settings) -> str:
@@ -209,28 +242,3 @@ class YouComHook(BaseHook):
             )
         # An int is what a native template makes of a name such as "1234".
         return str(conn_id)
-
-    def _explain(self, error: Exception) -> NoReturn:
-        """Raise the error that says why Airflow did not return the connection."""
-        if isinstance(error, AirflowNotFoundException):
-            raise YouComConnectionNotFoundError(
-                f"There is no {self._key_name} that Airflow can read: add one of type {CONNECTION_TYPE_NAME} "
-                "with your API key as its password, or, if there is one, check how it is written (in a URI, "
-                "percent-encode the key; in JSON, put it in quotation marks)."
-            ) from None
-        if isinstance(error, PermissionError):
-            raise YouComRefusedError(
-                f"Airflow denied access to {self._key_name}: ask whoever manages its secrets to allow it."
-            ) from None
-        if _is_airflows_own(error):
-            raise YouComUnavailableError(
-                f"Airflow could not read {self._key_name} ({type(error).__name__}); this usually passes, and "
-                "if it does not, check Airflow's database, API server and secrets backend."
-            ) from None
-        raise error
-
-
-def _is_airflows_own(error: Exception) -> bool:
-    # By module name: AirflowRuntimeError exists in Airflow 3 only, and the other packages may be missing.
-    package = type(error).__module__.partition(".")[0]
-    return isinstance(error, (AirflowException, OSError)) or package in ("airflow", "sqlalchemy", "httpx")

@@ -71,4 +71,7 @@ def seconds_to_microseconds(seconds: float, name: str, least: int) -> int:
 
 def _not_seconds(seconds: object, name: str, least: int) -> str:
     bound = "above 0" if least else "0 or more"
-    return f"{name}={seconds!r} is not a duration: pass a number of seconds, {bound} and up to 100 years."
+    return (
+        f"{name}={repr(seconds)[:60]} is not a duration: use a timedelta or a number of seconds, {bound} and "
+        "up to 100 years."
+    )

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_provider_youcom.reservations._amounts import MICROSECONDS, units_to_usd
-from airflow_provider_youcom.reservations.reservation import AccountNote, Attempt, Gate, Note, Reservation
+from airflow_provider_youcom.reservations.claim import Attempt, Gate
+from airflow_provider_youcom.reservations.reservation import AccountNote, Note, Reservation
 from airflow_provider_youcom.reservations.rule import EndReason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,6 +40,7 @@ def _to_account_note(rows: Sequence[Any]) -> AccountNote:
     return AccountNote(
         counter=rows[0].counter,
         reserved=sum(row.amount for row in counting),
+        reserved_runs=len({row.run_key for row in counting}),
         runs=dict(runs),
         attempts=frozenset(row.attempt_id for row in standing),
     )

@@ -9,12 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.reservations import _statements as statements
 from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations._amounts import MICROSECONDS, balance_to_units, units_to_usd
 from airflow_provider_youcom.reservations._rows import to_datetime, to_reservation
-from airflow_provider_youcom.reservations.reservation import Attempt, Claim, Decision, Note, Reservation
+from airflow_provider_youcom.reservations.claim import Attempt, Claim
+from airflow_provider_youcom.reservations.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.reservations.rule import EndReason, Outcome
 
 
@@ -43,15 +45,14 @@ def decide(
             "time": note.time,
         },
     ).one()
-    available = balance_to_units(balance.balance_cents) - int(account.reserved)
     if stands is not None:
-        return _decision(Outcome.OPEN, claim, account, available, to_reservation(stands))
+        return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
     if any(row.id == decision_id for row in own):
         # This very decision has reserved, and that has ended since.
-        return _decision(Outcome.OUTDATED, claim, account, available, None)
+        return _decision(Outcome.OUTDATED, balance, account, None)
     outcome = rule.decide(
         needed=claim.amount,
-        available=available,
+        available=_available(balance, account),
         counter=counter,
         oldest_counter=account.oldest_counter,
         order=attempt.order,
@@ -60,10 +61,10 @@ def decide(
     if outcome in {Outcome.OPEN, Outcome.SHORT}:
         _remember_attempt(connection, account_id, attempt, account)
     if outcome is not Outcome.OPEN:
-        return _decision(outcome, claim, account, available, None)
+        return _decision(outcome, balance, account, None)
     row = _new_row(claim, account_id, decision_id, account.now)
     connection.execute(statements.ADD_RESERVATION, row)
-    return _decision(outcome, claim, account, available, _new_reservation(claim, row))
+    return _decision(outcome, balance, account, _new_reservation(claim, row))
 
 
 def _lock(connection: sa.engine.Connection, account_id: str) -> None:
@@ -124,18 +125,22 @@ def _new_reservation(claim: Claim, row: dict[str, Any]) -> Reservation:
     )
 
 
+def _available(balance: AccountBalance, account: Any) -> int:
+    return balance_to_units(balance.balance_cents) - int(account.reserved)
+
+
 def _decision(
-    outcome: Outcome, claim: Claim, account: Any, available: int, reservation: Reservation | None
+    outcome: Outcome, balance: AccountBalance, account: Any, reservation: Reservation | None
 ) -> Decision:
-    return Decision(
-        outcome=outcome,
-        reservation=reservation,
-        available_usd=units_to_usd(available),
+    available = AvailableCredits(
+        balance,
+        available_usd=units_to_usd(_available(balance, account)),
         reserved_usd=units_to_usd(int(account.reserved)),
         reserved_runs=account.runs,
         own_run_usd=units_to_usd(int(account.own_run)),
-        missing_usd=units_to_usd(max(0, claim.amount - available) if reservation is None else 0),
+        reservation_id=reservation.id if reservation else None,
     )
+    return Decision(outcome, reservation, available)
 
 
 def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:

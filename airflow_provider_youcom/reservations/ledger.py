@@ -37,12 +37,8 @@ from airflow_provider_youcom.reservations._creation import prepare
 from airflow_provider_youcom.reservations._database import Database
 from airflow_provider_youcom.reservations._rows import to_note, to_reservation
 from airflow_provider_youcom.reservations._schema import STANDS, reservations
-from airflow_provider_youcom.reservations.reservation import (
-    Claim,
-    Decision,
-    Note,
-    Reservation,
-)
+from airflow_provider_youcom.reservations.claim import Claim
+from airflow_provider_youcom.reservations.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.reservations.rule import EndReason
 
 DEFAULT_ANSWER_WITHIN_SECONDS = 5
@@ -75,6 +71,11 @@ class Ledger:
     ) -> None:
         self._database = Database(engine, name, answer_within)
         self._is_prepared = False
+
+    @property
+    def is_for_one_machine(self) -> bool:
+        """Whether the ledger is a file, which other machines do not see."""
+        return self._database.dialect == "sqlite"
 
     def note(self) -> Note:
         """Return what must be known before You.com is asked, of all accounts, in one query."""

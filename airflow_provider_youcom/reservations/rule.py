@@ -10,7 +10,6 @@ UTC. Nothing here depends on these units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -21,8 +20,6 @@ DEFAULT_SETTLE_SECONDS = 60
 DEFAULT_RESERVE_FOR_SECONDS = 24 * 60 * 60
 GRACE_SECONDS = 120
 """How long a task may still pay after Airflow has given it up; on 2.11 it is killed after 60 s."""
-
-_FINISHED_IN_ORDER = frozenset({"success", "skipped"})
 
 
 class EndReason(Enum):
@@ -84,7 +81,7 @@ def counts_until(ended_at: Any, settle: Any, grace: Any) -> Any:
 
     :param ended_at: when the reservation ended.
     :param settle: how late You.com may post a charge.
-    :param grace: how long work may still pay after this end, see :attr:`EndReason.grace_seconds`.
+    :param grace: how long work may still pay after this end, see ``EndReason.grace_seconds``.
     """
     return ended_at + settle + grace
 
@@ -122,16 +119,18 @@ def may_supersede(unfinished_behind_the_gate: int | None) -> bool:
     return unfinished_behind_the_gate == 0
 
 
-def teardown_reason(run_is_running: bool, states_behind_the_gate: Iterable[str | None]) -> EndReason:
+def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon: bool) -> EndReason:
     """
     Return the reason for which a teardown ends its reservations.
 
-    A teardown also runs while work that somebody marked failed is still dying.
+    A teardown also runs while work that somebody marked failed is still dying. And a try that Airflow took
+    for lost may still spend when the next try has ended, if that did not wait for the grace.
 
     :param run_is_running: whether the DAG run is in the state running.
-    :param states_behind_the_gate: the states of all tasks behind the gate.
+    :param all_done: whether all tasks behind the gate are in success or skipped.
+    :param any_is_retried_soon: whether one of them has retries, and a delay shorter than the grace.
     """
-    in_order = run_is_running and all(state in _FINISHED_IN_ORDER for state in states_behind_the_gate)
+    in_order = run_is_running and all_done and not any_is_retried_soon
     return EndReason.RELEASED if in_order else EndReason.CUT_SHORT
 
 

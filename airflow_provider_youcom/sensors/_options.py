@@ -7,6 +7,7 @@ from typing import Any
 from airflow_provider_youcom._templates import is_reference, is_template
 from airflow_provider_youcom.gate import check_policies
 from airflow_provider_youcom.money import parse_usd
+from airflow_provider_youcom.reservations.claim import duration_seconds
 
 _LIMITS = ("max_active_tis_per_dag", "max_active_tis_per_dagrun")
 # The argument, and the attribute that holds it.
@@ -29,7 +30,7 @@ def check_options(gate: Any) -> None:
     :raises ValueError: if an option is not valid, or two contradict each other.
     """
     check_policies(gate.on_shortfall, gate.on_unavailable)
-    if not is_template(gate.min_usd) and not is_reference(gate.min_usd):
+    if _is_known(gate.min_usd):
         parse_usd(gate.min_usd, "min_usd")
     if gate.silent_fail and gate.on_unavailable == "fail":
         raise ValueError(
@@ -43,6 +44,8 @@ def check_options(gate: Any) -> None:
         )
     if gate.end_from_trigger:
         _check_end(gate)
+    if gate.reserve:
+        _check_reservation(gate)
 
 
 def check_start(gate: Any) -> None:
@@ -77,3 +80,26 @@ def _check_end(gate: Any) -> None:
             f"end_from_trigger=True would ignore {' and '.join(lost)}, since no worker "
             "ends the task: remove end_from_trigger, or move them to another task."
         )
+
+
+def _check_reservation(gate: Any) -> None:
+    duration_seconds(gate.reserve_for, "reserve_for")
+    if _is_known(gate.min_usd) and not parse_usd(gate.min_usd, "min_usd"):
+        raise ValueError(
+            "reserve=True and min_usd=0 contradict each other: set min_usd to what the tasks behind the gate "
+            "may spend, or remove reserve."
+        )
+    if gate.on_unavailable == "pass":
+        raise ValueError(
+            'reserve=True and on_unavailable="pass" contradict each other, since the gate would open with '
+            'nothing reserved: use "wait" or "fail", or remove reserve.'
+        )
+    if gate.start_from_trigger:
+        raise ValueError(
+            "reserve=True needs a worker to start the task: remove start_from_trigger; end_from_trigger can "
+            "stay."
+        )
+
+
+def _is_known(value: object) -> bool:
+    return not is_template(value) and not is_reference(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,10 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
-from airflow_provider_youcom.money import parse_usd
+from airflow_provider_youcom.sensors import _deferral, _reservation
 from airflow_provider_youcom.sensors._options import check_options, check_start
 
 if TYPE_CHECKING:
@@ -34,8 +32,9 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.param import DagParam
 
     from airflow_provider_youcom.gate import Reading
-
-TRIGGER = "airflow_provider_youcom.triggers.balance.BalanceTrigger"
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+    from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+    from airflow_provider_youcom.reservations.claim import Claim
 
 
 class ShortfallError(AirflowFailException):
@@ -46,11 +45,11 @@ class BalanceSensor(BaseSensorOperator):
     """
     Hold a pipeline until a You.com account can pay for it.
 
-    The reading that opened the gate is the task's return value. Airflow's own sensor arguments mean what
-    they mean for every sensor, in every mode, with one exception: under ``soft_fail`` a refused key still
-    fails.
+    The reading that opened the gate is the task's return value. Airflow's own sensor arguments keep their
+    meaning, with one exception: under ``soft_fail`` a refused key still fails.
 
-    A gate does not reserve credits: two DAGs can pass on the same balance.
+    With ``reserve``, the gate opens when enough is *available*, which is the balance minus what others have
+    reserved, and reserves ``min_usd`` in the same step. Without it, two gates can open on the same balance.
 
     :param min_usd: the least that the account must hold, in dollars: a number, a str, or another task's
         output; templated.
@@ -64,11 +63,16 @@ class BalanceSensor(BaseSensorOperator):
     :param start_from_trigger: start in the triggerer, without a worker; needs ``deferrable``. Where Airflow
         cannot do that (3.1, 3.2, mapped tasks, templates below 3.3), the task starts on a worker as usual.
     :param end_from_trigger: succeed or be skipped in the triggerer, without a worker; needs ``deferrable``.
+    :param reserve: reserve ``min_usd`` for the tasks behind the gate: see ``reservation``. The connection
+        must name a ledger. Default: False.
+    :param reserve_for: after how long the reservation expires, should nothing else end it; a timedelta, or
+        seconds. Default: 1 day.
     :raises ValueError: if an option is not valid, or two contradict each other.
     """
 
     template_fields: Sequence[str] = ("youcom_conn_id", "min_usd")
     operator_extra_links = (TopUpCreditsLink(),)
+    spends_nothing = True
     ui_color = "#e8e4fb"
 
     def __init__(
@@ -81,6 +85,8 @@ class BalanceSensor(BaseSensorOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         start_from_trigger: bool = False,
         end_from_trigger: bool = False,
+        reserve: bool = False,
+        reserve_for: timedelta | float = timedelta(days=1),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -90,6 +96,8 @@ class BalanceSensor(BaseSensorOperator):
         self.on_unavailable = on_unavailable
         self.deferrable = deferrable
         self.end_from_trigger = end_from_trigger
+        self.reserve = reserve
+        self.reserve_for = reserve_for
         # Airflow reads this from the instance, and for mapped tasks from the class, where it stays False.
         self.start_from_trigger = start_from_trigger
         self._last_reason: str | None = None
@@ -97,7 +105,22 @@ class BalanceSensor(BaseSensorOperator):
         # A mapped gate is constructed on the worker where it starts. Airflow's own decorator reads this mark.
         if start_from_trigger and not getattr(self, "_BaseOperator__from_mapped", False):
             check_start(self)
-            self.start_trigger_args = self._start_trigger_args()
+            self.start_trigger_args = _deferral.start_trigger_args(self)
+
+    def reservation(self) -> ReleaseCreditsOperator:
+        """
+        Return the teardown that releases what this gate has reserved, the same one at each call.
+
+        The tasks that spend the credits go into its ``with`` block::
+
+            with gate.reservation():
+                research() >> summarize()
+
+        :raises ValueError: if the gate does not reserve.
+        """
+        if not self.reserve:
+            raise ValueError(f"Gate {self.task_id!r} has nothing to release: set reserve=True.")
+        return _reservation.teardown_of(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the balance until the gate decides, in the sensor's mode."""
@@ -114,12 +137,12 @@ class BalanceSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Check the balance once, and return the verdict if it ends the wait."""
-        verdict = self._check()
+        verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
             return PokeReturnValue(True, verdict)
         if self.deferrable:
             # Raises a BaseException, which Airflow's poke loop lets through.
-            self._defer()
+            self._defer(context)
         return False
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -135,6 +158,8 @@ class BalanceSensor(BaseSensorOperator):
             return self.execute(context)
         verdict = Verdict.from_event(event)
         self.log.log(verdict.log_level, verdict.log_line)
+        if self.reserve and verdict.action is Action.OPEN and not _reservation.stands(self._hook(), verdict):
+            return self.execute(context)
         return self._settle(verdict)
 
     def time_out(self, context: Context) -> dict[str, Any]:
@@ -144,10 +169,10 @@ class BalanceSensor(BaseSensorOperator):
         :raises AirflowSensorTimeout: if the gate would still wait; no retry.
         :raises AirflowTaskTimeout: the same, if ``execution_timeout`` is shorter; ``retries`` apply.
         """
-        verdict = self._check()
+        verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
             return self._settle(verdict)
-        seconds = self._longest_wait().total_seconds()
+        seconds = _deferral.longest_wait(self).total_seconds()
         if seconds < self.timeout:
             raise AirflowTaskTimeout(
                 f"The execution_timeout of {seconds:g} s is over. Last seen: {verdict.reason}"
@@ -157,7 +182,7 @@ class BalanceSensor(BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, with the same outcome in every Airflow version."""
-        if _timed_out(next_method, next_kwargs):
+        if _deferral.has_timed_out(next_method, next_kwargs):
             return self.time_out(context)
         # Past BaseSensorOperator, whose soft_fail also skips a task whose trigger has failed.
         resume = super(BaseSensorOperator, self).resume_execution
@@ -168,9 +193,9 @@ class BalanceSensor(BaseSensorOperator):
         except AirflowException as failure:
             raise self._failure(failure) from failure
 
-    def _check(self) -> Verdict:
+    def _check(self, context: Context) -> Verdict:
         verdict = judge(
-            self._read(),
+            self._read(context),
             min_usd=self.min_usd,
             on_shortfall=self.on_shortfall,
             on_unavailable=self.on_unavailable,
@@ -179,14 +204,23 @@ class BalanceSensor(BaseSensorOperator):
         self._last_reason = verdict.reason
         return verdict
 
-    def _read(self) -> Reading:
+    def _read(self, context: Context) -> Reading:
+        try:
+            hook = self._hook()
+            if not self.reserve:
+                return hook.get_balance()
+            return _reservation.reserve(hook, self._claim(hook, context))
+        except YouComError as error:
+            return error
+
+    def _hook(self) -> YouComHook:
         from airflow_provider_youcom.hooks.youcom import YouComHook
 
         # A new hook for each check, since the key may have been rotated.
-        try:
-            return YouComHook(self.youcom_conn_id).get_balance()
-        except YouComError as error:
-            return error
+        return YouComHook(self.youcom_conn_id)
+
+    def _claim(self, hook: YouComHook, context: Context) -> Claim:
+        return _reservation.claim_of(self, context, hook.settle_seconds)
 
     def _settle(self, verdict: Verdict) -> dict[str, Any]:
         if verdict.action is Action.OPEN:
@@ -208,43 +242,7 @@ class BalanceSensor(BaseSensorOperator):
             return AirflowSkipException(f"Skipping, since soft_fail is set: {error}")
         return error
 
-    def _defer(self) -> None:
-        from airflow_provider_youcom.triggers.balance import BalanceTrigger
-
-        now, longest_wait = time.time(), self._longest_wait()
-        trigger = BalanceTrigger(
-            **self._trigger_kwargs(), looked_at=now, ends_at=now + longest_wait.total_seconds()
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=longest_wait)
-
-    def _trigger_kwargs(self) -> dict[str, Any]:
-        return {
-            "youcom_conn_id": self.youcom_conn_id,
-            "min_usd": self.min_usd if is_template(self.min_usd) else str(parse_usd(self.min_usd, "min_usd")),
-            "on_shortfall": self.on_shortfall,
-            "on_unavailable": self.on_unavailable,
-            "poke_interval": self.poke_interval,
-            "exponential_backoff": self.exponential_backoff,
-            "max_wait": self.max_wait.total_seconds() if self.max_wait else None,
-            "silent_fail": self.silent_fail,
-            "end_from_trigger": self.end_from_trigger,
-            "do_xcom_push": self.do_xcom_push,
-        }
-
-    def _start_trigger_args(self) -> Any:
-        from airflow.triggers.base import StartTriggerArgs
-
-        return StartTriggerArgs(
-            trigger_cls=TRIGGER,
-            trigger_kwargs=self._trigger_kwargs(),
-            next_method="execute_complete",
-            timeout=self._longest_wait(),
-        )
-
-    def _longest_wait(self) -> timedelta:
-        # Airflow 3 does not apply execution_timeout while a task is deferred.
-        return min(timedelta(seconds=self.timeout), self.execution_timeout or timedelta.max)
-
-
-def _timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
-    return next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
+    def _defer(self, context: Context) -> None:
+        claim = self._claim(self._hook(), context) if self.reserve else None
+        trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

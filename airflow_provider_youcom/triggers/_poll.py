@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Hashable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
@@ -14,6 +14,9 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Reading
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.hooks._checking import Check
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +41,9 @@ def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
         return None
 
 
-async def poll(options: Mapping[str, Any]) -> AsyncIterator[Reading]:
+async def poll(options: Mapping[str, Any]) -> AsyncIterator[Check]:
     """
-    Yield a reading at each interval, without end.
+    Yield a check of the connection at each interval, without end.
 
     An error is yielded too: raised, it would be the same exception object in every trigger of the poll.
 
@@ -55,31 +58,33 @@ async def poll(options: Mapping[str, Any]) -> AsyncIterator[Reading]:
         await asyncio.sleep(_rest_of_the_pause(options, time.time()))
     while True:
         started = clock()
-        reading = await _check(options["youcom_conn_id"])
-        if not isinstance(reading, YouComConnectionNotFoundError):
+        check = await _check(options["youcom_conn_id"])
+        if not isinstance(check.reading, YouComConnectionNotFoundError):
             found_at = started
         elif started - found_at < LONGEST_MISSING:
-            reading = _gone_for_now(options["youcom_conn_id"])
+            check.reading = _gone_for_now(options["youcom_conn_id"])
         checks += 1
-        failures = failures + 1 if isinstance(reading, YouComUnavailableError) else 0
-        yield reading
-        await asyncio.sleep(max(0.0, _pause(options, reading, checks, failures) - (clock() - started)))
+        failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0
+        yield check
+        await asyncio.sleep(max(0.0, _pause(options, check.reading, checks, failures) - (clock() - started)))
 
 
-async def _check(youcom_conn_id: str) -> Reading:
-    from airflow_provider_youcom.hooks.youcom import YouComHook
+async def _check(youcom_conn_id: str) -> Check:
+    from airflow_provider_youcom.hooks import _checking
 
     try:
-        return await YouComHook(youcom_conn_id).aget_balance()
-    except YouComError as error:
-        return error
+        return await _checking.check(youcom_conn_id)
     except Exception as error:
         # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")
-        return YouComError(
-            f"The balance check failed with an unexpected {type(error).__name__}; the traceback is in the "
-            "log of one of the gates on this connection, so please report it to the provider's developers."
-        )
+        return _checking.Check(_unforeseen(error))
+
+
+def _unforeseen(error: Exception) -> YouComError:
+    return YouComError(
+        f"The balance check failed with an unexpected {type(error).__name__}; the traceback is in the "
+        "log of one of the gates on this connection, so please report it to the provider's developers."
+    )
 
 
 def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:

@@ -13,7 +13,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
@@ -21,6 +21,9 @@ from airflow.triggers.base import TriggerEvent
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._poll import poll, poll_key
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.hooks._checking import Check
 
 NOT_RENDERED = {"action": "render on the worker"}
 TIMED_OUT = {"action": "time out"}
@@ -81,7 +84,7 @@ class BalanceTrigger(BaseEventTrigger):
         return poll_key(self.youcom_conn_id, self.poke_interval)
 
     @classmethod
-    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
+    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Check]:
         """
         Poll for all gates that share the stream.
 
@@ -89,21 +92,19 @@ class BalanceTrigger(BaseEventTrigger):
         """
         return poll(kwargs)
 
-    async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Reading]
-    ) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Check]) -> AsyncIterator[TriggerEvent]:
         """
-        Apply this gate's rule to each reading, and log the result.
+        Apply this gate's rule to each check, and log the result.
 
-        :param shared_stream: readings from ``open_shared_stream``.
+        :param shared_stream: checks from ``open_shared_stream``.
         """
         if self._is_template():
             # Below Airflow 3.3, only a worker renders the templates of start_from_trigger.
             yield TriggerEvent(NOT_RENDERED)
             return
-        async for reading in shared_stream:
+        async for check in shared_stream:
             verdict = judge(
-                reading,
+                await self._read(check),
                 min_usd=self.min_usd,
                 on_shortfall=self.on_shortfall,
                 on_unavailable=self.on_unavailable,
@@ -139,12 +140,15 @@ class BalanceTrigger(BaseEventTrigger):
         """Poll for this gate alone: below Airflow 3.3, in ``dag.test``, and with exponential backoff."""
         yield await self._wait()
 
+    async def _read(self, check: Check) -> Reading:
+        return check.reading
+
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()
-        readings = self.open_shared_stream(self.serialize()[1])
+        checks = self.open_shared_stream(self.serialize()[1])
         try:
-            async with asyncio.timeout(seconds), aclosing(readings):  # type: ignore[type-var]
-                return await anext(self.filter_shared_stream(readings))
+            async with asyncio.timeout(seconds), aclosing(checks):  # type: ignore[type-var]
+                return await anext(self.filter_shared_stream(checks))
         except TimeoutError:
             return TriggerEvent(TIMED_OUT)
 

@@ -12,16 +12,18 @@ import math
 from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.crossing import Event, Line, Memory
-from airflow_provider_youcom.gate import Reading
 from airflow_provider_youcom.money import plain_text
 from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, poll, poll_key
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.hooks._checking import Check
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -82,7 +84,7 @@ class BalanceEventTrigger(BaseEventTrigger):
         return poll_key(self.youcom_conn_id, self.poke_interval)
 
     @classmethod
-    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Reading]:
+    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Check]:
         """
         Poll for all gates and watchers that share the stream.
 
@@ -90,17 +92,16 @@ class BalanceEventTrigger(BaseEventTrigger):
         """
         return poll(kwargs)
 
-    async def filter_shared_stream(
-        self, shared_stream: AsyncIterator[Reading]
-    ) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Check]) -> AsyncIterator[TriggerEvent]:
         """
-        Fire what the readings tell, without end.
+        Fire what the checks tell, without end.
 
-        :param shared_stream: readings from ``open_shared_stream``.
+        :param shared_stream: checks from ``open_shared_stream``.
         """
         memory = stored = await self._recall()
         repeat = memory.unsaved
-        async for reading in self._without_end(shared_stream):
+        async for check in self._without_end(shared_stream):
+            reading = check.reading
             if repeat:
                 yield self._fire(repeat)
                 repeat = None
@@ -117,8 +118,8 @@ class BalanceEventTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this watcher alone: below Airflow 3.3."""
         async with (
-            aclosing(poll(self.serialize()[1])) as readings,  # type: ignore[type-var]
-            aclosing(self.filter_shared_stream(readings)) as events,  # type: ignore[type-var]
+            aclosing(poll(self.serialize()[1])) as checks,  # type: ignore[type-var]
+            aclosing(self.filter_shared_stream(checks)) as events,  # type: ignore[type-var]
         ):
             async for event in events:
                 yield event
@@ -145,16 +146,16 @@ class BalanceEventTrigger(BaseEventTrigger):
         self.rearm_usd = plain_text(line.rearm_usd)
         self.at_start = line.at_start
 
-    async def _without_end(self, readings: AsyncIterator[Reading]) -> AsyncIterator[Reading]:
-        """Yield readings for as long as the watcher lives; should the shared poll end, poll alone."""
+    async def _without_end(self, checks: AsyncIterator[Check]) -> AsyncIterator[Check]:
+        """Yield checks for as long as the watcher lives; should the shared poll end, poll alone."""
         while True:
             try:
-                async for reading in readings:
-                    yield reading
+                async for check in checks:
+                    yield check
             except Exception:
                 self.log.exception("The shared poll of this watcher failed; it goes on with its own")
             await asyncio.sleep(self.poke_interval)
-            readings = poll(self.serialize()[1])
+            checks = poll(self.serialize()[1])
 
     def _fire(self, event: Event) -> TriggerEvent:
         return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})

@@ -61,7 +61,10 @@ def test_credits_are_set_aside_while_the_code_runs_and_released_after_it(ledger:
 def test_a_second_use_gets_only_what_the_first_has_left(ledger: Ledger):
     with (
         YouComHook().reserved_credits(70),
-        pytest.raises(YouComShortfallError, match=r"has \$30.00 available, besides \$70.00") as caught,
+        pytest.raises(
+            YouComShortfallError,
+            match=r"holds \$100.00, of which this run has reserved \$70.00: \$0.01 short",
+        ) as caught,
         YouComHook().reserved_credits("30.01"),
     ):
         raise AssertionError("not enough was available")
@@ -115,7 +118,7 @@ def test_a_try_that_was_overtaken_reserves_nothing(ledger: Ledger, monkeypatch: 
     with YouComHook().reserved_credits(10):
         run_as(monkeypatch, "1")
         with (
-            pytest.raises(YouComRefusedError, match="A newer try of task 'spend' has reserved credits"),
+            pytest.raises(YouComRefusedError, match="A newer try of task 'spend' has asked for credits"),
             YouComHook().reserved_credits(10),
         ):
             raise AssertionError("an earlier try reserved")
@@ -148,7 +151,10 @@ def test_a_connection_without_a_ledger_says_where_to_name_one(
 @pytest.mark.parametrize(
     ("written", "problem"),
     [
-        (None, "There is no connection 'ledger' that Airflow can read, which connection 'youcom_default'"),
+        (
+            None,
+            "There is no connection 'ledger' that Airflow can read: add it, or correct ledger_conn_id in connection",
+        ),
         ({"conn_type": "http", "host": "x"}, "The ledger 'ledger' is a connection of type 'http': use one"),
         ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, "The ledger 'ledger' cannot be used"),
     ],

@@ -133,8 +133,11 @@ class Ledger:
         return rule.may_supersede(unfinished)
 
     def teardown_reason(self, run: Run) -> EndReason:
-        states = [_AIRFLOW_STATES[task] for task in run.tasks]
-        return rule.teardown_reason(run.state == RUNNING, states)
+        return rule.teardown_reason(
+            run_is_running=run.state == RUNNING,
+            all_done=all(_AIRFLOW_STATES[task] in {"success", "skipped"} for task in run.tasks),
+            any_is_retried_soon=False,
+        )
 
     def ends_of_teardown(self, run: Run, end: End) -> tuple[int, ...]:
         return end.attempts

@@ -8,15 +8,9 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
 from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import (
-    Attempt,
-    Claim,
-    Decision,
-    Gate,
-    Note,
-    new_decision_id,
-)
+from airflow_provider_youcom.reservations.reservation import Decision, Note, new_decision_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

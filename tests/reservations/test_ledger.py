@@ -26,8 +26,8 @@ def test_a_gate_sets_its_credits_aside_in_the_step_in_which_it_opens(ledger: Led
     assert first.reservation.amount_usd == 25
     assert second.outcome is Outcome.SHORT
     assert second.reservation is None
-    assert (second.available_usd, second.reserved_usd, second.missing_usd) == (15, 25, 10)
-    assert second.reserved_runs == 1
+    assert (second.available.available_usd, second.available.reserved_usd) == (15, 25)
+    assert second.available.reserved_runs == 1
 
 
 def test_accounts_do_not_share_their_credits(ledger: Ledger) -> None:
@@ -46,7 +46,7 @@ def test_an_attempt_opens_again_with_what_it_has_reserved(ledger: Ledger) -> Non
     again = reserve(ledger, claim_of("monday"), 30)
     assert again.outcome is Outcome.OPEN
     assert again.reservation == first.reservation
-    assert (again.available_usd, again.reserved_usd) == (30, 0)
+    assert (again.available.available_usd, again.available.reserved_usd) == (30, 0)
     assert len(ledger.history()) == 1
 
 
@@ -54,7 +54,7 @@ def test_a_new_try_does_not_open_with_what_an_earlier_one_has_reserved(ledger: L
     reserve(ledger, claim_of("monday"), 40)
     new_try = reserve(ledger, claim_of("monday", attempt=2), 40)
     assert new_try.outcome is Outcome.SHORT
-    assert new_try.own_run_usd == 25
+    assert new_try.available.own_run_usd == 25
 
 
 @pytest.mark.parametrize("newer_opens", [True, False])
@@ -190,7 +190,7 @@ def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
     reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 40)
     pass_time(engine, 3600)
     again = reserve(ledger, claim_of("monday"), 40)
-    assert (again.outcome, again.reserved_usd) == (Outcome.SHORT, 25)
+    assert (again.outcome, again.available.reserved_usd) == (Outcome.SHORT, 25)
     assert [row.end_reason for row in ledger.history()] == [EndReason.EXPIRED]
 
 
@@ -218,11 +218,11 @@ def test_a_note_reads_the_databases_clock_in_utc(ledger: Ledger) -> None:
 
 def test_figures_are_exact_and_rounded_to_the_safe_side(ledger: Ledger) -> None:
     decision = reserve(ledger, claim_of("monday", "0.00000011"), "0.00000029")
-    assert decision.available_usd == Decimal("0.0000002"), "the balance is rounded down"
+    assert decision.available.available_usd == Decimal("0.0000002"), "the balance is rounded down"
     assert decision.reservation.amount_usd == Decimal("0.0000002"), "the need is rounded up"
     huge = AccountBalance("4f1c", Decimal("9" * 300), NOON)
     decision = ledger.decide(claim_of("tuesday"), huge, ledger.note(), new_decision_id())
-    assert decision.available_usd == Decimal("9" * 298 + ".9899998")
+    assert decision.available.available_usd == Decimal("9" * 298 + ".9899998")
 
 
 @pytest.mark.parametrize("usd", [0, -1, "NaN", "Infinity", 10**12])
@@ -234,7 +234,7 @@ def test_an_amount_that_cannot_be_reserved_is_refused(usd: object) -> None:
 @pytest.mark.parametrize("option", ["settle_seconds", "reserve_for_seconds"])
 @pytest.mark.parametrize("seconds", [-1, "soon", float("nan"), float("inf"), True, None])
 def test_a_duration_that_is_none_is_refused(option: str, seconds: object) -> None:
-    with pytest.raises(ValueError, match=r"is not a duration: pass a number of seconds"):
+    with pytest.raises(ValueError, match=r"is not a duration: use a timedelta or a number of seconds"):
         claim_of("monday", **{option: seconds})
 
 

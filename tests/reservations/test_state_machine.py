@@ -20,14 +20,9 @@ from airflow_provider_youcom.reservations import _transactions as transactions
 from airflow_provider_youcom.reservations import rule as project_rule
 from airflow_provider_youcom.reservations._database import Database
 from airflow_provider_youcom.reservations._schema import accounts, gates, reservations
+from airflow_provider_youcom.reservations.claim import Claim
 from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import (
-    AccountNote,
-    Claim,
-    Decision,
-    Note,
-    new_decision_id,
-)
+from airflow_provider_youcom.reservations.reservation import AccountNote, Decision, Note, new_decision_id
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
 from tests.reservations.spending import NOON, attempt_of, pass_time
 

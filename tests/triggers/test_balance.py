@@ -147,14 +147,14 @@ def test_the_stream_hands_on_errors_as_readings_and_never_ends(
     async def five_readings() -> list[object]:
         readings: list[object] = []
         async with aclosing(BalanceTrigger.open_shared_stream(trigger().serialize()[1])) as stream:  # type: ignore[type-var]
-            readings.append(await anext(stream))
-            readings.append(await anext(stream))
+            readings.append((await anext(stream)).reading)
+            readings.append((await anext(stream)).reading)
             monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
-            readings.append(await anext(stream))
+            readings.append((await anext(stream)).reading)
             monkeypatch.setattr(hook_module, "get_async_connection", raising(OSError("no database")))
-            readings.append(await anext(stream))
+            readings.append((await anext(stream)).reading)
             monkeypatch.setattr(hook_module, "get_async_connection", raising(AttributeError("a bug")))
-            readings.append(await anext(stream))
+            readings.append((await anext(stream)).reading)
         return readings
 
     refused, balance, missing, broken, bug = asyncio.run(five_readings())

@@ -1,0 +1,149 @@
+"""The operator: release what a gate has reserved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_CEILING
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_youcom._tasks_behind import is_retried_soon, tasks_behind
+from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.money import format_usd
+from airflow_provider_youcom.reservations.rule import EndReason, teardown_reason
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context, XComArg
+    from airflow.sdk.definitions.param import DagParam
+
+    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.reservations.reservation import Reservation
+
+_DONE = ("success", "skipped")
+_FINISHED = ("success", "skipped", "failed", "upstream_failed", "removed")
+
+
+class ReleaseCreditsOperator(BaseOperator):
+    """
+    Release what a gate has reserved, as the teardown of the gate.
+
+    ``gate.reservation()`` makes it. Write it yourself for a mapped gate, which has no such method::
+
+        release = ReleaseCreditsOperator(task_id="release", gate_task_id="gate")
+        with release.as_teardown(setups=gate):
+            research()
+
+    In a mapped task group, it releases what the gate of the same index has reserved; behind a mapped gate,
+    what all of its indexes have.
+
+    It does not fail if the ledger does not answer: what it could not release ends with the run.
+
+    :param gate_task_id: the task id of the gate, with the ids of its task groups.
+    :param youcom_conn_id: the gate's connection; templated. Default: ``youcom_default``.
+    """
+
+    template_fields: Sequence[str] = ("youcom_conn_id",)
+    ui_color = "#e8e4fb"
+    spends_nothing = True
+
+    def __init__(
+        self,
+        *,
+        gate_task_id: str,
+        youcom_conn_id: str | XComArg | DagParam = "youcom_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.gate_task_id = gate_task_id
+        self.youcom_conn_id = youcom_conn_id
+
+    def execute(self, context: Context) -> None:
+        """
+        Release what the gate has reserved in this run, and log it.
+
+        :param context: Airflow's context.
+        """
+        from airflow_provider_youcom.hooks.youcom import YouComHook
+
+        try:
+            self._release(YouComHook(self.youcom_conn_id).ledger, context["ti"])
+        except YouComError as error:
+            self.log.warning("Nothing was released; what this gate reserved ends with the run: %s", error)
+
+    def _release(self, ledger: Ledger, task_instance: Any) -> None:
+        # Read first: what a gate that was cleared meanwhile reserves anew is not this teardown's to end.
+        standing = self._standing(ledger, task_instance)
+        if not standing:
+            self.log.info("Gate %s has nothing reserved in this run.", self.gate_task_id)
+            return
+        unfinished = self._unfinished_elsewhere(task_instance.run_id)
+        if unfinished:
+            self.log.warning(
+                "Nothing was released, since %s is behind gate %s, not in front of this teardown, and not "
+                "finished: put it into the with block of the reservation. The reservation ends with the run.",
+                " and ".join(unfinished),
+                self.gate_task_id,
+            )
+            return
+        reason = self._reason(task_instance.run_id)
+        for reservation in ledger.end([each.id for each in standing], reason, by=self.task_id):
+            self._report(reservation)
+        ledger.purge()
+
+    def _standing(self, ledger: Ledger, task_instance: Any) -> list[Reservation]:
+        from airflow_provider_youcom.hooks._holder import gate_of
+
+        own = gate_of(task_instance)
+        standing = ledger.standing(
+            deployment=own.deployment, dag_id=own.dag_id, run_id=own.run_id, task_id=self.gate_task_id
+        )
+        if own.map_index < 0:
+            return standing
+        return [each for each in standing if each.gate.map_index in (own.map_index, -1)]
+
+    def _unfinished_elsewhere(self, run_id: str) -> list[str]:
+        """Return the unfinished tasks behind the gate that this teardown does not wait for."""
+        teardown = self.dag.get_task(self.task_id)
+        waited_for = {task.task_id for task in teardown.get_flat_relatives(upstream=True)}
+        others = [task_id for task_id in self._task_ids_behind() if task_id not in waited_for]
+        return [
+            task_id
+            for task_id in others
+            if self._count(run_id, [task_id]) > self._count(run_id, [task_id], _FINISHED)
+        ]
+
+    def _reason(self, run_id: str) -> EndReason:
+        from airflow_provider_youcom.hooks._counts import Runs, count
+
+        task_ids = self._task_ids_behind()
+        return teardown_reason(
+            run_is_running=count(Runs(self.dag_id, (run_id,), ("running",))) == 1,
+            all_done=self._count(run_id, task_ids) == self._count(run_id, task_ids, _DONE),
+            any_is_retried_soon=any(is_retried_soon(task) for task in self._tasks_behind()),
+        )
+
+    def _tasks_behind(self) -> list[Any]:
+        return tasks_behind(self.dag.get_task(self.gate_task_id))
+
+    def _task_ids_behind(self) -> list[str]:
+        return [task.task_id for task in self._tasks_behind()]
+
+    def _count(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
+        from airflow_provider_youcom.hooks._counts import Tasks, count
+
+        return count(Tasks(self.dag_id, run_id, tuple(task_ids), states))
+
+    def _report(self, reservation: Reservation) -> None:
+        amount = format_usd(reservation.amount_usd, ROUND_CEILING)
+        ended_at = reservation.ended_at or reservation.expires_at
+        if ended_at < reservation.expires_at:
+            self.log.info("Released %s after %s.", amount, ended_at - reservation.reserved_at)
+            return
+        self.log.warning(
+            "The reservation of %s expired at %s, before this teardown: set reserve_for of gate %s to a "
+            "longer time.",
+            amount,
+            reservation.expires_at,
+            self.gate_task_id,
+        )

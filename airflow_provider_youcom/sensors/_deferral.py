@@ -1,0 +1,95 @@
+"""Hand a gate over to the triggerer, and take it back."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_youcom._templates import is_template
+from airflow_provider_youcom.money import parse_usd
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.reservations.claim import Claim
+    from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+_TRIGGER = "airflow_provider_youcom.triggers.balance.BalanceTrigger"
+
+
+def trigger_of(gate: Any) -> BalanceTrigger:
+    """
+    Return the trigger that waits for a gate which has just checked the balance.
+
+    :param gate: a ``BalanceSensor``.
+    """
+    from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+    return BalanceTrigger(**_options(gate), **_times(gate))
+
+
+def reserving_trigger_of(gate: Any, claim: Claim) -> BalanceTrigger:
+    """
+    Return the trigger that waits for a gate which reserves.
+
+    :param gate: a ``BalanceSensor`` that has just checked the balance.
+    :param claim: what it wants to reserve.
+    """
+    from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
+
+    return ReservingBalanceTrigger(**_options(gate), **_times(gate), claim=claim.to_json())
+
+
+def start_trigger_args(gate: Any) -> Any:
+    """
+    Return how Airflow starts a gate in the triggerer.
+
+    :param gate: a ``BalanceSensor`` with ``start_from_trigger``.
+    """
+    from airflow.triggers.base import StartTriggerArgs
+
+    return StartTriggerArgs(
+        trigger_cls=_TRIGGER,
+        trigger_kwargs=_options(gate),
+        next_method="execute_complete",
+        timeout=longest_wait(gate),
+    )
+
+
+def longest_wait(gate: Any) -> timedelta:
+    """
+    Return how long a gate may wait in the triggerer.
+
+    :param gate: a ``BalanceSensor``.
+    """
+    # Airflow 3 does not apply execution_timeout while a task is deferred.
+    return min(timedelta(seconds=gate.timeout), gate.execution_timeout or timedelta.max)
+
+
+def has_timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
+    """
+    Return whether Airflow resumes a task because its deferral has timed out.
+
+    :param next_method: what Airflow wants to call.
+    :param next_kwargs: with which arguments.
+    """
+    return next_method == "__fail__" and "timeout" in str((next_kwargs or {}).get("error", "")).lower()
+
+
+def _times(gate: Any) -> dict[str, Any]:
+    now = time.time()
+    return {"looked_at": now, "ends_at": now + longest_wait(gate).total_seconds()}
+
+
+def _options(gate: Any) -> dict[str, Any]:
+    return {
+        "youcom_conn_id": gate.youcom_conn_id,
+        "min_usd": gate.min_usd if is_template(gate.min_usd) else str(parse_usd(gate.min_usd, "min_usd")),
+        "on_shortfall": gate.on_shortfall,
+        "on_unavailable": gate.on_unavailable,
+        "poke_interval": gate.poke_interval,
+        "exponential_backoff": gate.exponential_backoff,
+        "max_wait": gate.max_wait.total_seconds() if gate.max_wait else None,
+        "silent_fail": gate.silent_fail,
+        "end_from_trigger": gate.end_from_trigger,
+        "do_xcom_push": gate.do_xcom_push,
+    }
