@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -9,8 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.reservations.ledger import Ledger
 
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
@@ -40,12 +45,27 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
+def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
+    """The ledger that the connection ``youcom_default`` names: a file, with a settle time of 0."""
+    pytest.importorskip("airflow.providers.sqlite", reason="the ledger needs Airflow's sqlite provider")
+    from airflow_provider_youcom.hooks import _ledger
+    from tests.connections import connect
+
+    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0)
+    file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(file))
+    yield _ledger.open_ledger("ledger", "connection 'youcom_default'")
+    _ledger._ledger.cache_clear()
+
+
+@pytest.fixture
 def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What our operators and triggers log, in any version of Airflow."""
     from airflow_provider_youcom.operators.balance import GetBalanceOperator
+    from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
-    for cls in (GetBalanceOperator, BalanceTrigger):
+    for cls in (GetBalanceOperator, ReleaseCreditsOperator, BalanceTrigger):
         monkeypatch.setattr(cls, "log", logging.getLogger("task"))
     caplog.set_level(logging.INFO, logger="task")
     return caplog

@@ -112,6 +112,11 @@ class YouComHook(BaseHook):
             return _ledger.open_ledger(self._connected().ledger_conn_id, self._key_name)
 
     @property
+    def has_ledger(self) -> bool:
+        """Whether the connection names a ledger."""
+        return bool(self._connected().ledger_conn_id)
+
+    @property
     def settle_seconds(self) -> float:
         """How late You.com may post a charge, in seconds, as the connection says."""
         return self._connected().settle_seconds

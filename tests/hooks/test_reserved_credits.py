@@ -5,39 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.hooks import _holder, _ledger
+from airflow_provider_youcom.hooks import _holder
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.reservations.exceptions import YouComShortfallError
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
+from tests.connections import connect
 
 pytest.importorskip("airflow.providers.sqlite", reason="a ledger on SQLite needs Airflow's sqlite provider")
-
-
-@pytest.fixture
-def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
-    """The ledger that the connection ``youcom_default`` names."""
-    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0)
-    file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
-    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(file))
-    yield _ledger.open_ledger("ledger", "connection 'youcom_default'")
-    _ledger._ledger.cache_clear()
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **extra: object) -> None:
-    connection = {**json.loads(sandbox.connection()), "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
 
 
 def run_as(monkeypatch: pytest.MonkeyPatch, try_id: str) -> None:
@@ -153,7 +137,7 @@ def test_a_connection_without_a_ledger_says_where_to_name_one(
     [
         (
             None,
-            "There is no connection 'ledger' that Airflow can read: add it, or correct ledger_conn_id in connection",
+            "There is no connection 'ledger' that Airflow can read: add it, or correct ledger_conn_id in",
         ),
         ({"conn_type": "http", "host": "x"}, "The ledger 'ledger' is a connection of type 'http': use one"),
         ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, "The ledger 'ledger' cannot be used"),

@@ -1,0 +1,135 @@
+"""What the commands do."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.simple_table import AirflowConsole
+from airflow.utils.platform import getuser
+
+from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.money import plain_text
+from airflow_provider_youcom.reservations.rule import EndReason
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from airflow_provider_youcom.reservations.reservation import Reservation
+
+_QUESTION = "End what is reserved? A task that still spends it can then overspend the account. [y/N] "
+
+
+def show_balance(args: Namespace) -> None:
+    """
+    Print what the account holds, and how much of it is available.
+
+    :param args: ``conn_id`` and ``output``.
+    """
+    with _errors_in_one_line():
+        hook = YouComHook(args.conn_id)
+        if hook.has_ledger:
+            available = hook.get_available()
+            balance = available.balance
+            reserved_usd: str = plain_text(available.reserved_usd)
+            available_usd = plain_text(available.available_usd)
+        else:
+            balance = hook.get_balance()
+            reserved_usd, available_usd = "", plain_text(balance.balance_usd)
+    row = {
+        "account": balance.account_id,
+        "balance_usd": plain_text(balance.balance_usd),
+        "reserved_usd": reserved_usd,
+        "available_usd": available_usd,
+        "checked_at": balance.checked_at.isoformat(timespec="seconds"),
+    }
+    AirflowConsole().print_as(data=[row], output=args.output)
+
+
+def list_reservations(args: Namespace) -> None:
+    """
+    Print what is reserved in the connection's ledger.
+
+    :param args: ``conn_id``, ``dag_id``, ``ended`` and ``output``.
+    """
+    names = {"dag_id": args.dag_id} if args.dag_id else {}
+    with _errors_in_one_line():
+        ledger = YouComHook(args.conn_id).ledger
+        found = ledger.history(**names) if args.ended else ledger.standing(**names)
+    rows = [_row(reservation) | (_end(reservation) if args.ended else {}) for reservation in found]
+    AirflowConsole().print_as(data=rows, output=args.output)
+
+
+def release_reservations(args: Namespace) -> None:
+    """
+    End reservations by hand, after a confirmation.
+
+    :param args: ``ids``, ``conn_id`` and ``yes``.
+    """
+    with _errors_in_one_line():
+        ledger = YouComHook(args.conn_id).ledger
+        standing = [each for each in ledger.get(args.ids) if each.stands]
+        _refuse_unknown(set(args.ids) - {each.id for each in standing})
+        for reservation in standing:
+            print(_sentence(reservation))
+        if not args.yes and input(_QUESTION).strip().lower() != "y":
+            raise SystemExit("Nothing was ended.")
+        ended = ledger.end(args.ids, EndReason.BY_HAND, by=getuser())
+    until = max(each.counts_until for each in ended if each.counts_until)
+    print(f"Ended {len(ended)}. It goes on counting until {until:%F %T} UTC, for charges that come late.")
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    # As Airflow's own command to test a connection does: it is read from the database too.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    with warnings.catch_warnings():
+        # Airflow 3.3 prints one about its own Connection.get_hook, in front of our JSON.
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except YouComError as error:
+            raise SystemExit(str(error)) from None
+
+
+def _refuse_unknown(ids: set[str]) -> None:
+    if ids:
+        raise SystemExit(
+            f"No reservation stands under {' and '.join(sorted(ids))}, so nothing was ended: list what "
+            "stands with the command reservations."
+        )
+
+
+def _row(reservation: Reservation) -> dict[str, Any]:
+    gate = reservation.gate
+    return {
+        "id": reservation.id,
+        "account": reservation.account_id,
+        "usd": plain_text(reservation.amount_usd),
+        "dag_id": gate.dag_id,
+        "run_id": gate.run_id,
+        "task_id": gate.task_id,
+        "map_index": gate.map_index,
+        "reserved_at": reservation.reserved_at.isoformat(timespec="seconds"),
+        "expires_at": reservation.expires_at.isoformat(timespec="seconds"),
+    }
+
+
+def _end(reservation: Reservation) -> dict[str, Any]:
+    return {
+        "ended_at": reservation.ended_at.isoformat(timespec="seconds") if reservation.ended_at else "",
+        "end_reason": reservation.end_reason.value if reservation.end_reason else "",
+        "ended_by": reservation.ended_by or "",
+    }
+
+
+def _sentence(reservation: Reservation) -> str:
+    gate = reservation.gate
+    return (
+        f"${plain_text(reservation.amount_usd)} for task {gate.task_id} of run {gate.run_id} in DAG "
+        f"{gate.dag_id}, since {reservation.reserved_at:%F %T} UTC"
+    )

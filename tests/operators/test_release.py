@@ -1,0 +1,154 @@
+"""The teardown: what it releases, and for which reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_youcom.hooks import _counts, _holder
+from airflow_provider_youcom.hooks._counts import Runs
+from airflow_provider_youcom.hooks._reserving import reserve
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.operators.balance import GetBalanceOperator
+from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+
+Log = pytest.LogCaptureFixture
+
+
+class Airflow:
+    """What Airflow answers: the state of each task instance, and of the run."""
+
+    def __init__(self, tasks: dict[str, str | None], run: str = "running") -> None:
+        self.tasks = tasks
+        self.run = run
+
+    def count(self, question: Any) -> int:
+        if isinstance(question, Runs):
+            return int(self.run in question.states)
+        states = [self.tasks[task_id] for task_id in question.task_ids]
+        return sum(question.states is None or state in question.states for state in states)
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    airflow = Airflow({"search": "success", "summarize": "success"})
+    monkeypatch.setattr(_counts, "count", airflow.count)
+    monkeypatch.setattr(_holder, "_deployment_id", lambda: "production")
+    return airflow
+
+
+def reserve_for(map_index: int = -1, run: str = "monday", seconds: float = 3600.0) -> None:
+    attempt = f"{run} {map_index}"
+    gate = Gate("production", "pipeline", run, "gate", map_index)
+    claim = Claim(Attempt(gate, attempt, attempt), Decimal(20), 0, seconds)
+    reserve(YouComHook().get_balance, YouComHook().ledger, claim)
+
+
+def teardown(retry_delay: timedelta = timedelta(minutes=5), left_out: str = "") -> ReleaseCreditsOperator:
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        gate = BalanceSensor(task_id="gate", min_usd=20, reserve=True)
+        work = {
+            task_id: GetBalanceOperator(task_id=task_id, retries=2, retry_delay=retry_delay)
+            for task_id in ("search", "summarize")
+        }
+        release = gate.reservation()
+        for task_id, task in work.items():
+            gate >> task
+            if task_id != left_out:
+                task >> release
+    return release
+
+
+def run(operator: ReleaseCreditsOperator, map_index: int = -1) -> None:
+    task = SimpleNamespace(
+        dag_id="pipeline", run_id="monday", task_id=operator.task_id, map_index=map_index, id="x"
+    )
+    operator.execute({"ti": task})  # type: ignore[typeddict-item]
+
+
+def test_it_releases_in_order_when_all_work_is_done(ledger: Ledger, answers: Airflow, task_log: Log):
+    reserve_for()
+    run(teardown())
+    (ended,) = ledger.history()
+    assert (ended.end_reason, ended.ended_by) == (EndReason.RELEASED, "release_gate")
+    assert "Released $20.00 after 0:00:0" in task_log.text
+
+
+@pytest.mark.parametrize("state", ["failed", "upstream_failed", "running", "up_for_retry", None])
+def test_work_that_did_not_end_well_may_still_be_dying(ledger: Ledger, answers: Airflow, state: str | None):
+    reserve_for()
+    answers.tasks["search"] = state
+    run(teardown())
+    assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
+
+
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_run_that_somebody_marked_may_have_work_that_is_still_dying(
+    ledger: Ledger, answers: Airflow, state: str
+):
+    reserve_for()
+    answers.run = state
+    run(teardown())
+    assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
+
+
+def test_a_try_that_was_lost_may_still_spend_when_the_next_one_did_not_wait(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    run(teardown(retry_delay=timedelta(seconds=30)))
+    assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
+
+
+def test_it_releases_nothing_of_another_run(ledger: Ledger, answers: Airflow, task_log: Log):
+    reserve_for(run="tuesday")
+    run(teardown())
+    assert len(ledger.standing()) == 1
+    assert "Gate gate has nothing reserved in this run." in task_log.text
+
+
+def test_behind_a_mapped_gate_it_releases_all_indexes_and_in_a_mapped_group_its_own(
+    ledger: Ledger, answers: Airflow
+):
+    for map_index in range(3):
+        reserve_for(map_index)
+    run(teardown(), map_index=1)
+    assert sorted(each.gate.map_index for each in ledger.standing()) == [0, 2]
+    run(teardown())
+    assert ledger.standing() == []
+
+
+def test_work_that_was_left_out_of_the_block_keeps_the_reservation(
+    ledger: Ledger, answers: Airflow, task_log: Log
+):
+    reserve_for()
+    answers.tasks["summarize"] = "running"
+    run(teardown(left_out="summarize"))
+    assert len(ledger.standing()) == 1
+    assert "Nothing was released, since summarize is behind gate gate, not in front of this" in task_log.text
+    answers.tasks["summarize"] = "success"
+    run(teardown(left_out="summarize"))
+    assert ledger.standing() == []
+
+
+def test_a_reservation_that_expired_is_said_so(ledger: Ledger, answers: Airflow, task_log: Log):
+    reserve_for(seconds=1e-6)
+    run(teardown())
+    assert "The reservation of $20.00 expired at" in task_log.text
+    assert "set reserve_for of gate gate to a longer time" in task_log.text
+
+
+def test_a_ledger_that_does_not_answer_does_not_fail_the_teardown(
+    ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch, task_log: Log
+):
+    monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
+    run(teardown())
+    assert "Nothing was released; what this gate reserved ends with the run: There is no" in task_log.text

@@ -1,0 +1,311 @@
+"""A gate that reserves: what it refuses, reserves and logs, with a real ledger."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import (
+    DAG,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_provider_youcom.exceptions import YouComUnavailableError
+from airflow_provider_youcom.hooks import _counts, _holder
+from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+from airflow_provider_youcom.reservations.claim import Claim
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
+from tests.connections import connect
+
+
+@pytest.fixture(autouse=True)
+def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's Variable needs a task; the tests in real Airflow have one."""
+    monkeypatch.setattr(_holder, "_deployment_id", lambda: "deployment")
+
+
+def gate(**options: Any) -> BalanceSensor:
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        made = BalanceSensor(
+            **{"task_id": "gate", "min_usd": 25, "poke_interval": 0.01, "reserve": True, **options}
+        )
+        with_work = BalanceSensor(task_id="not_counted", min_usd=1)
+        made >> ReleaseCreditsOperator(task_id="not_counted_either", gate_task_id="gate") >> with_work
+        made >> _work("search") >> _work("summarize")
+    return made
+
+
+def _work(task_id: str) -> Any:
+    from airflow_provider_youcom.operators.balance import GetBalanceOperator
+
+    return GetBalanceOperator(task_id=task_id)
+
+
+def try_of(run: str, number: int = 1) -> dict[str, Any]:
+    task = SimpleNamespace(
+        dag_id="pipeline", run_id=run, task_id="gate", map_index=-1, id=f"{run}-{number}", try_number=number
+    )
+    return {"ti": task, "dag_run": SimpleNamespace(id=1), "task_instance": task}
+
+
+def airflow_counts(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], int]) -> list[Any]:
+    asked: list[Any] = []
+
+    def count(question: Any) -> int:
+        asked.append(question)
+        return answer(question)
+
+    monkeypatch.setattr(_counts, "count", count)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"min_usd": 0}, "reserve=True and min_usd=0 contradict each other: set min_usd to what"),
+        ({"min_usd": "0.00"}, "reserve=True and min_usd=0 contradict"),
+        ({"on_unavailable": "pass"}, 'reserve=True and on_unavailable="pass" contradict'),
+        ({"start_from_trigger": True, "deferrable": True}, "reserve=True needs a worker to start the task"),
+        ({"reserve_for": 0}, "reserve_for=0 is not a duration: use a timedelta or a number of seconds"),
+        ({"reserve_for": -1}, "reserve_for=-1 is not a duration"),
+        ({"reserve_for": timedelta(0)}, r"reserve_for=0\.0 is not a duration"),
+        ({"reserve_for": "soon"}, "reserve_for='soon' is not a duration"),
+        ({"reserve_for": True}, "reserve_for=True is not a duration"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dict[str, Any], sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        BalanceSensor(**{"task_id": "gate", "min_usd": 25, "reserve": True, **options})
+
+
+def test_a_gate_that_opens_has_reserved_what_it_needs_for_the_tasks_behind_it(ledger: Ledger):
+    opened = gate(reserve_for=timedelta(hours=6)).execute(try_of("monday"))
+    assert (opened["balance_usd"], opened["reserved_usd"], opened["available_usd"]) == (100, 0, 100)
+    (standing,) = ledger.standing()
+    assert standing.amount_usd == 25
+    assert standing.task_ids == ("search", "summarize")
+    assert standing.expires_at - standing.reserved_at == timedelta(hours=6)
+    assert json.dumps(opened)
+
+
+def test_a_gate_opens_when_enough_is_available_not_when_enough_is_there(ledger: Ledger):
+    gate(min_usd=70).execute(try_of("monday"))
+    with pytest.raises(
+        AirflowFailException,
+        match=r"holds \$100\.00, of which 1 run has reserved \$70\.00: \$0\.50 short of the \$30\.50 that",
+    ):
+        gate(min_usd=30.5, on_shortfall="fail").execute(try_of("tuesday"))
+    told = gate(min_usd=30).execute(try_of("tuesday"))
+    assert (told["reserved_usd"], told["available_usd"]) == (70, 30)
+    assert sum(each.amount_usd for each in ledger.standing()) == 100
+
+
+def test_what_the_same_run_holds_is_named(ledger: Ledger, caplog: pytest.LogCaptureFixture):
+    gate(min_usd=70).execute(try_of("monday"))
+    other = try_of("monday")
+    other["ti"].task_id, other["ti"].id = "second_gate", "another"
+    with pytest.raises(AirflowSkipException, match=r"of which this run has reserved \$70\.00"):
+        gate(min_usd=40, on_shortfall="skip").execute(other)
+
+
+def test_the_same_try_asks_again_and_reserves_once(ledger: Ledger):
+    for _ in range(3):
+        gate(min_usd=60).execute(try_of("monday"))
+    assert len(ledger.standing()) == 1
+
+
+def test_a_gate_that_waits_in_poke_mode_opens_when_others_have_ended(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    gate(min_usd=70).execute(try_of("monday"))
+    (monday,) = ledger.standing()
+    checks: list[int] = []
+    poke = BalanceSensor.poke
+
+    def count_and_poke(self: BalanceSensor, context: Any) -> Any:
+        checks.append(1)
+        if len(checks) == 3:
+            ledger.end([monday.id], EndReason.RELEASED, by="test")
+        return poke(self, context)
+
+    airflow_counts(monkeypatch, lambda question: 1)
+    monkeypatch.setattr(BalanceSensor, "poke", count_and_poke)
+    gate(min_usd=70).execute(try_of("tuesday"))
+    assert len(checks) >= 3
+
+
+def test_a_new_try_replaces_what_an_earlier_one_left_once_no_task_behind_the_gate_may_spend(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    gate(min_usd=70).execute(try_of("monday", 1))
+    (first,) = ledger.standing()
+    asked = airflow_counts(monkeypatch, lambda question: 2)
+    with caplog.at_level(logging.INFO), pytest.raises(AirflowSkipException, match="this run has reserved"):
+        gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
+    assert "An earlier try of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
+    assert asked[0].task_ids == ("search", "summarize")
+
+    airflow_counts(monkeypatch, lambda question: 0)
+    with pytest.raises(AirflowSkipException):
+        # It counts for its grace: the tasks of the earlier try may still be dying.
+        gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
+    assert ledger.get([first.id])[0].end_reason is EndReason.SUPERSEDED
+    gate(min_usd=30).execute(try_of("monday", 2))
+
+
+def test_an_airflow_that_does_not_answer_ends_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    gate(min_usd=70).execute(try_of("monday", 1))
+
+    def no_answer(question: Any) -> int:
+        raise OSError("the API server is away")
+
+    airflow_counts(monkeypatch, no_answer)
+    with pytest.raises(AirflowSkipException):
+        gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
+    assert len(ledger.standing()) == 1
+
+
+def test_a_try_that_was_overtaken_fails_without_retries(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    airflow_counts(monkeypatch, lambda question: 0)
+    gate(min_usd=10).execute(try_of("monday", 2))
+    with pytest.raises(AirflowFailException, match="A newer try of task 'gate' has asked for credits"):
+        gate(min_usd=10).execute(try_of("monday", 1))
+
+
+def test_what_runs_that_are_over_have_left_is_ended_by_whoever_waits(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    gate(min_usd=70).execute(try_of("monday"))
+    gate(min_usd=10).execute(try_of("tuesday"))
+    monkeypatch.setattr("airflow_provider_youcom.reservations._statements.ASK_AGAIN_AFTER", 0)
+
+    def airflow(question: Any) -> int:
+        over = {"monday"}
+        wants_over = "success" in question.states
+        return sum((run in over) is wants_over for run in question.run_ids)
+
+    airflow_counts(monkeypatch, airflow)
+    # A minute ago, by the ledger's clock.
+    ledger._ready().write(
+        lambda connection: connection.exec_driver_sql("UPDATE youcom_reservations SET asked_at = 0")
+    )
+    with pytest.raises(AirflowSkipException):
+        gate(min_usd=80, on_shortfall="skip").execute(try_of("wednesday"))
+    ends = {each.gate.run_id: each.end_reason for each in ledger.history()}
+    assert ends == {"monday": EndReason.RUN_OVER, "tuesday": None}
+
+
+def test_a_ledger_that_does_not_answer_is_unknown_and_the_policy_decides(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    held = ledger._database._engine.connect()
+    held.exec_driver_sql("BEGIN EXCLUSIVE")
+    monkeypatch.setattr(ledger._database, "_milliseconds", 1)
+    monkeypatch.setattr(ledger._database, "_answer_within", 0.01)
+    with pytest.raises(YouComUnavailableError, match="What is reserved is unknown, since the ledger"):
+        gate(on_unavailable="fail").execute(try_of("monday"))
+    with pytest.raises(AirflowSensorTimeout, match="What is reserved is unknown"):
+        gate(timeout=0.05).execute(try_of("monday"))
+    held.close()
+
+
+def test_you_com_that_does_not_answer_reserves_nothing(ledger: Ledger, sandbox: Sandbox):
+    sandbox.inject(Fault(status=503), times=20)
+    with pytest.raises(YouComUnavailableError):
+        gate(on_unavailable="fail").execute(try_of("monday"))
+    assert ledger.history() == []
+
+
+@pytest.mark.parametrize("min_usd", ["ten", "0"])
+def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger, min_usd: str):
+    sensor = gate()
+    sensor.min_usd = min_usd
+    with pytest.raises(AirflowFailException, match=r"min_usd='ten' is not an amount|amount_usd=0 cannot be"):
+        sensor.execute(try_of("monday"))
+
+
+def test_a_connection_without_a_ledger_fails_and_says_where_to_name_one(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, sandbox)
+    with pytest.raises(AirflowFailException, match="Reserving credits needs a ledger"):
+        gate().execute(try_of("monday"))
+
+
+def test_a_gate_that_waits_without_a_worker_takes_along_who_it_is(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred) as deferred:
+        gate(deferrable=True).execute(try_of("monday"))
+    trigger = deferred.value.trigger
+    assert type(trigger) is ReservingBalanceTrigger
+    path, options = trigger.serialize()
+    assert path == "airflow_provider_youcom.triggers.reserving.ReservingBalanceTrigger"
+    claim = Claim.from_json(json.loads(json.dumps(options["claim"])))
+    assert (claim.attempt.id, claim.attempt.gate.run_id, claim.amount_usd) == ("monday-1", "monday", 25)
+    assert claim.task_ids == ("search", "summarize")
+
+
+def test_a_gate_that_does_not_reserve_sends_what_an_older_triggerer_understands(sandbox: Sandbox):
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred) as deferred:
+        gate(deferrable=True, reserve=False).execute(try_of("monday"))
+    assert type(deferred.value.trigger) is BalanceTrigger
+    assert "claim" not in deferred.value.trigger.serialize()[1]
+
+
+def event_of(reservation_id: str | None) -> dict[str, Any]:
+    event = {"action": "open", "reason": "enough", "balance": {"balance_usd": 100}}
+    return event if reservation_id is None else {**event, "reservation_id": reservation_id}
+
+
+def test_the_reservation_of_the_triggerer_is_what_the_task_ends_with(ledger: Ledger):
+    gate().execute(try_of("monday"))
+    (standing,) = ledger.standing()
+    assert gate().execute_complete(try_of("monday"), event_of(standing.id)) == {"balance_usd": 100}
+
+
+@pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.BY_HAND])
+def test_a_reservation_that_ended_while_the_task_was_queued_is_made_anew(ledger: Ledger, reason: EndReason):
+    gate(min_usd=40).execute(try_of("monday"))
+    (ended,) = ledger.standing()
+    ledger.end([ended.id], reason, by="test")
+    assert "available_usd" in gate(min_usd=40).execute_complete(try_of("monday"), event_of(ended.id))
+    assert ledger.standing()[0].id != ended.id
+
+
+def test_an_event_of_a_time_before_the_gate_reserved_does_not_open_it(ledger: Ledger, sandbox: Sandbox):
+    assert gate().execute_complete(try_of("monday"), event_of(None))["available_usd"] == 100
+    assert len(ledger.standing()) == 1
+
+
+def test_reservation_is_the_teardown_of_its_gate_and_the_same_one_each_time():
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None) as dag:
+        made = BalanceSensor(task_id="enough_credit", min_usd=25, reserve=True)
+        with made.reservation():
+            work = _work("search")
+        assert made.reservation() is made.reservation()
+    teardown = dag.get_task("release_enough_credit")
+    assert isinstance(teardown, ReleaseCreditsOperator)
+    assert (made.is_setup, teardown.is_teardown) == (True, True)
+    assert work.upstream_task_ids == {"enough_credit"}
+    assert work.downstream_task_ids == {"release_enough_credit"}
+    assert teardown.gate_task_id == "enough_credit"
+
+
+def test_a_gate_that_reserves_nothing_has_nothing_to_release():
+    with pytest.raises(ValueError, match="Gate 'gate' has nothing to release: set reserve=True"):
+        gate(reserve=False).reservation()

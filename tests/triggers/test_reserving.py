@@ -1,0 +1,205 @@
+"""Gates that reserve in the triggerer: they share a poll, and only those that could open ask the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airflow_provider_youcom.exceptions import YouComRefusedError
+from airflow_provider_youcom.hooks import _checking
+from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
+from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.triggers import _poll
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
+from tests.connections import connect
+
+# What each released version has serialized; gates that wait with these outlive an upgrade.
+EARLIER_ARGUMENTS: list[dict[str, Any]] = [
+    {
+        "youcom_conn_id": "youcom_default",
+        "min_usd": "25",
+        "on_shortfall": "wait",
+        "on_unavailable": "wait",
+        "poke_interval": 1.0,
+        "exponential_backoff": False,
+        "max_wait": None,
+        "silent_fail": False,
+        "end_from_trigger": False,
+        "do_xcom_push": True,
+        "looked_at": None,
+        "ends_at": None,
+        "claim": {
+            "gate": {
+                "deployment": "production",
+                "dag_id": "pipeline",
+                "run_id": "monday",
+                "task_id": "gate",
+                "map_index": -1,
+            },
+            "attempt_id": "0199f7c8-0000-7000-8000-000000000001",
+            "attempt_order": "0199f7c8-0000-7000-8000-000000000001",
+            "amount_usd": "25",
+            "settle_seconds": 60,
+            "reserve_for_seconds": 86400.0,
+            "task_ids": ["search", "summarize"],
+        },
+    },
+]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_poll, "SHORTEST_PAUSE", 0.01)
+
+
+def trigger(run: str, usd: str = "25", **options: Any) -> ReservingBalanceTrigger:
+    claim = Claim(Attempt(Gate("production", "pipeline", run, "gate"), run, run), Decimal(usd))
+    return ReservingBalanceTrigger(min_usd=usd, poke_interval=0.01, claim=claim.to_json(), **options)
+
+
+def fire(fired: BalanceTrigger) -> dict[str, Any]:
+    async def first() -> Any:
+        return await anext(fired.run())
+
+    payload: dict[str, Any] = asyncio.run(asyncio.wait_for(first(), 60)).payload
+    return payload
+
+
+def test_it_fires_with_the_reservation_that_it_has_made(ledger: Ledger):
+    payload = fire(trigger("monday"))
+    (standing,) = ledger.standing()
+    assert (payload["action"], payload["reservation_id"]) == ("open", standing.id)
+    assert payload["balance"]["available_usd"] == 100
+
+
+def test_another_triggerer_that_takes_over_opens_with_the_same_reservation(ledger: Ledger):
+    assert fire(trigger("monday"))["reservation_id"] == fire(trigger("monday"))["reservation_id"]
+
+
+def test_gates_that_wait_together_reserve_no_more_than_there_is(ledger: Ledger, sandbox: Sandbox):
+    gates = [trigger(f"run {number:02}", "30", on_shortfall="fail") for number in range(20)]
+
+    async def one_check() -> list[str]:
+        check = await _checking.check("youcom_default")
+
+        async def stream() -> Any:
+            yield check
+
+        events = await asyncio.gather(*(anext(gate.filter_shared_stream(stream())) for gate in gates))
+        return [event.payload["action"] for event in events]
+
+    actions = asyncio.run(one_check())
+    assert (actions.count("open"), actions.count("fail")) == (3, 17)
+    assert sum(each.amount_usd for each in ledger.standing()) == 90
+    assert sandbox.request_count == 1
+
+
+def test_a_thousand_gates_that_cannot_open_do_not_ask_the_ledger(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    sandbox.set_balance(10)
+    decisions: list[Claim] = []
+    notes: list[int] = []
+    decide, note = Ledger.decide, Ledger.note
+
+    def counted_decide(self: Ledger, claim: Claim, *rest: Any) -> Any:
+        decisions.append(claim)
+        return decide(self, claim, *rest)
+
+    def counted_note(self: Ledger) -> Any:
+        notes.append(1)
+        return note(self)
+
+    monkeypatch.setattr(Ledger, "decide", counted_decide)
+    monkeypatch.setattr(Ledger, "note", counted_note)
+    gates = [trigger(f"run {number}") for number in range(1000)]
+
+    async def one_check() -> int:
+        check = await _checking.check("youcom_default")
+        readings = await asyncio.gather(*(gate._read(check) for gate in gates))
+        return sum(reading.reservation_id is None for reading in readings)  # type: ignore[union-attr]
+
+    assert asyncio.run(one_check()) == 1000
+    assert (len(notes), len(decisions), sandbox.request_count) == (1, 0, 1)
+
+
+def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_ledger(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    decisions: list[Claim] = []
+    decide = Ledger.decide
+
+    def counted(self: Ledger, claim: Claim, *rest: Any) -> Any:
+        decisions.append(claim)
+        return decide(self, claim, *rest)
+
+    monkeypatch.setattr(Ledger, "decide", counted)
+
+    async def one_after_the_other() -> list[Any]:
+        check = await _checking.check("youcom_default")
+        return [await trigger(f"run {number}", "40")._read(check) for number in range(50)]
+
+    readings = asyncio.run(one_after_the_other())
+    assert sum(reading.reservation_id is not None for reading in readings) == 2
+    assert len(decisions) == 2
+    assert str(readings[-1]).endswith("of which 2 runs have reserved $80.00")
+
+
+def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    def away(self: Ledger) -> Any:
+        raise YouComLedgerUnavailableError("What is reserved is unknown, since the ledger is away.")
+
+    monkeypatch.setattr(Ledger, "note", away)
+    assert fire(BalanceTrigger(min_usd="25", poke_interval=0.01))["action"] == "open"
+    reserving = fire(trigger("monday", on_unavailable="fail"))
+    assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+
+
+def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", "")
+    monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
+    payload = fire(trigger("monday", on_unavailable="fail"))
+    assert payload["action"] == "retry"
+    assert "There is no connection 'ledger'" in payload["reason"]
+
+
+def test_a_connection_that_names_no_ledger_any_more_is_refused(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, sandbox)
+    payload = fire(trigger("monday"))
+    assert (payload["action"], payload["error"]["type"]) == ("fail", YouComRefusedError.__name__)
+    assert "does not name a ledger any more" in payload["reason"]
+
+
+def test_a_reservation_that_has_expired_is_ended_by_a_gate_that_waits(ledger: Ledger):
+    gate = Gate("production", "pipeline", "monday", "gate")
+    dead = Claim(Attempt(gate, "1", "1"), Decimal(90), settle_seconds=0, reserve_for_seconds=1e-6)
+    from airflow_provider_youcom.hooks._reserving import reserve
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+
+    reserve(YouComHook().get_balance, ledger, dead)
+    assert fire(trigger("tuesday", on_shortfall="skip"))["action"] == "skip"
+    assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
+
+
+def test_it_shares_the_poll_of_gates_that_do_not_reserve():
+    assert trigger("monday").shared_stream_key() == BalanceTrigger(poke_interval=0.01).shared_stream_key()
+
+
+@pytest.mark.parametrize("arguments", EARLIER_ARGUMENTS)
+def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(
+    ledger: Ledger, arguments: dict[str, Any]
+):
+    made = ReservingBalanceTrigger(**arguments)
+    assert made.serialize()[1] == arguments
+    assert fire(made)["reservation_id"] == ledger.standing()[0].id
