@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
+from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.billing._masking import no_key_in_errors
@@ -62,6 +63,21 @@ class Check:
     reading: AccountBalance | YouComError
     noted: Noted | YouComError | None = None
     _left: AvailableCredits | None = field(default=None, init=False)
+
+    def report(self, youcom_conn_id: str) -> None:
+        """
+        Send what was found as metrics.
+
+        :param youcom_conn_id: the connection.
+        """
+        if isinstance(self.reading, YouComError):
+            count(CHECK_FAILED, youcom_conn_id)
+            return
+        gauge("balance_usd", self.reading.balance_usd, youcom_conn_id)
+        if isinstance(self.noted, Noted):
+            available = self.noted.note.available(self.reading)
+            gauge("reserved_usd", available.reserved_usd, youcom_conn_id)
+            gauge("available_usd", available.available_usd, youcom_conn_id)
 
     def left_for(self, claim: Claim, noted: Noted, balance: AccountBalance) -> AvailableCredits | None:
         """

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -18,11 +17,13 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_youcom._metrics import CHECK_FAILED, FAILED, SKIPPED, count
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
 from airflow_provider_youcom.sensors._options import check_options, check_start
+from airflow_provider_youcom.sensors._outcome import failure, settle
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -35,10 +36,6 @@ if TYPE_CHECKING:
     from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
     from airflow_provider_youcom.reservations.claim import Claim
-
-
-class ShortfallError(AirflowFailException):
-    """The account holds less than the gate needs, and ``on_shortfall`` is ``"fail"``."""
 
 
 class BalanceSensor(BaseSensorOperator):
@@ -131,9 +128,13 @@ class BalanceSensor(BaseSensorOperator):
         poke_until_done = inspect.unwrap(BaseSensorOperator.execute)
         try:
             verdict = poke_until_done(self, context)
+        except AirflowSkipException:
+            # Under soft_fail or never_fail, Airflow skips a sensor that times out.
+            count(SKIPPED, self.youcom_conn_id)
+            raise
         except AirflowSensorTimeout as timeout:
-            raise self._failure(AirflowSensorTimeout(f"{timeout} Last seen: {self._last_reason}")) from None
-        return self._settle(verdict)
+            raise failure(self, AirflowSensorTimeout(f"{timeout} Last seen: {self._last_reason}")) from None
+        return settle(self, verdict)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Check the balance once, and return the verdict if it ends the wait."""
@@ -160,7 +161,7 @@ class BalanceSensor(BaseSensorOperator):
         self.log.log(verdict.log_level, verdict.log_line)
         if self.reserve and verdict.action is Action.OPEN and not _reservation.stands(self._hook(), verdict):
             return self.execute(context)
-        return self._settle(verdict)
+        return settle(self, verdict)
 
     def time_out(self, context: Context) -> dict[str, Any]:
         """
@@ -171,14 +172,15 @@ class BalanceSensor(BaseSensorOperator):
         """
         verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
-            return self._settle(verdict)
+            return settle(self, verdict)
         seconds = _deferral.longest_wait(self).total_seconds()
         if seconds < self.timeout:
+            count(FAILED, self.youcom_conn_id)
             raise AirflowTaskTimeout(
                 f"The execution_timeout of {seconds:g} s is over. Last seen: {verdict.reason}"
             )
         reason = f"The timeout of {seconds:g} s is over. Last seen: {verdict.reason}"
-        raise self._failure(AirflowSensorTimeout(reason))
+        raise failure(self, AirflowSensorTimeout(reason))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, with the same outcome in every Airflow version."""
@@ -190,8 +192,8 @@ class BalanceSensor(BaseSensorOperator):
             return resume(next_method, next_kwargs, context)
         try:
             return resume(next_method, next_kwargs, context)
-        except AirflowException as failure:
-            raise self._failure(failure) from failure
+        except AirflowException as error:
+            raise failure(self, error) from error
 
     def _check(self, context: Context) -> Verdict:
         verdict = judge(
@@ -201,6 +203,8 @@ class BalanceSensor(BaseSensorOperator):
             on_unavailable=self.on_unavailable,
         )
         self.log.log(verdict.log_level, verdict.log_line)
+        if verdict.error is not None:
+            count(CHECK_FAILED, self.youcom_conn_id)
         self._last_reason = verdict.reason
         return verdict
 
@@ -221,26 +225,6 @@ class BalanceSensor(BaseSensorOperator):
 
     def _claim(self, hook: YouComHook, context: Context) -> Claim:
         return _reservation.claim_of(self, context, hook.settle_seconds)
-
-    def _settle(self, verdict: Verdict) -> dict[str, Any]:
-        if verdict.action is Action.OPEN:
-            return verdict.xcom
-        if verdict.action is Action.SKIP:
-            raise AirflowSkipException(verdict.reason)
-        if verdict.error is None:
-            raise self._failure(ShortfallError(verdict.reason))
-        if verdict.action is Action.RETRY:
-            raise self._failure(verdict.error)
-        raise self._failure(AirflowFailException(verdict.reason)) from verdict.error
-
-    def _failure(self, error: Exception) -> Exception:
-        """Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies."""
-        if self.never_fail:
-            return AirflowSkipException(f"Skipping, since never_fail is set: {error}")
-        # soft_fail is for a gate that stays shut. A refused key and a failed triggerer must stay red.
-        if self.soft_fail and isinstance(error, (ShortfallError, AirflowSensorTimeout)):
-            return AirflowSkipException(f"Skipping, since soft_fail is set: {error}")
-        return error
 
     def _defer(self, context: Context) -> None:
         claim = self._claim(self._hook(), context) if self.reserve else None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Hashable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom.exceptions import (
@@ -24,6 +25,7 @@ SHORTEST_PAUSE = 1.0
 LONGEST_BACKOFF = 300.0
 # A secrets backend that does not answer makes Airflow report that the connection does not exist.
 LONGEST_MISSING = 3600.0
+_LONGEST_REPORT = 5.0
 
 
 def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
@@ -65,6 +67,7 @@ async def poll(options: Mapping[str, Any]) -> AsyncIterator[Check]:
             check.reading = _gone_for_now(options["youcom_conn_id"])
         checks += 1
         failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0
+        await _report(check, options["youcom_conn_id"])
         yield check
         await asyncio.sleep(max(0.0, _pause(options, check.reading, checks, failures) - (clock() - started)))
 
@@ -78,6 +81,15 @@ async def _check(youcom_conn_id: str) -> Check:
         # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")
         return _checking.Check(_unforeseen(error))
+
+
+async def _report(check: Check, youcom_conn_id: str) -> None:
+    """Send the metrics of a check, once for all gates and watchers of the poll."""
+    from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
+
+    # The first use may resolve the name of the metrics server.
+    with suppress(TimeoutError):
+        await run_off_the_loop(lambda: check.report(youcom_conn_id), _LONGEST_REPORT)
 
 
 def _unforeseen(error: Exception) -> YouComError:

@@ -1,0 +1,55 @@
+"""What a gate returns or raises at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from airflow_provider_youcom._metrics import FAILED, OPENED, SKIPPED, count
+from airflow_provider_youcom.gate import Action, Verdict
+
+
+class ShortfallError(AirflowFailException):
+    """The account holds less than the gate needs, and ``on_shortfall`` is ``"fail"``."""
+
+
+def settle(gate: Any, verdict: Verdict) -> dict[str, Any]:
+    """
+    Return or raise what a verdict means for the task.
+
+    :param gate: a ``BalanceSensor``.
+    :param verdict: one that ends the wait.
+    """
+    if verdict.action is Action.OPEN:
+        count(OPENED, gate.youcom_conn_id)
+        return verdict.xcom
+    if verdict.action is Action.SKIP:
+        count(SKIPPED, gate.youcom_conn_id)
+        raise AirflowSkipException(verdict.reason)
+    if verdict.error is None:
+        raise failure(gate, ShortfallError(verdict.reason))
+    if verdict.action is Action.RETRY:
+        raise failure(gate, verdict.error)
+    raise failure(gate, AirflowFailException(verdict.reason)) from verdict.error
+
+
+def failure(gate: Any, error: Exception) -> Exception:
+    """
+    Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies.
+
+    :param gate: a ``BalanceSensor``.
+    :param error: why it does not open.
+    """
+    # soft_fail is for a gate that stays shut. A refused key and a failed triggerer must stay red.
+    is_soft = gate.soft_fail and isinstance(error, (ShortfallError, AirflowSensorTimeout))
+    if not gate.never_fail and not is_soft:
+        count(FAILED, gate.youcom_conn_id)
+        return error
+    count(SKIPPED, gate.youcom_conn_id)
+    option = "never_fail" if gate.never_fail else "soft_fail"
+    return AirflowSkipException(f"Skipping, since {option} is set: {error}")

@@ -1,0 +1,203 @@
+"""The metrics, as StatsD and OpenTelemetry get them, and a backend that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_youcom import _metrics
+from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+# What a worker does with a gate that opens, and a triggerer with one that waits. In a process of its own,
+# since Airflow sets up its backend once.
+SCRIPT = """
+import asyncio, os, sys
+from airflow_provider_youcom.sensors.balance import BalanceSensor
+from airflow_provider_youcom.triggers.balance import BalanceTrigger
+
+try:
+    # As Airflow does where a task starts.
+    from airflow.sdk.execution_time import task_runner
+except ImportError:
+    pass
+BalanceSensor(task_id="gate", min_usd=25).execute({})
+
+async def first():
+    async for event in BalanceTrigger(min_usd="25", poke_interval=1, end_from_trigger=True).run():
+        return event
+
+asyncio.run(first())
+"""
+
+
+class Backend:
+    """Keeps what it gets, as a backend of Airflow's would send it."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Any, ...]] = []
+
+    def incr(self, name: str, tags: dict[str, str] | None = None) -> None:
+        self.sent.append((name, tags))
+
+    def gauge(self, name: str, value: float, tags: dict[str, str] | None = None) -> None:
+        self.sent.append((name, value, tags))
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    backend = Backend()
+    monkeypatch.setattr(_metrics, "_stats", lambda: backend)
+    return backend
+
+
+def poll_once(**options: Any) -> None:
+    async def first() -> None:
+        stream = BalanceTrigger.open_shared_stream({"poke_interval": 1, **options})
+        await anext(stream)
+
+    asyncio.run(first())
+
+
+def test_each_metric_is_sent_with_the_connection_as_a_tag_and_in_its_name(sandbox: Sandbox, backend: Backend):
+    poll_once(youcom_conn_id="youcom_default")
+    assert backend.sent == [
+        ("youcom.youcom_default.balance_usd", 100.0, None),
+        ("youcom.balance_usd", 100.0, {"conn_id": "youcom_default"}),
+    ]
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_connection_with_a_ledger_has_gauges_of_what_is_reserved_and_available(backend: Backend):
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+
+    with YouComHook().reserved_credits("30.25"):
+        poll_once(youcom_conn_id="youcom_default")
+    gauges = {name: value[0] for name, *value in backend.sent if len(value) == 2}
+    assert gauges["youcom.reserved_usd"] == 30.25
+    assert gauges["youcom.available_usd"] == 69.75
+
+
+@pytest.mark.parametrize(
+    ("balance", "options", "counter"),
+    [
+        (100, {}, "gates_opened"),
+        (1, {"on_shortfall": "skip"}, "gates_skipped"),
+        (1, {"on_shortfall": "fail"}, "gates_failed"),
+        (1, {"on_shortfall": "fail", "soft_fail": True}, "gates_skipped"),
+        (1, {"timeout": 0.01}, "gates_failed"),
+        (1, {"timeout": 0.01, "soft_fail": True}, "gates_skipped"),
+        (1, {"timeout": 0.01, "never_fail": True}, "gates_skipped"),
+    ],
+)
+def test_a_gate_is_counted_once_where_it_ends(
+    sandbox: Sandbox, backend: Backend, balance: int, options: dict[str, Any], counter: str
+):
+    sandbox.set_balance(balance)
+    end(BalanceSensor(**{"task_id": "gate", "min_usd": 25, "poke_interval": 0.001, **options}))
+    assert [name for name, tags in backend.sent if tags] == [f"youcom.{counter}"]
+
+
+def end(gate: BalanceSensor) -> None:
+    with suppress(AirflowException):
+        gate.execute({})
+
+
+def test_a_check_without_a_balance_is_counted_on_the_worker_and_in_the_poll(
+    sandbox: Sandbox, backend: Backend
+):
+    sandbox.inject(Fault(status=401), times=2)
+    end(BalanceSensor(task_id="gate", min_usd=25))
+    poll_once(youcom_conn_id="youcom_default")
+    assert [name for name, tags in backend.sent if tags] == [
+        "youcom.checks_without_balance",
+        "youcom.gates_failed",
+        "youcom.checks_without_balance",
+    ]
+
+
+def test_a_name_holds_only_what_every_backend_takes(sandbox: Sandbox, backend: Backend):
+    _metrics.count("gates_opened", "team a/you.com")
+    assert backend.sent == [
+        ("youcom.team_a_you_com.gates_opened", None),
+        ("youcom.gates_opened", {"conn_id": "team a/you.com"}),
+    ]
+
+
+def test_a_backend_that_fails_changes_no_gate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    def fail() -> Any:
+        raise RuntimeError("the metrics server is on fire")
+
+    monkeypatch.setattr(_metrics, "_stats", fail)
+    assert BalanceSensor(task_id="gate", min_usd=25).execute({})["balance_usd"] == 100
+    poll_once(youcom_conn_id="youcom_default")
+
+
+@pytest.mark.airflow_process
+def test_statsd_gets_them_from_a_worker_and_from_a_triggerer(sandbox: Sandbox):
+    pytest.importorskip("statsd", reason="Airflow's StatsD backend needs the package statsd")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(60)
+        run_script(STATSD_ON="True", STATSD_HOST="127.0.0.1", STATSD_PORT=str(listener.getsockname()[1]))
+        got = {listener.recv(4096).decode() for _ in range(6)}
+    assert got >= {
+        "airflow.youcom.youcom_default.gates_opened:1|c",
+        "airflow.youcom.youcom_default.balance_usd:100.0|g",
+    }
+
+
+@pytest.mark.airflow_process
+def test_opentelemetry_gets_them_from_a_worker_and_from_a_triggerer(sandbox: Sandbox):
+    with collector() as (port, received):
+        run_script(
+            OTEL_ON="True",
+            OTEL_HOST="127.0.0.1",
+            OTEL_PORT=str(port),
+            OTEL_SSL_ACTIVE="False",
+            OTEL_INTERVAL_MILLISECONDS="200",
+        )
+        body = b"".join(received)
+    for name in (b"airflow.youcom.gates_opened", b"airflow.youcom.balance_usd", b"youcom_default"):
+        assert name in body
+
+
+@contextmanager
+def collector() -> Iterator[tuple[int, list[bytes]]]:
+    """An endpoint as a collector of OpenTelemetry has it."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1], received
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def run_script(**metrics: str) -> None:
+    settings = {f"AIRFLOW__METRICS__{name}": value for name, value in metrics.items()}
+    path = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, **settings, "PYTHONPATH": path}
+    subprocess.run([sys.executable, "-c", SCRIPT], env=environment, check=True, timeout=300)
