@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
@@ -47,6 +49,7 @@ def connections(you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
     with ExitStack() as running:
         connections = {conn_id: _connection(you_com.base_url) for conn_id in _connections_of_examples()}
         connections["repeats_the_key"] = _connection(running.enter_context(repeats_the_key()))
+        connections |= _ledgers(running, you_com.base_url)
         for conn_id, case in FAULTS.items():
             connections[conn_id] = _connection(running.enter_context(case.place()), case.timeout)
         file = tmp_path_factory.mktemp("connections") / "connections.json"
@@ -101,6 +104,10 @@ def test_the_run_meets_every_fault_and_ends_every_gate(searched: Search, airflow
         "deferred": "success",
         "times_out": "failed",
         "no_connection": "failed",
+        "reserve": "success",
+        "reserve_in_code": "success",
+        "release_reserve": "success",
+        "ledger_away": "failed",
     }
     log = airflow.task_log("canary", run_id, "every_fault")
     assert log.count("As expected") == sum(case.outcome != ACCEPTED for case in FAULTS.values())
@@ -133,12 +140,45 @@ def test_the_search_finds_a_planted_leak(searched: Search, airflow: LocalAirflow
     assert any(sys.executable[:20] in place for place in search.found)
 
 
+def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
+    """
+    Return two connections that reserve, and their ledgers, whose password is the canary too.
+
+    One ledger is a PostgreSQL, if there is one here; nothing listens where the other is.
+    """
+    away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "password": CANARY_KEY}
+    return {
+        "reserving": _connection(base_url, ledger_conn_id="ledger"),
+        "cannot_reserve": _connection(base_url, ledger_conn_id="ledger_away"),
+        "ledger": _postgres(running) or {"conn_type": "sqlite", "host": str(running.enter_context(_file()))},
+        "ledger_away": {**away, "schema": "x"},
+    }
+
+
+def _postgres(running: ExitStack) -> dict[str, object] | None:
+    try:
+        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+
+        url = make_url(running.enter_context(PrivatePostgres()).url)
+    except (ImportError, PostgresMissingError):
+        return None
+    place = {"host": url.host, "port": url.port, "schema": url.database, "login": url.username}
+    # It trusts whoever is on this machine, with any password.
+    return {"conn_type": "postgres", "password": CANARY_KEY, **place}
+
+
+@contextmanager
+def _file() -> Iterator[Path]:
+    with TemporaryDirectory() as folder:
+        yield Path(folder, "ledger.db")
+
+
 def _connections_of_examples() -> set[str]:
     named = {name for file in EXAMPLES for name in re.findall(r'"(youcom_\w+)"', file.read_text())}
     return {"youcom_default", *named}
 
 
-def _connection(host: str, timeout: float = 60) -> dict[str, object]:
+def _connection(host: str, timeout: float = 60, **more: str) -> dict[str, object]:
     # urllib3 logs a warning about each retry.
-    extra = json.dumps({"timeout": max(1, timeout), "retries": 1})
+    extra = json.dumps({"timeout": max(1, timeout), "retries": 1, **more})
     return {"conn_type": "youcom", "host": host, "password": CANARY_KEY, "extra": extra}

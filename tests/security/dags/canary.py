@@ -31,6 +31,13 @@ def every_fault() -> None:
             log.exception("As expected")
 
 
+@task
+def reserve_in_code() -> None:
+    hook = YouComHook("reserving")
+    with hook.reserved_credits(1) as reservation:
+        log.debug("%r, %r, %s", reservation, hook.ledger, vars(hook.ledger))
+
+
 with DAG("canary", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
     every_fault()
     GetBalanceOperator(task_id="balance")
@@ -38,4 +45,22 @@ with DAG("canary", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
     BalanceSensor(task_id="poke", min_usd=OUT_OF_REACH, deferrable=False, poke_interval=1, timeout=2)
     BalanceSensor(task_id="deferred", min_usd=AFTER_THE_TOP_UP, deferrable=True, poke_interval=1)
     BalanceSensor(task_id="times_out", min_usd=OUT_OF_REACH, deferrable=True, poke_interval=1, timeout=5)
+    reserve = BalanceSensor(
+        task_id="reserve",
+        min_usd=AFTER_THE_TOP_UP,
+        reserve=True,
+        youcom_conn_id="reserving",
+        deferrable=True,
+        poke_interval=1,
+    )
+    with reserve.reservation():
+        reserve_in_code()
+    BalanceSensor(
+        task_id="ledger_away",
+        min_usd=1,
+        reserve=True,
+        youcom_conn_id="cannot_reserve",
+        deferrable=False,
+        on_unavailable="fail",
+    )
     BalanceSensor(task_id="no_connection", min_usd=1, youcom_conn_id="missing", deferrable=False)
