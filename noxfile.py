@@ -197,6 +197,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def simulation(session: nox.Session) -> None:
+    """Simulate what reserving costs; what follows -- goes to benchmarks.simulation."""
+    _update_environment(session, "benchmarks")
+    _run_module(session, "benchmarks.simulation", *session.posargs)
+
+
+@nox.session(python=False)
 def soak(session: nox.Session) -> None:
     """Run gates through minutes of random trouble; what follows -- goes to benchmarks.soak."""
     _update_environment(session, "benchmarks")
