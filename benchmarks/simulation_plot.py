@@ -34,7 +34,9 @@ def plot(results: dict[str, Result], note: str, path: Path) -> None:
     figure, axes = plt.subplots(1, len(panels), figsize=(12, 0.36 * len(shown) + 1.4), sharey=True)
     for axis, (title, values) in zip(axes, panels, strict=True):
         bars = axis.barh(range(len(shown)), values, color=[IDEAL_COLOUR, *[COLOUR] * (len(shown) - 1)])
-        axis.bar_label(bars, labels=[f"{value:.3g}" for value in values], padding=3)
+        axis.bar_label(
+            bars, labels=[f"{value:.1f}" if value < 10 else f"{value:.0f}" for value in values], padding=3
+        )
         axis.set_title(title)
         axis.margins(x=0.18)
         axis.spines[["top", "right"]].set_visible(False)

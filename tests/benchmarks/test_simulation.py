@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
 from benchmarks.simulated_fleet import Fleet, Run, Scenario, WaitingGates, draw_runs, simulate
 from benchmarks.simulated_gates import CheckingGates, IdealGates, Note, Reservation, ReservingGates
-from benchmarks.simulation import CHECKING, IDEAL, VARIANTS, Variant, duration, simulate_all, table
+from benchmarks.simulation import CHECKING, IDEAL, Variant, duration, simulate_all, table
 
 PROJECT = Path(__file__).parents[2]
 PLOTTED = PROJECT / "benchmarks" / "results" / "simulation.svg"
@@ -218,7 +218,7 @@ def test_the_table_compares_with_the_ideal_of_the_same_load(variants: list[Varia
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(1.04, "1 s"), (61, "61 s"), (601, "10 min"), (15_120, "4.2 h"), (864_000, "10 days")],
+    [(1.04, "1.0 s"), (61, "61 s"), (601, "10 min"), (15_120, "4.2 h"), (864_000, "10 days")],
 )
 def test_a_duration_has_a_unit_that_fits(seconds: float, text: str) -> None:
     assert duration(seconds) == text
