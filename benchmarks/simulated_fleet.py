@@ -342,7 +342,7 @@ class Fleet:
             self._lost_cents += run.paid
             self._finish(run)
             if run.crashes_after == PAYMENTS:
-                self._at(self._now + run.teardown, self._end, run, rule.teardown_reason(True, ["failed"]))
+                self._tear_down(run, all_done=False)
             return
         account.cents -= cents
         account.committed_cents -= cents
@@ -353,7 +353,11 @@ class Fleet:
             return
         self._succeeded += 1
         self._finish(run)
-        self._at(self._now + run.teardown, self._end, run, rule.teardown_reason(True, ["success"]))
+        self._tear_down(run, all_done=True)
+
+    def _tear_down(self, run: Run, *, all_done: bool) -> None:
+        reason = rule.teardown_reason(run_is_running=True, all_done=all_done, any_is_retried_soon=False)
+        self._at(self._now + run.teardown, self._end, run, reason)
 
     def _post(self, cents: int) -> None:
         self.account.posted_cents -= cents
