@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from airflow_provider_youcom.cli.definition import get_youcom_cli_commands
+from airflow_provider_youcom._cli.definition import get_youcom_cli_commands
 
 
 def main() -> None:

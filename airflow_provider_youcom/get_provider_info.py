@@ -92,7 +92,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_youcom.triggers.reserving",
         ),
         "extra-links": [_LINK],
-        "cli": ["airflow_provider_youcom.cli.definition.get_youcom_cli_commands"],
+        "cli": ["airflow_provider_youcom._cli.definition.get_youcom_cli_commands"],
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import ARG_OUTPUT, ARG_YES, ActionCommand, Arg, GroupCommand, lazy_load_command
 
-_COMMANDS = "airflow_provider_youcom.cli.commands"
+_COMMANDS = "airflow_provider_youcom._cli.commands"
 
 _CONN_ID = Arg(
     ("--conn-id",), default="youcom_default", help="The You.com connection (default: youcom_default)"
