@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -16,6 +15,7 @@ from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks._asking import ask
 from airflow_provider_youcom.hooks._connection import Settings
 from airflow_provider_youcom.hooks._ledger import aopen_ledger
+from airflow_provider_youcom.hooks._lookup import wait_for_connection
 from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.money import subtract_usd
@@ -134,7 +134,8 @@ async def check(youcom_conn_id: str) -> Check:
 
 async def _note(settings: Settings) -> Noted | YouComError:
     try:
-        ledger = await asyncio.shield(aopen_ledger(settings.ledger_conn_id, settings.client.key_name))
+        opening = aopen_ledger(settings.ledger_conn_id, settings.client.key_name)
+        ledger = await wait_for_connection(opening, f"connection {settings.ledger_conn_id!r}")
         note = await ask_ledger(ledger.note)
     except YouComError as error:
         return error

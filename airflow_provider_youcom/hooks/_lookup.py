@@ -1,6 +1,10 @@
-"""Explain why Airflow did not return a connection."""
+"""Wait for a connection, and explain why Airflow did not return it."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
@@ -10,15 +14,46 @@ from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
     YouComUnavailableError,
 )
+from airflow_provider_youcom.get_provider_info import CONNECTION_TYPE_NAME
+
+Result = TypeVar("Result")
+
+# The longest that a trigger waits for a connection.
+CONNECTION_SECONDS = 60.0
+_TO_ADD = (
+    f"one of type {CONNECTION_TYPE_NAME} with your API key as its password, or, if there is one, check how "
+    "it is written (in a URI, percent-encode the key; in JSON, put it in quotation marks)"
+)
 
 
-def explain(error: Exception, key_name: str, to_add: str) -> YouComError | None:
+async def wait_for_connection(reading: Coroutine[Any, Any, Result], key_name: str) -> Result:
+    """
+    Return a connection that is being read, without interrupting that if the trigger is cancelled.
+
+    The triggerer of Airflow 3.0 and 3.1 dies if a trigger is cancelled between a request to the supervisor
+    and the response.
+
+    :param reading: reads the connection.
+    :param key_name: the name of the connection in error messages.
+    :raises YouComUnavailableError: if it takes too long.
+    """
+    try:
+        async with asyncio.timeout(CONNECTION_SECONDS):
+            return await asyncio.shield(reading)
+    except TimeoutError:
+        raise YouComUnavailableError(
+            f"Airflow did not return {key_name} within {CONNECTION_SECONDS:g} s; this usually passes, and if "
+            "it does not, check Airflow's API server and secrets backend."
+        ) from None
+
+
+def explain(error: Exception, key_name: str, to_add: str = _TO_ADD) -> YouComError | None:
     """
     Return the error that says why Airflow did not return a connection; None if it was not Airflow's.
 
     :param error: what Airflow raised.
     :param key_name: the name of the connection in error messages.
-    :param to_add: what to add if there is none.
+    :param to_add: what to add if there is none. Default: a connection to You.com.
     """
     if isinstance(error, AirflowNotFoundException):
         return YouComConnectionNotFoundError(f"There is no {key_name} that Airflow can read: add {to_add}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,7 +19,7 @@ from airflow_provider_youcom.get_provider_info import (
     form_behaviour,
 )
 from airflow_provider_youcom.hooks._connection import Settings, read_connection
-from airflow_provider_youcom.hooks._lookup import explain
+from airflow_provider_youcom.hooks._lookup import explain, wait_for_connection
 from airflow_provider_youcom.money import format_usd, parse_usd
 from airflow_provider_youcom.reservations.claim import duration_seconds
 
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     from airflow_provider_youcom.balance import AccountBalance
     from airflow_provider_youcom.reservations.ledger import Ledger
     from airflow_provider_youcom.reservations.reservation import Reservation
-
-_TO_ADD = (
-    f"one of type {CONNECTION_TYPE_NAME} with your API key as its password, or, if there is one, check how "
-    "it is written (in a URI, percent-encode the key; in JSON, put it in quotation marks)"
-)
 
 
 class YouComHook(BaseHook):
@@ -207,20 +201,18 @@ class YouComHook(BaseHook):
         try:
             connection = self.get_connection(self._conn_id())
         except Exception as error:  # noqa: BLE001 - raised again
-            raise explain(error, self._key_name, _TO_ADD) or error from None
+            raise explain(error, self._key_name) or error from None
         return read_connection(connection, key_name)
 
     async def aread_connection(self) -> Settings:
         """Return what the connection says, without blocking the event loop."""
-        # The triggerer of Airflow 3.0 and 3.1 dies if a trigger is cancelled between a request to the
-        # supervisor and the response, so a cancellation must not interrupt reading the connection.
-        return await asyncio.shield(self._aconnect())
+        return await wait_for_connection(self._aconnect(), self._key_name)
 
     async def _aconnect(self) -> Settings:
         try:
             connection = await get_async_connection(self._conn_id(), hook=self)
         except Exception as error:  # noqa: BLE001 - raised again
-            raise explain(error, self._key_name, _TO_ADD) or error from None
+            raise explain(error, self._key_name) or error from None
         return read_connection(connection, self._key_name)
 
     def _describe(self, settings: Settings) -> str:

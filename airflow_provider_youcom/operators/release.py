@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
 from airflow_provider_youcom._tasks_behind import is_retried_soon, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError
@@ -63,9 +63,15 @@ class ReleaseCreditsOperator(BaseOperator):
         Release what the gate has reserved in this run, and log it.
 
         :param context: Airflow's context.
+        :raises AirflowFailException: if the DAG has no such gate.
         """
         from airflow_provider_youcom.hooks.youcom import YouComHook
 
+        if not self.dag.has_task(self.gate_task_id):
+            raise AirflowFailException(
+                f"DAG {self.dag_id!r} has no task {self.gate_task_id!r}: set gate_task_id to the id of the "
+                "gate, with the ids of its task groups."
+            )
         try:
             self._release(YouComHook(self.youcom_conn_id).ledger, context["ti"])
         except YouComError as error:

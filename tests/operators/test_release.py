@@ -9,7 +9,7 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
 from airflow_provider_youcom.hooks import _counts, _holder
 from airflow_provider_youcom.hooks._counts import Runs
@@ -152,3 +152,10 @@ def test_a_ledger_that_does_not_answer_does_not_fail_the_teardown(
     monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
     run(teardown())
     assert "Nothing was released; what this gate reserved ends with the run: There is no" in task_log.text
+
+
+def test_a_gate_that_is_not_there_is_named(ledger: Ledger, answers: Airflow):
+    operator = teardown()
+    operator.gate_task_id = "group.gate"
+    with pytest.raises(AirflowFailException, match="DAG 'pipeline' has no task 'group.gate': set gate"):
+        run(operator)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.hooks import _checking
+from airflow_provider_youcom.hooks import _checking, _lookup, youcom
 from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
 from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.reservations.ledger import Ledger
@@ -203,3 +204,25 @@ def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(
     made = ReservingBalanceTrigger(**arguments)
     assert made.serialize()[1] == arguments
     assert fire(made)["reservation_id"] == ledger.standing()[0].id
+
+
+def test_an_airflow_that_does_not_return_the_connection_is_unavailable(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    async def never(conn_id: str, hook: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(youcom, "get_async_connection", never)
+    monkeypatch.setattr(_lookup, "CONNECTION_SECONDS", 0.01)
+    payload = fire(BalanceTrigger(min_usd="25", on_unavailable="fail", poke_interval=0.01))
+    assert payload["action"] == "retry"
+    assert "Airflow did not return connection 'youcom_default' within 0.01 s" in payload["reason"]
+
+
+def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    hanging = threading.Event()
+    monkeypatch.setattr(Ledger, "note", lambda self: hanging.wait(60))
+    monkeypatch.setattr(_checking, "LEDGER_SECONDS", 0.01)
+    payload = fire(trigger("monday", on_unavailable="fail"))
+    hanging.set()
+    assert (payload["action"], payload["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
