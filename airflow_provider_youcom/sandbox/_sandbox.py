@@ -50,6 +50,7 @@ class Sandbox(YouCom):
         )
         self._address = (host, port)
         self._server: Server | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -62,14 +63,16 @@ class Sandbox(YouCom):
         """Listen, and answer in the background; a sandbox that was stopped listens at the same port again."""
         self._server = Server(self._address, self)
         self._address = self._server.server_address[:2]  # type: ignore[assignment]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, and cut every connection; the accounts keep their balances."""
-        if self._server is not None:
+        """Stop listening, cut every connection, and end all threads; the accounts keep their balances."""
+        if self._server is not None and self._thread is not None:
             self._server.shutdown()
+            self._thread.join()
             self._server.server_close()
-            self._server = None
+            self._server = self._thread = None
 
     @property
     def base_url(self) -> str:
