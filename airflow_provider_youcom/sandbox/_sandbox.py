@@ -49,6 +49,7 @@ class Sandbox(YouCom):
             {key: _new_account(key, usd, post_charges_after) for key, usd in balances.items()}, api_key
         )
         self._address = (host, port)
+        self._post_charges_after = post_charges_after
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -82,11 +83,19 @@ class Sandbox(YouCom):
 
     def connection(self, api_key: str | None = None) -> str:
         """
-        Return the JSON for an ``AIRFLOW_CONN_…`` variable.
+        Return the JSON for an ``AIRFLOW_CONN_…`` variable. Its settle time is ``post_charges_after``.
 
         :param api_key: key of the account; the first one by default.
         """
-        return json.dumps({"conn_type": "youcom", "host": self.base_url, "password": api_key or self.api_key})
+        return json.dumps(
+            {
+                "conn_type": "youcom",
+                "host": self.base_url,
+                "password": api_key or self.api_key,
+                # As text: Airflow's REST API and its file of connections do not take an object.
+                "extra": json.dumps({"settle_seconds": self._post_charges_after}),
+            }
+        )
 
 
 def _new_account(api_key: str, usd: object, post_charges_after: float) -> Account:
