@@ -97,17 +97,8 @@ def test_of_something_else(request):
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("use_cache", ["False", "True"])
-def test_the_sandbox_is_the_connection_during_the_test_and_nothing_is_left_after_it(
-    use_cache: str, tmp_path: Path
-) -> None:
-    done = run_pytest(
-        tmp_path,
-        LOOK_AROUND,
-        THE_CONNECTION_IS_THE_SANDBOX,
-        NOTHING_IS_LEFT,
-        AIRFLOW__SECRETS__USE_CACHE=use_cache,
-    )
+def test_the_sandbox_is_the_connection_during_the_test_and_nothing_is_left_after_it(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, LOOK_AROUND, THE_CONNECTION_IS_THE_SANDBOX, NOTHING_IS_LEFT)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
