@@ -70,7 +70,7 @@ def example_youcom_preflight_gate() -> None:
         fall_usd = balance_fall_usd(before, after)
         if fall_usd is None:
             print(f"{len(answers)} answers: the balance rose, which hides what they cost. {after}.")
-            return {"answers": len(answers), "balance_fall_usd": None}
+            return {"answers": len(answers)}
         print(
             f"{len(answers)} answers: the balance fell by ${fall_usd:f}; others may have spent, too. {after}."
         )
