@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from airflow_provider_youcom.exceptions import YouComResponseError
-from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount, json_number
+from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount, json_number, subtract_usd
 
 # What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
@@ -76,6 +77,40 @@ class AccountBalance:
         if not is_amount(balance_cents):
             raise _not_the_contract("data.attributes.balance is outside the range of a double")
         return cls(account_id=account_id, balance_cents=balance_cents, checked_at=checked_at)
+
+
+def balance_fall_usd(
+    before: AccountBalance | Mapping[str, Any], after: AccountBalance | Mapping[str, Any]
+) -> Decimal | None:
+    """
+    Return by how many dollars the balance fell between two readings of one account.
+
+    This is not what a run has cost: others may have spent, too, and a top-up hides what was spent. Take the
+    second reading after the connection's settle time, since You.com may post charges late.
+
+    Return None if the balance rose, or if one of the readings has no balance.
+
+    :param before: the first reading: a balance, or its JSON, such as the XCom of a gate.
+    :param after: the second reading, likewise.
+    :raises ValueError: if the readings are of two accounts.
+    """
+    (account_before, usd_before), (account_after, usd_after) = _read(before), _read(after)
+    if usd_before is None or usd_after is None:
+        return None
+    if account_before != account_after:
+        raise ValueError(
+            f"These are the balances of two accounts, {account_before} and {account_after}: "
+            "compare two readings of one account."
+        )
+    fall_usd = subtract_usd(usd_before, usd_after)
+    return fall_usd if fall_usd >= 0 else None
+
+
+def _read(reading: AccountBalance | Mapping[str, Any]) -> tuple[str, Decimal | None]:
+    if isinstance(reading, AccountBalance):
+        return reading.account_id, reading.balance_usd
+    cents = reading["balance_cents"]
+    return reading["account_id"], None if cents is None else cents_to_usd(Decimal(str(cents)))
 
 
 def _parse_json(body: bytes) -> object:

@@ -35,7 +35,7 @@ TOP_UP_USD = 25
 KEY_VARIABLE = "YDC_API_KEY"
 
 _GATE_SAYS = re.compile(r"You\.com account \S+ holds .*? that this gate needs\.")
-_REPORT_SAYS = re.compile(r"\d+ answers cost .*? left\.")
+_REPORT_SAYS = re.compile(r"\d+ answers: .*? left\.")
 
 NEXT_AFTER_SANDBOX = f"""
 Next:
@@ -125,7 +125,7 @@ def show_with_sandbox(story: Story) -> None:
             with story.waiting("The task research asks paid questions"):
                 run.finish()
             story.tell(
-                "The task research has asked its questions, and report says what that cost.",
+                "The task research has asked its questions, and report says by how much the balance fell.",
                 run.said("report", _REPORT_SAYS),
             )
     story.tell("Airflow and the sandbox are stopped; every task ended in success.")
@@ -152,7 +152,7 @@ def show_with_key(story: Story, api_key: str, base_url: str) -> None:
             run.finish()
         story.tell("The gate is open.", run.said("enough_credit", _GATE_SAYS))
         story.tell(
-            "The task research had nothing to ask, and report says what that cost.",
+            "The task research had nothing to ask, and report says by how much the balance fell.",
             run.said("report", _REPORT_SAYS),
         )
     story.tell("Airflow is stopped; every task ended in success.")

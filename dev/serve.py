@@ -6,6 +6,7 @@ Run it with ``make airflow``.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import sys
@@ -47,7 +48,7 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     :param sandbox: where they lead.
     """
     for connection_id, (api_key, _) in ACCOUNTS.items():
-        connection = {"conn_type": "youcom", "host": sandbox.base_url, "password": api_key}
+        connection = json.loads(sandbox.connection(api_key))
         airflow.request("POST", "/connections", json={"connection_id": connection_id, **connection})
 
 

@@ -1,21 +1,22 @@
 """
-### Wait until the account can pay for a pipeline, and report what it cost
+### Wait until the account can pay for a pipeline, and report by how much the balance fell
 
 `enough_credit` waits, without a worker, until the account of the connection `youcom_default` holds `min_usd`.
-`research` asks You.com the questions, and pays for each. `report` compares the balance before and after. If
-others spend from the same account at that time, the report includes it.
+`research` asks You.com the questions, and pays for each. `report` waits until You.com has posted all charges,
+and says by how much the balance has fallen since the gate. Others may have spent from the same account, too.
 
 `questions` can be empty. Then nothing is spent.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
+import time
 from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import Param, dag, task
 
+from airflow_provider_youcom.balance import balance_fall_usd
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 
@@ -62,10 +63,18 @@ def example_youcom_preflight_gate() -> None:
 
     @task
     def report(before: Any, answers: Any) -> dict[str, Any]:
-        after = YouComHook().get_balance()
-        cost_usd = Decimal(str(before["balance_usd"])) - after.balance_usd
-        print(f"{len(answers)} answers cost ${cost_usd:f}. {after}.")
-        return {"answers": len(answers), "cost_usd": float(cost_usd), "left_usd": float(after.balance_usd)}
+        hook = YouComHook()
+        if answers:
+            time.sleep(hook.settle_seconds)
+        after = hook.get_balance()
+        fall_usd = balance_fall_usd(before, after)
+        if fall_usd is None:
+            print(f"{len(answers)} answers: the balance rose, which hides what they cost. {after}.")
+            return {"answers": len(answers)}
+        print(
+            f"{len(answers)} answers: the balance fell by ${fall_usd:f}; others may have spent, too. {after}."
+        )
+        return {"answers": len(answers), "balance_fall_usd": float(fall_usd)}
 
     answers = research("{{ params.questions }}")
     enough_credit >> answers

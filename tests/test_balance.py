@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, Decimal
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 
-from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, balance_fall_usd
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
@@ -176,3 +176,42 @@ def test_what_is_not_an_amount_of_dollars_is_refused_in_one_sentence_that_names_
 def test_what_is_missing_is_rounded_up_so_that_bringing_it_is_enough():
     missing = subtract_usd(Decimal(25), Decimal("24.995"))
     assert format_usd(missing, ROUND_CEILING) == "$0.01"
+
+
+def reading(cents: str, account_id: str = "4f1c") -> AccountBalance:
+    return AccountBalance(account_id, Decimal(cents), NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fall_usd"),
+    [
+        ("10000", "9996.4", "0.036"),
+        ("0.5", "-0.5", "0.01"),
+        ("100", "100", "0"),
+        ("123456789012345678901234567890.3", "0.1", "1234567890123456789012345678.902"),
+    ],
+)
+def test_the_fall_of_the_balance_is_exact(before: str, after: str, fall_usd: str):
+    assert balance_fall_usd(reading(before), reading(after)) == Decimal(fall_usd)
+
+
+@pytest.mark.parametrize(("before", "after"), [("100", "100.001"), ("-1", "0"), ("9996.4", "10000")])
+def test_a_balance_that_rose_says_nothing_about_what_was_spent(before: str, after: str):
+    assert balance_fall_usd(reading(before), reading(after)) is None
+
+
+def test_a_reading_may_be_the_xcom_of_a_gate():
+    before, after = reading("10000"), reading("9996.4")
+    for first in (before, before.to_json(), json.loads(json.dumps(before.to_json()))):
+        for second in (after, after.to_json()):
+            assert balance_fall_usd(first, second) == Decimal("0.036")
+
+
+def test_nothing_is_known_of_a_gate_that_opened_without_a_balance():
+    assert balance_fall_usd(UNKNOWN_BALANCE, reading("100")) is None
+    assert balance_fall_usd(reading("100"), UNKNOWN_BALANCE) is None
+
+
+def test_balances_of_two_accounts_are_not_compared():
+    with pytest.raises(ValueError, match="two accounts, 4f1c and 9ab0: compare two readings of one account"):
+        balance_fall_usd(reading("100"), reading("50", "9ab0"))

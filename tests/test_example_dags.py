@@ -61,8 +61,8 @@ def _parse(path: Path) -> Any:
     return bag.dags[path.stem]
 
 
-def _answer_with(balance_cents: float) -> Fault:
-    account = {"type": "account", "id": "4f1c", "attributes": {"balance": balance_cents}}
+def _answer_with(balance_cents: float, account_id: str = "4f1c") -> Fault:
+    account = {"type": "account", "id": account_id, "attributes": {"balance": balance_cents}}
     return Fault(body=json.dumps({"data": account}))
 
 
@@ -139,10 +139,31 @@ def test_the_preflight_gate_waits_then_spends_and_reports_to_a_fraction_of_a_cen
         "All there is to know about: How do tides work?",
         "All there is to know about: Who named the Pacific?",
     ]
-    assert run.xcom("report") == {"answers": 3, "cost_usd": 0.036, "left_usd": 99.964}
+    assert run.xcom("report") == {"answers": 3, "balance_fall_usd": 0.036}
     assert sandbox.balance_usd() == Decimal("99.964")
     checks_of_the_gate, checks_of_the_report = 2, 1
     assert sandbox.request_count == checks_of_the_gate + checks_of_the_report
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_report_of_the_preflight_gate_waits_for_charges_that_are_posted_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Sandbox(100, post_charges_after=3) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+        run = Run("example_youcom_preflight_gate")
+
+    assert run.xcom("report") == {"answers": 3, "balance_fall_usd": 0.036}
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_top_up_hides_from_the_preflight_gate_what_was_spent(sandbox: Sandbox) -> None:
+    sandbox.inject(_answer_with(2500, sandbox.accounts[sandbox.api_key].account_id))
+
+    run = Run("example_youcom_preflight_gate")
+
+    assert run.xcom("enough_credit")["balance_usd"] == 25
+    assert run.xcom("report") == {"answers": 3}
 
 
 @pytest.mark.usefixtures("airflow")
@@ -150,7 +171,7 @@ def test_the_preflight_gate_spends_nothing_when_there_is_nothing_to_ask(sandbox:
     run = Run("example_youcom_preflight_gate", questions=[], min_usd=0)
 
     assert run.state == "success"
-    assert run.xcom("report") == {"answers": 0, "cost_usd": 0, "left_usd": 100}
+    assert run.xcom("report") == {"answers": 0, "balance_fall_usd": 0}
     assert sandbox.balance_usd() == 100
 
 

@@ -49,7 +49,9 @@ class Sandbox(YouCom):
             {key: _new_account(key, usd, post_charges_after) for key, usd in balances.items()}, api_key
         )
         self._address = (host, port)
+        self._post_charges_after = post_charges_after
         self._server: Server | None = None
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -62,14 +64,16 @@ class Sandbox(YouCom):
         """Listen, and answer in the background; a sandbox that was stopped listens at the same port again."""
         self._server = Server(self._address, self)
         self._address = self._server.server_address[:2]  # type: ignore[assignment]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening, and cut every connection; the accounts keep their balances."""
-        if self._server is not None:
+        """Stop listening, cut every connection, and end all threads; the accounts keep their balances."""
+        if self._server is not None and self._thread is not None:
             self._server.shutdown()
+            self._thread.join()
             self._server.server_close()
-            self._server = None
+            self._server = self._thread = None
 
     @property
     def base_url(self) -> str:
@@ -79,11 +83,19 @@ class Sandbox(YouCom):
 
     def connection(self, api_key: str | None = None) -> str:
         """
-        Return the JSON for an ``AIRFLOW_CONN_…`` variable.
+        Return the JSON for an ``AIRFLOW_CONN_…`` variable. Its settle time is ``post_charges_after``.
 
         :param api_key: key of the account; the first one by default.
         """
-        return json.dumps({"conn_type": "youcom", "host": self.base_url, "password": api_key or self.api_key})
+        return json.dumps(
+            {
+                "conn_type": "youcom",
+                "host": self.base_url,
+                "password": api_key or self.api_key,
+                # As text: Airflow's REST API and its file of connections do not take an object.
+                "extra": json.dumps({"settle_seconds": self._post_charges_after}),
+            }
+        )
 
 
 def _new_account(api_key: str, usd: object, post_charges_after: float) -> Account:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,14 +33,19 @@ class Server(ThreadingHTTPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.you_com = you_com
-        self._connections: set[socket.socket] = set()
+        self.closing = threading.Event()
+        self._threads_of_connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Count a connection, and keep it to cut it when the server closes."""
-        self._connections.add(request)
+        """Count a connection, and serve it in a thread that ends when the server closes."""
         self.you_com.connection_count += 1
-        super().process_request(request, client_address)
+        # The base class keeps no daemon threads, and other threads would hold up the end of the interpreter.
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        self._threads_of_connections[request] = thread
+        thread.start()
 
     def shutdown_request(self, request: Any) -> None:
         """End a connection, but first read what is left: unread bytes would turn the end into a reset."""
@@ -49,15 +55,20 @@ class Server(ThreadingHTTPServer):
             request.settimeout(_PATIENCE_SECONDS)
             while request.recv(65536) and time.monotonic() < give_up_at:
                 pass
-        self._connections.discard(request)
         self.close_request(request)
+        self._threads_of_connections.pop(request, None)
 
     def server_close(self) -> None:
-        """Stop listening, and cut all connections."""
+        """Stop listening, cut all connections, and wait for their threads."""
         super().server_close()
-        for connection in list(self._connections):
+        threads_of_connections = self._threads_of_connections.copy()
+        for connection in threads_of_connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        # An answer that is delayed or drips need not be late any more: nobody gets it.
+        self.closing.set()
+        for thread in threads_of_connections.values():
+            thread.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about clients that go away, which tests make them do."""
@@ -106,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         fault = answer.fault
-        time.sleep(fault.delay)
+        self.server.closing.wait(fault.delay)
         text = json.dumps(answer.document) if fault.body is None else fault.body
         body = text.encode("utf-8", "replace")
         head = self._head(answer, len(body))
@@ -142,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for byte in part:
             self.wfile.write(bytes([byte]))
-            time.sleep(drip)
+            self.server.closing.wait(drip)
 
     def _cut(self) -> None:
         self.close_connection = True

@@ -29,6 +29,22 @@ def test_the_balance_comes_by_way_of_the_connection(sandbox: Sandbox):
     assert YouComHook().get_balance().balance_cents == 10_000
 
 
+def test_the_settle_time_is_the_connections(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    connect(monkeypatch, sandbox, settle_seconds="2.5")
+    assert YouComHook().settle_seconds == 2.5
+    connect(monkeypatch, sandbox)
+    assert YouComHook().settle_seconds == 60
+
+
+@pytest.mark.parametrize("seconds", [0, 2.5])
+def test_the_connection_of_a_sandbox_says_when_it_posts_charges(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+):
+    with Sandbox(post_charges_after=seconds) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", sandbox.connection())
+        assert YouComHook().settle_seconds == seconds
+
+
 def test_the_balance_comes_without_blocking_the_event_loop(sandbox: Sandbox):
     sandbox.inject(Fault(delay=0.5))
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -218,6 +220,25 @@ def test_a_sandbox_that_was_stopped_comes_back_at_the_same_place_with_the_same_m
             session.get(url, headers=headers, timeout=10)
         sandbox.start()
         assert session.get(url, headers=headers, timeout=10).json()["data"]["attributes"]["balance"] == 9900
+
+
+@pytest.mark.parametrize("fault", [Fault(delay=3600), Fault(drip=3600), Fault(repeat=-1)])
+def test_a_sandbox_that_is_stopped_ends_its_threads(fault: Fault):
+    others = set(threading.enumerate())
+    with Sandbox() as sandbox:
+        sandbox.inject(fault)
+        head = f"GET {BALANCE_PATH} HTTP/1.1\r\nX-API-Key: {sandbox.api_key}\r\n\r\n"
+        address = ("127.0.0.1", int(sandbox.base_url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=60) as client:
+            client.sendall(head.encode())
+            while not sandbox.request_count:
+                time.sleep(0.01)
+            serving = set(threading.enumerate()) - others
+            assert len(serving) == 2
+            sandbox.stop()
+            for thread in serving:
+                thread.join(60)
+            assert not any(thread.is_alive() for thread in serving)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
