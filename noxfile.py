@@ -46,10 +46,17 @@ WATCHERS = "tests/real_airflow/test_watchers.py"
 NOT_IN_TEST = "browser or soak or distributed or ledger"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
-# What `make test` proves on the newest Airflow, and no other version can change.
-NOT_IN_MATRIX = [
+# `make check` leaves what takes long to `make test`.
+TOO_LONG_FOR_CHECK = [
+    "tests/faults/test_fault_matrix.py",
+    "tests/reservations/test_every_interleaving.py",
+    "tests/sandbox/contract",
+    "tests/test_properties.py",
+    "tests/test_types.py",
+]
+# What `make test` proves, and no other Airflow or Python can change.
+ONLY_IN_TEST = [
     "tests/benchmarks",
-    "tests/faults",
     "tests/reservations/test_every_interleaving.py",
     "tests/sandbox",
     "tests/test_demo.py",
@@ -57,7 +64,10 @@ NOT_IN_MATRIX = [
     "tests/test_readme.py",
     "tests/test_types.py",
 ]
-# Enough to prove on the oldest Airflow and the newest. The rest, with the decision table, runs on each.
+# How a connection fails is up to Python, not to Airflow.
+NOT_IN_MATRIX = [*ONLY_IN_TEST, "tests/faults"]
+# Enough to prove on the oldest Airflow and the newest, with the tests that are marked so. The rest, with the
+# decision table, runs on each.
 ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_crash.py",
     "tests/billing",
@@ -95,9 +105,9 @@ def airflow(session: nox.Session) -> None:
 
 @nox.session(python=False, requires=["lint", "types"])
 def check(session: nox.Session) -> None:
-    """Run the tests that need no process of Airflow, after lint and types; what follows -- goes to pytest."""
+    """Run lint, types, and the short tests without a process of Airflow; what follows -- goes to pytest."""
     _update_environment(session)
-    _pytest(session, PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})")
+    _pytest(session, PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK))
 
 
 @nox.session(python=False)
@@ -150,21 +160,24 @@ def audit(session: nox.Session) -> None:
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)
-    left_out = [*NOT_IN_MATRIX, *([] if airflow in (OLDEST, NEWEST) else ONLY_ON_THE_ENDS)]
-    ignored = [f"--ignore={path}" for path in left_out]
+    is_an_end = airflow in (OLDEST, NEWEST)
+    left_out = NOT_IN_TEST if is_an_end else f"{NOT_IN_TEST} or on_the_ends"
+    ignored = _without(NOT_IN_MATRIX if is_an_end else [*NOT_IN_MATRIX, *ONLY_ON_THE_ENDS])
     if session.posargs:
-        _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_TEST})", *ignored)
+        _pytest(session, "pytest", "-q", "-m", f"not ({left_out})", *ignored)
         return
-    airflows = ["-q", "-m", f"real_airflow and not ({NOT_IN_TEST})", *ignored]
+    airflows = ["-q", "-m", f"real_airflow and not ({left_out})", *ignored]
     with _beside(session, str(Path(session.bin, "pytest")), *airflows):
-        _pytest(session, "pytest", "-q", "-m", f"not (real_airflow or {NOT_IN_TEST})", *ignored)
+        _pytest(session, "pytest", "-q", "-m", f"not (real_airflow or {left_out})", *ignored)
 
 
 @nox.session(python=NEWER_PYTHONS, requires=["interpreters"])
 def pythons(session: nox.Session) -> None:
     """Run the unit tests on a newer Python and the newest Airflow; what follows -- goes to pytest."""
     _install(session, NEWEST)
-    _pytest(session, "pytest", "-q", "-m", f"not ({NOT_IN_UNIT_TESTS})")
+    is_the_newest = session.python == NEWER_PYTHONS[-1]
+    left_out = NOT_IN_UNIT_TESTS if is_the_newest else f"{NOT_IN_UNIT_TESTS} or on_the_ends"
+    _pytest(session, "pytest", "-q", "-m", f"not ({left_out})", *_without(ONLY_IN_TEST))
 
 
 @nox.session(python=PYTHON)
@@ -317,6 +330,10 @@ def _beside(session: nox.Session, *command: str) -> Iterator[None]:
             sys.stdout.write(output.read())
     if process.returncode:
         session.error(f"{' '.join(command)} failed")
+
+
+def _without(paths: list[str]) -> list[str]:
+    return [f"--ignore={path}" for path in paths]
 
 
 def _run_module(session: nox.Session, module: str, *arguments: str) -> None:

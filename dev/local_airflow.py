@@ -217,9 +217,6 @@ class LocalAirflow(AirflowApi):
 
     def _child_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "_AIRFLOW"))}
-        if kept.pop("PYTHONDONTWRITEBYTECODE", None):
-            # Every process would compile all of Airflow again, which takes longer than everything else.
-            kept.setdefault("PYTHONPYCACHEPREFIX", str(Path.home() / ".cache" / "local-airflow"))
         no_proxy = ",".join(filter(None, [kept.get("NO_PROXY"), "127.0.0.1", "localhost"]))
         path = os.pathsep.join([str(self.command.parent), kept.get("PATH", os.defpath)])
         own = {"AIRFLOW_HOME": str(self.home), "PATH": path, "NO_PROXY": no_proxy, "no_proxy": no_proxy}

@@ -1,4 +1,8 @@
-"""The examples run unchanged, against a You.com that charges for their requests."""
+"""
+The examples run unchanged, against a You.com that charges for their requests.
+
+Each of them on every Airflow; what else they do is marked ``on_the_ends``.
+"""
 
 from __future__ import annotations
 
@@ -145,6 +149,7 @@ def test_the_preflight_gate_waits_then_spends_and_reports_to_a_fraction_of_a_cen
     assert sandbox.request_count == checks_of_the_gate + checks_of_the_report
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_report_of_the_preflight_gate_waits_for_charges_that_are_posted_late(
     monkeypatch: pytest.MonkeyPatch,
@@ -175,6 +180,7 @@ def test_the_preflight_gate_spends_nothing_when_there_is_nothing_to_ask(sandbox:
     assert sandbox.balance_usd() == 100
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_preflight_gate_run_fails_when_the_credits_run_out_behind_the_gate(sandbox: Sandbox) -> None:
     sandbox.set_balance("0.013")
@@ -191,7 +197,10 @@ def test_the_preflight_gate_run_fails_when_the_credits_run_out_behind_the_gate(s
 @pytest.mark.usefixtures("airflow")
 @pytest.mark.parametrize(
     ("balance_usd", "chosen", "left_out"),
-    [("50", "research_deeply", "research_lightly"), ("49.995", "research_lightly", "research_deeply")],
+    [
+        ("50", "research_deeply", "research_lightly"),
+        pytest.param("49.995", "research_lightly", "research_deeply", marks=pytest.mark.on_the_ends),
+    ],
 )
 def test_the_branch_does_what_the_balance_in_xcom_can_pay_for(
     sandbox: Sandbox, balance_usd: str, chosen: str, left_out: str
@@ -225,6 +234,7 @@ def test_many_accounts_are_checked_and_summed_up(three_accounts: Sandbox) -> Non
     assert three_accounts.request_count == 3
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_keys_of_one_account_are_counted_once(
     three_accounts: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -236,6 +246,7 @@ def test_keys_of_one_account_are_counted_once(
     assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_a_refused_key_among_many_fails_alone(three_accounts: Sandbox) -> None:
     three_accounts.accounts["support-key"].has_billing_scope = False
@@ -263,6 +274,7 @@ def test_the_backlog_is_worked_off_until_the_credits_run_out_again(
 
 
 @needs_airflow_3
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_backlog_waits_on_when_the_credits_are_gone_before_the_run_starts(sandbox: Sandbox) -> None:
     sandbox.set_balance("24.99")

@@ -73,12 +73,12 @@ def test_dag_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
 
 
 def test_airflow_dags_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
-    said = command("dags", "test", "shut_gates")
+    said = command("dags", "test", "shut_gate")
     assert "The timeout of 1 s is over. Last seen: You.com account" in said
 
 
 def test_airflow_tasks_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
-    said = command("tasks", "test", "shut_gates", "timeout", "2026-01-01")
+    said = command("tasks", "test", "shut_gate", "gate", "2026-01-01")
     over = "Trigger completed" if AIRFLOW_3_0 else "The timeout of 1 s is over. Last seen: You.com account"
     assert over in said
 

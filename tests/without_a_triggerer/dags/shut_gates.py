@@ -28,6 +28,9 @@ with DAG("shut_gates", schedule=None):
     for name, options in OPTIONS.items():
         BalanceSensor(task_id=name, min_usd=1000, poke_interval=1, deferrable=True, **options)
 
+with DAG("shut_gate", schedule=None):
+    BalanceSensor(task_id="gate", min_usd=1000, poke_interval=1, deferrable=True, timeout=1)
+
 with DAG("shut_gate_with_execution_timeout", schedule=None):
     BalanceSensor(
         task_id="gate",
