@@ -72,6 +72,7 @@ def test_an_amount_too_large_for_every_reader_of_json_integers_is_carried_as_a_f
     assert isinstance(AccountBalance.from_response(body("1e30"), NOW).to_json()["balance_cents"], float)
 
 
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [

@@ -22,6 +22,7 @@ def client(**fields: Any) -> BillingClient:
     return read_connection(cast(Connection, connection), "connection 'x'").client
 
 
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("extra", ["[1, 2]", "7", '"text"', "timeout=10", "true", [1, 2], 7, "[" * 100_000])
 def test_an_extra_that_is_no_json_object_is_refused_by_name(extra: object):
     with pytest.raises(
