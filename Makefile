@@ -14,7 +14,7 @@ help: ## List the targets
 
 demo: ## Watch a gate wait, open and let a pipeline spend; with YDC_API_KEY set, on your account
 airflow: ## Run a whole Airflow with the example DAGs and a You.com sandbox, until Ctrl-C
-check: ## Run the unit tests, lint and types, in under a minute
+check: ## Run the short unit tests, lint and types, in under a minute
 test: ## Run all tests on the installed wheel and Airflow 3.3; ARGS="-k retry"
 lint: ## Check style, formatting and security
 types: ## Check the types

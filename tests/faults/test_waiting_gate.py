@@ -15,6 +15,8 @@ from tests.faults.dags import waiting_gates
 from tests.faults.dags.waiting_gates import FAULTS, MODES
 from tests.faults.places import HOLDS_A_DOLLAR
 
+pytestmark = pytest.mark.on_the_ends
+
 SHORT = Fault(body=HOLDS_A_DOLLAR)
 STRIKES = {
     "drip": Fault(drip=1),
