@@ -48,6 +48,7 @@ NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # `make check` leaves what takes long to `make test`.
 TOO_LONG_FOR_CHECK = [
+    "tests/benchmarks/test_simulation.py",
     "tests/faults/test_fault_matrix.py",
     "tests/reservations/test_every_interleaving.py",
     "tests/sandbox/contract",
@@ -103,11 +104,15 @@ def airflow(session: nox.Session) -> None:
     _run_module(session, "dev.serve", *session.posargs)
 
 
-@nox.session(python=False, requires=["lint", "types"])
+@nox.session(python=False)
 def check(session: nox.Session) -> None:
     """Run lint, types, and the short tests without a process of Airflow; what follows -- goes to pytest."""
-    _update_environment(session)
-    _pytest(session, PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK))
+    _update_environment(session, "types")
+    tests = ["-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK), *session.posargs]
+    # They wait for servers most of the time.
+    with _beside(session, PYTEST, *tests):
+        _lint(session)
+        _types(session)
 
 
 @nox.session(python=False)
@@ -133,16 +138,14 @@ def watchers(session: nox.Session) -> None:
 @nox.session(python=False)
 def lint(session: nox.Session) -> None:
     """Check style, formatting and security with the hooks of .pre-commit-config.yaml."""
-    _tool(session, "pre-commit", "run", "--all-files")
+    _lint(session)
 
 
 @nox.session(python=False)
 def types(session: nox.Session) -> None:
     """Check the types, of the examples and the documentation's code too."""
     _update_environment(session, "types")
-    session.run(ENVIRONMENT_PYTHON, "-m", "dev.documented_code")
-    session.env["MYPYPATH"] = str(Path.cwd())
-    _tool(session, "mypy", "--python-executable", f"{ENVIRONMENT_PYTHON}")
+    _types(session)
 
 
 @nox.session(python=False)
@@ -305,6 +308,16 @@ def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
     last_line = str(said).strip().splitlines()[-1]
     if last_line != pinned:
         session.error(f"the provider moved Airflow from {pinned} to {last_line}")
+
+
+def _lint(session: nox.Session) -> None:
+    _tool(session, "pre-commit", "run", "--all-files")
+
+
+def _types(session: nox.Session) -> None:
+    session.run(ENVIRONMENT_PYTHON, "-m", "dev.documented_code")
+    session.env["MYPYPATH"] = str(Path.cwd())
+    _tool(session, "mypy", "--python-executable", f"{ENVIRONMENT_PYTHON}")
 
 
 def _tool(session: nox.Session, name: str, *arguments: str) -> None:
