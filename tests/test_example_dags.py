@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_youcom.hooks import _ledger
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from tests.examples import EXAMPLES, FOLDER, ON_AIRFLOW_2
 
@@ -255,6 +259,60 @@ def test_a_refused_key_among_many_fails_alone(three_accounts: Sandbox) -> None:
 
     assert [run.task_state("get_balance", index) for index in range(3)] == ["success", "success", "failed"]
     assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
+
+
+@pytest.fixture
+def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
+    """The ledger that the connection ``youcom_default`` names."""
+    extra = {"ledger_conn_id": "youcom_ledger", "settle_seconds": 0}
+    connection = {**json.loads(sandbox.connection()), "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
+    file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_LEDGER", json.dumps(file))
+    yield _ledger.open_ledger("youcom_ledger", "connection 'youcom_default'")
+    _ledger._ledger.cache_clear()
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_reserved_run_spends_and_then_releases_what_it_has_reserved(
+    sandbox: Sandbox, ledger: Ledger
+) -> None:
+    run = Run("example_youcom_reserved_run")
+
+    assert run.state == "success"
+    assert run.xcom("enough_credit")["available_usd"] == 100
+    assert run.xcom("summarize") == (
+        "All there is to know about: Summarize: All there is to know about: Why is the sea salty? "
+        "All there is to know about: How do tides work?"
+    )
+    assert sandbox.balance_usd() == Decimal("99.964")
+    (ended,) = ledger.history()
+    assert ended.amount_usd == 25
+    assert ended.end_reason is EndReason.RELEASED
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_reserved_run_spends_nothing_when_there_is_nothing_to_ask(
+    sandbox: Sandbox, ledger: Ledger
+) -> None:
+    run = Run("example_youcom_reserved_run", questions=[], min_usd=0.01)
+
+    assert run.state == "success"
+    assert sandbox.balance_usd() == 100
+    assert ledger.standing() == []
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_reserved_run_that_fails_releases_what_it_has_reserved(sandbox: Sandbox, ledger: Ledger) -> None:
+    sandbox.set_balance("0.013")
+
+    run = Run("example_youcom_reserved_run", min_usd=0.013)
+
+    assert run.state == "failed"
+    assert run.task_state("research") == "failed"
+    assert run.task_state("release_enough_credit") == "success"
+    (ended,) = ledger.history()
+    assert ended.end_reason is EndReason.CUT_SHORT
 
 
 @needs_airflow_3
