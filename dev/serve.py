@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_provider_youcom.sandbox import Sandbox
@@ -26,6 +27,7 @@ ACCOUNTS = {
     "youcom_research": ("research-key", "80"),
     "youcom_support": ("support-key", "12.50"),
 }
+LEDGER = "youcom_ledger"
 
 WELCOME = """
   Airflow     {airflow}   (nobody has to log in)
@@ -35,6 +37,9 @@ WELCOME = """
   Top it up, and the gate opens within 10 s:
 
     curl -d '{{"usd": "25"}}' {sandbox}/sandbox/top-up
+
+  Trigger example_youcom_reserved_run twice: each run reserves $25, so the second waits until the account
+  holds enough for it, after the first.
 
   Ctrl-C stops it all. The next `make airflow` starts afresh.
 """
@@ -47,9 +52,22 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     :param airflow: knows none of them yet.
     :param sandbox: where they lead.
     """
+    extra = json.dumps({"ledger_conn_id": LEDGER, "settle_seconds": 10})
     for connection_id, (api_key, _) in ACCOUNTS.items():
-        connection = json.loads(sandbox.connection(api_key))
-        airflow.request("POST", "/connections", json={"connection_id": connection_id, **connection})
+        leads_there = {"conn_type": "youcom", "host": sandbox.base_url, "password": api_key, "extra": extra}
+        add_connection(airflow, connection_id, leads_there)
+    add_connection(airflow, LEDGER, {"conn_type": "sqlite", "host": str(airflow.home / "ledger.db")})
+
+
+def add_connection(airflow: LocalAirflow, connection_id: str, connection: Mapping[str, str]) -> None:
+    """
+    Add one connection.
+
+    :param airflow: where to add it.
+    :param connection_id: its id.
+    :param connection: its other fields.
+    """
+    airflow.request("POST", "/connections", json={"connection_id": connection_id, **connection})
 
 
 def serve(story: Story) -> None:

@@ -43,7 +43,7 @@ def ask(question: str) -> str:
             ["Why is the sea salty?", "How do tides work?"],
             type="array",
             items={"type": "string"},
-            description="Questions for You.com, one in each line; each costs 1.2 cents, and so does the summary",
+            description="Questions for You.com, one in each line; each costs 1.2 cents, as the summary does",
         ),
     },
     render_template_as_native_obj=True,
@@ -57,7 +57,7 @@ def example_youcom_reserved_run() -> None:
         reserve=True,
         reserve_for=60 * 60,
         deferrable=True,
-        poke_interval=10,
+        poke_interval=5,
         timeout=60 * 60,
     )
 
