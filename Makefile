@@ -12,7 +12,7 @@ BENCH ?= --full
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Watch a gate wait, open and let a pipeline spend; with YDC_API_KEY set, on your account
+demo: ## Watch two runs wait for the same credits; with YDC_API_KEY set, a gate open on your account
 airflow: ## Run a whole Airflow with the example DAGs and a You.com sandbox, until Ctrl-C
 check: ## Run the short unit tests, lint and types, in under a minute
 test: ## Run all tests on the installed wheel and Airflow 3.3; ARGS="-k retry"

@@ -92,7 +92,7 @@ def environment(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def demo(session: nox.Session) -> None:
-    """Watch a gate wait, open and let a pipeline spend."""
+    """Watch two runs wait for the same credits, and get them one after the other."""
     _update_environment(session)
     _run_module(session, "dev.demo", *session.posargs)
 
