@@ -1,4 +1,4 @@
-"""The rule of a watcher: when a balance that crosses a line is an event, and when an unknown one is."""
+"""The rule of a watcher: when a balance crosses a line, and when an unknown balance is an event."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ class Memory:
     """
     What a watcher remembers from one check to the next.
 
-    :param armed: whether the next crossing fires; None until the balance is known for the first time.
+    :param armed: whether the next crossing fires an event; None until the balance is known for the first
+        time.
     :param unknown_since: when the checks began to fail; None while the balance is known.
-    :param told_unknown: whether an event has said that the balance is unknown.
-    :param unsaved: the event of the last check, if there was one. A crash may have lost it: a watcher that
+    :param told_unknown: whether an event has reported that the balance is unknown.
+    :param unsaved: the event of the last check, if there was one. A crash may have lost it, so a watcher that
         starts with it fires it again.
     """
 
@@ -45,7 +46,7 @@ class Memory:
     unsaved: Event | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
+        """Return the memory as plain JSON."""
         return {
             "armed": self.armed,
             "unknown_since": self.unknown_since and self.unknown_since.isoformat(),
@@ -58,7 +59,7 @@ class Memory:
         """
         Return the memory that ``to_json`` wrote.
 
-        :param stored: what it returned.
+        :param stored: what ``to_json`` returned.
         """
         since = stored["unknown_since"]
         return cls(
@@ -72,17 +73,16 @@ class Memory:
 @dataclass(frozen=True)
 class Line:
     """
-    A line, and the side of it at which something is to happen.
+    A line, and the side of it that the watcher waits for.
 
-    ``"above"`` begins at the line itself, where a gate with that ``min_usd`` opens; ``"below"`` begins just
-    below it.
+    ``"above"`` includes the line itself, at which a gate with this ``min_usd`` opens. ``"below"`` does not.
 
     :param direction: the side: ``"above"`` or ``"below"``.
-    :param line_usd: where it is, in dollars.
+    :param line_usd: the line, in dollars.
     :param rearm_usd: how far the balance must come back before the next crossing is an event, in dollars.
-    :param at_start: what to do about a balance that is beyond the line at the very first reading: ``"fire"``
-        an event, or ``"remember"`` it and wait until it comes back.
-    :param blind_after: after how many seconds without a balance that is an event.
+    :param at_start: what to do if the balance is beyond the line at the first reading: ``"fire"`` an event,
+        or ``"remember"`` it and wait until the balance has come back.
+    :param blind_after: after how many seconds without a balance to fire an event.
     """
 
     direction: Direction
@@ -96,14 +96,15 @@ class Line:
         cls, *, above_usd: object, below_usd: object, rearm_usd: object, at_start: object, blind_after: float
     ) -> Line:
         """
-        Return the line that a user described.
+        Return the line for the options of a watcher.
 
-        :param above_usd: dollars, as a number or a str, or None.
-        :param below_usd: dollars, as a number or a str, or None; one of these two is given.
-        :param rearm_usd: dollars, as a number or a str; None is 5 % of the line.
-        :param at_start: see ``Line``; None is ``"fire"`` below, and ``"remember"`` above.
+        :param above_usd: the line in dollars, a number or a str; or None.
+        :param below_usd: the line in dollars, a number or a str; or None. Exactly one of the two is set.
+        :param rearm_usd: dollars, a number or a str; None means 5 % of the line.
+        :param at_start: see ``Line``; None means ``"fire"`` for ``below_usd``, and
+            ``"remember"`` for ``above_usd``.
         :param blind_after: see ``Line``.
-        :raises ValueError: if one of them is not valid.
+        :raises ValueError: if an option is not valid.
         """
         if (above_usd is None) == (below_usd is None):
             raise ValueError(f"above_usd={above_usd!r} and below_usd={below_usd!r}: set exactly one of them.")
@@ -121,10 +122,10 @@ class Line:
 
     def observe(self, memory: Memory, reading: Reading, now: datetime) -> Memory:
         """
-        Return what to remember after a reading. Its ``unsaved`` is the event to fire, if there is one.
+        Return the memory after a reading. Its ``unsaved`` is the event to fire, if there is one.
 
-        :param memory: what to remember from the reading before.
-        :param reading: a balance, or the error that came instead.
+        :param memory: the memory before the reading.
+        :param reading: a balance, or an error if there was no balance.
         :param now: the time, with a time zone.
         """
         if isinstance(reading, AccountBalance):
@@ -142,7 +143,7 @@ class Line:
         return Memory(armed=armed, unsaved=self._event_of(memory, balance, beyond))
 
     def _event_of(self, memory: Memory, balance: AccountBalance, beyond: bool) -> Event | None:
-        # Never two at once: of two events of one asset in one second, Airflow starts a run for the first.
+        # Never two at once: Airflow starts one run for two events of an asset in the same second.
         if beyond and self._fires(memory):
             return self._crossing(balance)
         if memory.told_unknown:
@@ -158,7 +159,7 @@ class Line:
         return (balance_usd < self.line_usd) == (self.direction == "below")
 
     def _has_come_back(self, balance_usd: Decimal) -> bool:
-        # Called on this side of the line only.
+        # The balance is not beyond the line here.
         return subtract_usd(balance_usd, self.line_usd).copy_abs() >= self.rearm_usd
 
     def _crossing(self, balance: AccountBalance) -> Event:

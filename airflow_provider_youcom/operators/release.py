@@ -31,7 +31,8 @@ class ReleaseCreditsOperator(BaseOperator):
     ``gate.reservation()`` makes it. Write it yourself for a mapped gate, which has no such method::
 
         release = ReleaseCreditsOperator(task_id="release", gate_task_id="gate")
-        with release.as_teardown(setups=gate):
+        gate.as_setup() >> release.as_teardown()
+        with release:
             research()
 
     In a mapped task group, it releases what the gate of the same index has reserved; behind a mapped gate,

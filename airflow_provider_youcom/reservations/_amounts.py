@@ -1,4 +1,4 @@
-"""Exact figures for the ledger: whole hundred-thousandths of a cent, whole microseconds."""
+"""Exact figures for the ledger: whole hundred-thousandths of a cent, and whole microseconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_SECONDS = 100 * 366 * 24 * 60 * 60
 
 def balance_to_units(balance_cents: Decimal) -> int:
     """
-    Return a balance in whole units, rounded down: never count on money that isn't there.
+    Return a balance in whole units, rounded down, so that it never counts money that isn't there.
 
     :param balance_cents: any finite amount in cents.
     """
@@ -26,7 +26,7 @@ def balance_to_units(balance_cents: Decimal) -> int:
 
 def need_to_units(amount_usd: Decimal) -> int:
     """
-    Return what is needed in whole units, rounded up.
+    Return an amount to reserve in whole units, rounded up.
 
     :param amount_usd: an amount in dollars.
     :raises ValueError: if it is not above 0, or more than the ledger can hold.
@@ -41,7 +41,7 @@ def need_to_units(amount_usd: Decimal) -> int:
 
 def units_to_usd(units: int) -> Decimal:
     """
-    Return dollars, exact.
+    Return an exact amount in dollars.
 
     :param units: an amount in whole units.
     """
@@ -52,7 +52,7 @@ def units_to_usd(units: int) -> Decimal:
 
 def seconds_to_microseconds(seconds: float, name: str, least: int) -> int:
     """
-    Return whole microseconds, rounded up.
+    Return a duration in whole microseconds, rounded up.
 
     :param seconds: a duration in seconds.
     :param name: the argument's name, for the error.

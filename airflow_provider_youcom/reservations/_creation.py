@@ -1,4 +1,4 @@
-"""Make the ledger's tables at first use, by however many processes at once, or refuse another version."""
+"""Create the ledger's tables at the first use, in any number of processes at once; refuse another version."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sqlalchemy as sa
 from airflow_provider_youcom.reservations._database import Database
 from airflow_provider_youcom.reservations._schema import VERSION, metadata, schema_versions
 
-# Any number that no other application uses for its own advisory lock on this database.
+# Any number that no other application uses for an advisory lock on this database.
 _ADVISORY_LOCK = 0x796F75636F6D
 
 
 def prepare(database: Database) -> None:
     """
-    Make the tables, unless they are there.
+    Create the tables if they do not exist.
 
     :param database: the ledger's database.
-    :raises YouComLedgerRefusedError: if they are another version's, or cannot be made.
+    :raises YouComLedgerRefusedError: if they are of another version, or cannot be created.
     :raises YouComLedgerUnavailableError: if the database does not answer in time.
     """
     found = database.read(_found_version)

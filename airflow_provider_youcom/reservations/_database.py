@@ -1,4 +1,4 @@
-"""One transaction of the ledger's database: bounded in time, tried again where that helps, errors named."""
+"""Run transactions on the ledger's database, with a time limit, retries where they help, and clear errors."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ DIALECTS = ("sqlite", "postgresql")
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _SERIALIZATION_FAILURE = "40001"
 _DEADLOCK_DETECTED = "40P01"
-# Of another process that added the same account, gate or attempt: the second time it is seen.
+# Another process has added the same account, gate or attempt; the next try sees it.
 _UNIQUE_VIOLATION = "23505"
 _TRY_AGAIN = {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED, _UNIQUE_VIOLATION}
-# Rights, a wrong password, a missing table or database: what nobody mends by waiting.
+# Rights, a wrong password, a missing table or database: waiting does not help.
 _ACT = ("28", "3D", "3F", "42")
 
 # https://www.sqlite.org/rescode.html
@@ -38,7 +38,7 @@ _ACT_ON_SQLITE = {
     sqlite3.SQLITE_ERROR,
 }
 
-# While it connects, PostgreSQL's drivers hand on its words only, and no code.
+# While connecting, PostgreSQL's drivers report errors as text, without a code.
 _ACT_TO_CONNECT = re.compile(r"FATAL: .*(authentication failed|does not exist|no pg_hba\.conf entry)")
 
 _POSTGRESQL_DRIVERS = {"psycopg2", "psycopg"}
@@ -48,8 +48,8 @@ class Database:
     """
     The ledger's database.
 
-    :param engine: made for the ledger alone.
-    :param name: what to call the ledger in errors.
+    :param engine: an engine that is used for the ledger only.
+    :param name: the name of the ledger in errors.
     :param answer_within: seconds after which it counts as not answering.
     :raises YouComLedgerRefusedError: if it is neither SQLite nor PostgreSQL.
     """
@@ -74,7 +74,7 @@ class Database:
         """
         Run a transaction that only reads.
 
-        :param work: what to do in it; may be called several times.
+        :param work: what to do in the transaction; it may be called several times.
         :raises YouComLedgerUnavailableError: if the database does not answer in time.
         :raises YouComLedgerRefusedError: if someone must act.
         """
@@ -84,8 +84,8 @@ class Database:
         """
         Run a transaction that writes.
 
-        :param work: what to do in it; may be called several times, also after a commit whose answer was
-            lost.
+        :param work: what to do in the transaction; it may be called several times, also after a commit whose
+            answer was lost.
         :raises YouComLedgerUnavailableError: if the database does not answer in time.
         :raises YouComLedgerRefusedError: if someone must act.
         """
@@ -122,7 +122,7 @@ class Database:
         connection.exec_driver_sql(begin_on_sqlite)
 
     def switch_to_wal(self) -> None:
-        """Let SQLite's readers and its writer not wait for each other; the file remembers it."""
+        """Turn on SQLite's WAL mode, in which readers and the writer do not wait; the file keeps it."""
         if self.dialect != "sqlite":
             return
         deadline = time.monotonic() + self._answer_within
@@ -132,7 +132,7 @@ class Database:
                     _driver_connection(connection).execute("PRAGMA journal_mode = WAL")
                 return
             except (sqlite3.Error, exc.SQLAlchemyError) as error:
-                # Several processes that switch at once are told that it is locked, without any wait.
+                # If several processes switch at once, SQLite reports at once that the file is locked.
                 if _sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
                     raise self._translate(error) from None
             time.sleep(0.01)
@@ -154,7 +154,7 @@ def _bound_connecting(engine: sa.engine.Engine, seconds: float) -> None:
     def bound(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
         # https://www.postgresql.org/docs/current/libpq-connect.html; 1 would count as 2.
         parameters.setdefault("connect_timeout", max(2, round(seconds)))
-        # A server that vanished without a word is noticed after about as long.
+        # Notice a server that has vanished after about the same time.
         parameters.setdefault("keepalives_idle", max(1, round(seconds / 2)))
         parameters.setdefault("keepalives_interval", 1)
         parameters.setdefault("keepalives_count", max(2, round(seconds / 2)))

@@ -1,4 +1,4 @@
-"""From rows of the ledger's tables to what its callers get."""
+"""Turn rows of the ledger's tables into the values that the ledger returns."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def to_reservation(row: Any) -> Reservation:
 
 def to_datetime(microseconds: int) -> datetime:
     """
-    Return a time of the ledger, in UTC.
+    Return a time of the ledger as a datetime in UTC.
 
     :param microseconds: since 1970 in UTC.
     """

@@ -1,9 +1,9 @@
 """
 The ledger's tables.
 
-``youcom_gates`` is where a later version can keep since when each gate waits. Giving a part back needs no
-new column: it lowers the amount of the row that stands, and adds an ended row of the same attempt with the
-part, which counts on as every ended row does.
+A later version can store in ``youcom_gates`` since when each gate waits. Releasing a part of a reservation
+needs no new column: lower the amount of the standing row, and add an ended row of the same attempt with that
+part, which goes on counting like every ended row.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ accounts = sa.Table(
     "youcom_accounts",
     metadata,
     sa.Column("account_id", sa.Text, primary_key=True),
-    # Written by every transaction that decides or ends, before it reads anything: that is the lock.
+    # Every transaction that decides or ends writes this before it reads anything: that is the lock.
     sa.Column("version", sa.BigInteger, nullable=False),
     # How often reservations of this account have ended.
     sa.Column("counter", sa.BigInteger, nullable=False),
-    # A note with a lower counter may miss rows that were purged.
+    # A note with a lower counter may lack rows that were purged.
     sa.Column("oldest_counter", sa.BigInteger, nullable=False),
 )
 
@@ -78,7 +78,7 @@ reservations = sa.Table(
 
 STANDS = reservations.c.ended_at.is_(None)
 
-# One row of an attempt stands, not one row in all.
+# At most one standing row for each attempt; ended rows do not matter.
 sa.Index(
     "youcom_reservations_attempt",
     reservations.c.account_id,

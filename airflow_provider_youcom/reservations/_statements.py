@@ -1,7 +1,7 @@
 """
 The ledger's statements, built once with bind parameters.
 
-Building them for each call would nearly double the time of a cycle of note, decision and release.
+Building them at each call would nearly double the time of a note, a decision and a release.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASK_AGAIN_AFTER = 60_000_000
 
 
 class _Now(FunctionElement):  # type: ignore[type-arg]  # SQLAlchemy 1.4 takes no argument here
-    """The database's clock, in whole microseconds since 1970 in UTC, whatever the server's time zone is."""
+    """The database's clock, in whole microseconds since 1970 in UTC, in any time zone of the server."""
 
     type = sa.BigInteger()
     inherit_cache = True
@@ -35,19 +35,19 @@ def _now_on_sqlite(element: _Now, compiler: Any, **options: Any) -> str:
 
 @compiles(_Now, "postgresql")
 def _now_on_postgresql(element: _Now, compiler: Any, **options: Any) -> str:
-    # When the statement arrived: before everything it reads, and after every lock taken before it.
+    # The time when the statement arrived: before all that it reads, and after the locks taken before it.
     return "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000000) AS BIGINT)"
 
 
 @dataclass(frozen=True)
 class _Noted:
-    """A note whose figures are columns or parameters, for :func:`rule.counts`."""
+    """A note whose figures are columns or parameters, for ``rule.counts``."""
 
     counter: Any
     time: Any
 
 
-# SQLAlchemy keeps the names of the columns that a statement writes to itself.
+# SQLAlchemy reserves the names of the columns that a statement writes.
 _IDS: sa.sql.expression.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _GATE_KEY = sa.bindparam("this_gate", type_=sa.String)
@@ -64,7 +64,7 @@ _STANDS_FOR_THIS_ATTEMPT = sa.and_(STANDS, reservations.c.attempt_id == _ATTEMPT
 
 
 def _note() -> sa.Select[Any]:
-    """One row for each reservation that counts now; at least one in all, which tells the time."""
+    """Select a row for each reservation that counts now; if there is none, one row with the time."""
     moment = sa.select(_Now().label("now")).subquery("moment")
     # Nothing has ended after now; a constant lets PostgreSQL see how few rows that leaves.
     now_noted = _Noted(sa.literal_column(str(rule.NOT_ENDED - 1), sa.BigInteger), _Now())
@@ -83,7 +83,7 @@ def _note() -> sa.Select[Any]:
 
 
 def _account() -> sa.Select[Any]:
-    """One row: what an attempt has to know to decide, read after the account's row was written."""
+    """Select the one row that a decision needs; run it after the account's row was written."""
     noted = _Noted(sa.bindparam("counter", type_=sa.BigInteger), sa.bindparam("time", type_=sa.BigInteger))
     amount = reservations.c.amount
     of_this_run = sa.and_(STANDS, reservations.c.run_key == sa.bindparam("run_key", type_=sa.String))
@@ -118,7 +118,7 @@ _LOCK = sa.update(accounts).where(accounts.c.account_id == _ACCOUNT_ID)
 LOCK = _LOCK.values(version=accounts.c.version + 1)
 LOCK_TO_END = _LOCK.values(counter=accounts.c.counter + 1)
 
-# What stands for this attempt, and what this very decision has reserved before.
+# What stands for this attempt, and what an earlier call of the same decision has reserved.
 OWN = sa.select(*_ROW, (reservations.c.expires_at <= _Now()).label("is_expired")).where(
     sa.or_(
         sa.and_(reservations.c.account_id == _ACCOUNT_ID, _STANDS_FOR_THIS_ATTEMPT),
@@ -184,7 +184,7 @@ TO_ASK = (
     )
     .order_by(reservations.c.asked_at)
     .limit(_LIMIT)
-    # Two who look at once share the work. SQLite has one writer anyway, and no such clause.
+    # Two callers at once share the work. SQLite has one writer anyway, and no such clause.
     .with_for_update(skip_locked=True)
 )
 ASKED = sa.update(reservations).where(reservations.c.id.in_(_IDS)).values(asked_at=_Now())

@@ -1,4 +1,4 @@
-"""What each transaction of the ledger does."""
+"""The transactions of the ledger."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def decide(
     if stands is not None:
         return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
     if any(row.id == decision_id for row in own):
-        # This very decision has reserved, and that has ended since.
+        # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
     outcome = rule.decide(
         needed=claim.amount,
@@ -68,7 +68,7 @@ def decide(
 
 
 def _lock(connection: sa.engine.Connection, account_id: str) -> None:
-    """Write the account's row, which every decision and every end does before it reads anything."""
+    """Write the account's row, as every decision and every end does before it reads anything."""
     account = {"this_account": account_id}
     if connection.execute(statements.LOCK, account).rowcount == 0:
         connection.execute(statements.ADD_ACCOUNT, account)
@@ -144,9 +144,9 @@ def _decision(
 
 
 def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
-    """End what stands, and return the ids of what this call has ended."""
+    """End those that stand, and return the ids that this call has ended."""
     rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
-    # Always in the same order, so that two who end in several accounts do not wait for each other.
+    # Always in the same order, so that two callers with several accounts do not wait for each other.
     standing = sorted({row.account_id for row in rows if row.ended_at is None})
     return [
         ended for account_id in standing for ended in _end_in_account(connection, account_id, ids, reason, by)
@@ -190,7 +190,7 @@ def end_and_return(
 
 def end_expired(connection: sa.engine.Connection, by: str, limit: int) -> Sequence[Any]:
     ids = connection.execute(statements.EXPIRED, {"limit": limit}).scalars().all()
-    # Somebody else may have ended some of them before this call had written their accounts' rows.
+    # Another process may have ended some of them before this call wrote their accounts' rows.
     ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
     return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
 
@@ -204,7 +204,7 @@ def take_to_ask(connection: sa.engine.Connection, deployment: str, limit: int) -
 
 def purge(connection: sa.engine.Connection, account_id: str, before: int) -> int:
     account = {"this_account": account_id}
-    # The counter rises first: every note that was made until now is older.
+    # Raise the counter first, so that every earlier note has a lower one.
     connection.execute(statements.LOCK_TO_END, account)
     connection.execute(statements.RAISE_OLDEST_COUNTER, account)
     purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount

@@ -16,16 +16,16 @@ from airflow_provider_youcom.reservations._amounts import need_to_units, seconds
 @dataclass(frozen=True)
 class Gate:
     """
-    The name of a gate, the same for all of its attempts.
+    The name of a gate. It is the same for all attempts of the gate.
 
     Code outside of Airflow, such as a script, is a gate too: ``Gate("", "", "host:pid", "what it does")``.
 
-    :param deployment: an id of this Airflow deployment; two of them run the same DAGs under the same run
-        ids.
+    :param deployment: an id of this Airflow deployment, since two deployments can run the same DAGs with the
+        same run ids.
     :param dag_id: the DAG.
-    :param run_id: its run.
+    :param run_id: the DAG run.
     :param task_id: the task.
-    :param map_index: its index, if it is mapped; default -1.
+    :param map_index: the index of a mapped task. Default: -1.
     """
 
     deployment: str
@@ -36,29 +36,28 @@ class Gate:
 
     @property
     def key(self) -> str:
-        """A digest of the whole name: a database's index does not hold names of any length."""
+        """A digest of the whole name, since a database's index cannot hold names of any length."""
         return _digest(self.deployment, self.dag_id, self.run_id, self.task_id, self.map_index)
 
     @property
     def run_key(self) -> str:
-        """A digest of the run's name, to tell one run's reservations from another's."""
+        """A digest of the run's name: the reservations of one run have the same."""
         return _digest(self.deployment, self.dag_id, self.run_id)
 
 
 @dataclass(frozen=True)
 class Attempt:
     """
-    One try of a gate. At most one reservation stands for it.
+    One try of a gate. At most one reservation stands for it at a time.
 
     On Airflow 3, ``id`` and ``order`` are both the task instance's own id: each retry and each clear
-    renews it, and it sorts by time. On 2.11, ``id`` is a digest of deployment, ``dag_run.id``, task id, map
-    index and try number, and ``order`` is ``f"{dag_run.id:020d}-{try_number:010d}"``, which sorts before
-    every id of Airflow 3. Where one task reserves several times, add something unique to ``id`` for each
-    and leave ``order`` as it is.
+    renews it, and it sorts by time. On 2.11, ``order`` is ``f"{dag_run.id:020d}-{try_number:010d}"``, which
+    sorts before every id of Airflow 3, and ``id`` is the gate's key with the order. If one task reserves
+    several times, each reservation needs an ``id`` of its own, and they all have the same ``order``.
 
-    :param gate: whose try it is.
+    :param gate: the gate.
     :param id: unique among all attempts of all deployments.
-    :param order: sorts the attempts of this gate by age, the oldest first; compared by code point.
+    :param order: sorts the attempts of the gate by age, the oldest first; compared by code point.
     """
 
     gate: Gate
@@ -69,14 +68,13 @@ class Attempt:
 @dataclass(frozen=True)
 class Claim:
     """
-    What an attempt wants to set aside.
+    What an attempt wants to reserve.
 
-    :param attempt: who wants it.
-    :param amount_usd: how much, in dollars, above 0; digits beyond a hundred-thousandth of a cent are
-        rounded up.
-    :param settle_seconds: how late You.com may post a charge, in seconds; default 60.
-    :param reserve_for_seconds: after how long the reservation expires, in seconds; default one day.
-    :param task_ids: the tasks behind the gate, without our own gates and teardowns.
+    :param attempt: who reserves.
+    :param amount_usd: how much, in dollars; above 0, and rounded up to a hundred-thousandth of a cent.
+    :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+    :param reserve_for_seconds: after how long the reservation expires, in seconds. Default: one day.
+    :param task_ids: the tasks behind the gate, without this provider's gates and teardowns.
     :raises ValueError: if an amount or a duration is out of range.
     """
 

@@ -1,4 +1,4 @@
-"""What can go wrong with reservations, beside what can go wrong with You.com."""
+"""What can go wrong with reservations, in addition to what can go wrong with You.com."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_youcom.exceptions import (
 
 
 class YouComLedgerUnavailableError(YouComUnavailableError):
-    """The ledger did not answer in time: what is reserved is unknown, and waiting helps."""
+    """The ledger did not answer in time, so what is reserved is unknown; waiting helps."""
 
 
 class YouComLedgerRefusedError(YouComRefusedError):
-    """The ledger cannot be used as it is: its database, its schema or a right; someone must act."""
+    """The ledger's database, its tables or its rights cannot be used as they are; someone must act."""
 
 
 class YouComShortfallError(YouComError):
     """
-    Not enough credits are available: nothing was reserved.
+    Not enough credits are available, so nothing was reserved.
 
     :param message: what was needed, what is available and what to do next, in one sentence.
-    :param missing_usd: what is missing, in dollars.
+    :param missing_usd: how much is missing, in dollars.
     """
 
     def __init__(self, message: str, *, missing_usd: Decimal) -> None:

@@ -1,22 +1,22 @@
 """
-The ledger: where reservations stand, in one SQL database for all who spend from an account.
+The ledger: the reservations of all who spend from an account, in one SQL database.
 
-A look consists of three steps, each atomic, with anything in between::
+To reserve takes three steps. Each is atomic, and anything may happen in between::
 
     note = ledger.note()                    # before You.com is asked
     balance = hook.get_balance()            # ask
     decision = ledger.decide(claim, balance, note, new_decision_id())
 
-Ask for the balance after the note, never before it: what ended in between would count neither in the
-reading nor in the ledger.
+Ask for the balance after the note, never before it. Otherwise, a reservation that ends in between would
+count neither in the balance nor in the ledger.
 
-End reservations by ids that were read before the reason for the end was established::
+End reservations by ids that were read before the reason for the end was known::
 
-    standing = ledger.standing(run_id=...)  # which ids
-    ...                                     # is the run over? has all work ended?
+    standing = ledger.standing(run_id=...)  # read the ids
+    ...                                     # ask Airflow whether the run is over
     ledger.end([reservation.id for reservation in standing], EndReason.RUN_OVER, by="triggerer-1")
 
-Otherwise a slow teardown would end what a cleared gate has just reserved anew.
+Otherwise, a slow teardown would end what a cleared gate has just reserved anew.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from airflow_provider_youcom.reservations.rule import EndReason
 
 DEFAULT_ANSWER_WITHIN_SECONDS = 5
 KEEP_ENDED_SECONDS = 30 * 24 * 60 * 60
-# Each purge makes the notes of that moment useless, so it is put off until it is worth it.
+# Each purge makes earlier notes useless, so it runs once a day at most.
 _PURGE_EVERY = 24 * 60 * 60 * MICROSECONDS
 
 
 class Ledger:
     """
-    The ledger in one database. Its tables are made at first use.
+    The ledger in one database. Its tables are created at the first use.
 
     A ledger can be used by several threads, like its engine, but not after a fork. Keep one for each
-    process and connection: a hook makes a new engine at each call.
+    process and connection, since Airflow's hooks create a new engine at each call.
 
-    Every method raises :class:`YouComLedgerUnavailableError` if the database does not answer in time, and
-    :class:`YouComLedgerRefusedError` if someone must act: a database that is neither SQLite nor
-    PostgreSQL, a missing right, tables of another version.
+    Every method raises ``YouComLedgerUnavailableError`` if the database does not answer in time, and
+    ``YouComLedgerRefusedError`` if someone must act: the database is neither SQLite nor PostgreSQL, a right
+    is missing, or the tables are of another version.
 
-    :param engine: an engine made for this ledger alone; SQLAlchemy 1.4 or 2.
-    :param name: what errors call the ledger, such as the id of its connection.
-    :param answer_within: seconds to wait for a connection, and for each answer; default 5.
+    :param engine: an engine that is used for this ledger only; SQLAlchemy 1.4 or 2.
+    :param name: the name of the ledger in errors, such as the id of its connection.
+    :param answer_within: seconds to wait for a connection, and for each answer. Default: 5.
     """
 
     def __init__(
@@ -74,27 +74,27 @@ class Ledger:
 
     @property
     def is_for_one_machine(self) -> bool:
-        """Whether the ledger is a file, which other machines do not see."""
+        """Whether the ledger is a file, which other machines do not see: an SQLite database."""
         return self._database.dialect == "sqlite"
 
     def note(self) -> Note:
-        """Return what must be known before You.com is asked, of all accounts, in one query."""
+        """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
         rows = self._ready().read(lambda connection: connection.execute(statements.NOTE).all())
         return to_note(rows)
 
     def decide(self, claim: Claim, balance: AccountBalance, note: Note, decision_id: str) -> Decision:
         """
-        Set credits aside, if enough are available, and return what the gate is told.
+        Reserve if enough is available, and return the decision.
 
-        A standing reservation of the same attempt opens the gate again. A lost answer can be asked for
-        again under the same id: nothing is reserved twice, and :meth:`end` takes that id whether or not
-        something was reserved under it.
+        If a reservation of the same attempt stands, the outcome is open again. If an answer is lost, call
+        this again with the same id: nothing is reserved twice. ``end`` accepts the id whether or not
+        something was reserved with it.
 
-        :param claim: what the gate wants.
-        :param balance: You.com's answer; it was asked after the note was made. Digits beyond a
-            hundred-thousandth of a cent are rounded down.
-        :param note: made before You.com was asked.
-        :param decision_id: unique for this call, from :func:`new_decision_id`; the reservation's id.
+        :param claim: what to reserve.
+        :param balance: You.com's answer, from after the note; it is rounded down to a hundred-thousandth of
+            a cent.
+        :param note: from before You.com was asked.
+        :param decision_id: from ``new_decision_id``, a new one for each decision; the reservation's id.
         """
         return self._ready().write(
             lambda connection: transactions.decide(connection, claim, balance, note, decision_id)
@@ -102,12 +102,12 @@ class Ledger:
 
     def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
         """
-        End reservations, and return all that these ids name as they are now.
+        End reservations, and return them as they are now.
 
-        One that ended before keeps the reason it ended for. Ids that name nothing are left out.
+        A reservation that has ended before keeps its reason. Unknown ids are left out.
 
-        :param ids: read before the reason was established.
-        :param reason: why they end; decides for how long they go on counting.
+        :param ids: ids that were read before the reason was known.
+        :param reason: why they end; it decides how long they go on counting.
         :param by: who ends them, for the history.
         """
         wanted = list(ids)
@@ -120,31 +120,32 @@ class Ledger:
 
     def end_expired(self, by: str, limit: int = 100) -> list[Reservation]:
         """
-        End the reservations that have expired, and return those that this call has ended.
+        End reservations that have expired, and return those that this call has ended.
 
-        :param by: who looked for them, for the history.
-        :param limit: how many to end at most.
+        :param by: who ends them, for the history.
+        :param limit: the most reservations to end. Default: 100.
         """
         rows = self._ready().write(lambda connection: transactions.end_expired(connection, by, limit))
         return [to_reservation(row) for row in rows]
 
     def take_to_ask(self, deployment: str, limit: int = 100) -> list[Reservation]:
         """
-        Return standing reservations about whose runs Airflow should be asked now, and remember that.
+        Return standing reservations whose runs may be over, so that the caller asks Airflow about them.
 
-        Each is returned at most once a minute, whoever calls this, and first a minute after it was made.
+        The ledger stores that it has returned them: each is returned at most once a minute to all callers
+        together, and for the first time a minute after it was made.
 
-        :param deployment: whose runs; nobody else's Airflow can be asked.
-        :param limit: how many to return at most.
+        :param deployment: the Airflow deployment that the caller can ask.
+        :param limit: the most reservations to return. Default: 100.
         """
         rows = self._ready().write(lambda connection: transactions.take_to_ask(connection, deployment, limit))
         return [to_reservation(row) for row in rows]
 
     def get(self, ids: Iterable[str]) -> list[Reservation]:
         """
-        Return the reservations that these ids name, standing or ended.
+        Return reservations by their ids, standing or ended.
 
-        :param ids: ids of reservations; those that name nothing are left out.
+        :param ids: ids of reservations; unknown ids are left out.
         """
         wanted = {"ids": list(ids)}
         rows = self._ready().read(lambda connection: connection.execute(statements.BY_IDS, wanted).all())
@@ -152,31 +153,32 @@ class Ledger:
 
     def standing(self, **names: str | int) -> list[Reservation]:
         """
-        Return what stands, the oldest first.
+        Return the standing reservations, the oldest first.
 
-        :param names: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
-            ``map_index`` and ``attempt_id``; all if there are none.
+        :param names: filters: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
+            ``map_index`` and ``attempt_id``. Default: none, which returns all.
         """
         query = statements.ROWS.where(STANDS).order_by(reservations.c.reserved_at, reservations.c.id)
         return self._select(query, names)
 
     def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
         """
-        Return what was reserved, standing and ended, the newest first.
+        Return standing and ended reservations, the newest first.
 
-        :param limit: how many to return at most.
-        :param names: as for :meth:`standing`.
+        :param limit: the most reservations to return. Default: 100.
+        :param names: filters, as for ``standing``.
         """
         query = statements.ROWS.order_by(reservations.c.reserved_at.desc(), reservations.c.id).limit(limit)
         return self._select(query, names)
 
     def purge(self, keep_seconds: float = KEEP_ENDED_SECONDS) -> int:
         """
-        Delete what ended long ago, and return how many reservations that were.
+        Delete reservations that ended long ago, and return how many.
 
-        At most once a day for each account: notes that were made before it can no longer be decided with.
+        It deletes at most once a day for each account, since a decision cannot use a note from before that.
 
-        :param keep_seconds: for how long to keep an ended reservation after it has stopped counting.
+        :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
+            days.
         """
         keep = seconds_to_microseconds(keep_seconds, "keep_seconds", least=0)
         oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())

@@ -1,4 +1,4 @@
-"""The values that the ledger takes and returns: who reserves, how much, and what became of it."""
+"""The values that the ledger returns: notes, reservations and decisions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class AccountNote:
     """
     What the ledger held for one account when the note was made.
 
-    :param counter: how often reservations had ended.
-    :param reserved: what counted against a reading, in hundred-thousandths of a cent.
-    :param reserved_runs: how many runs had reserved that.
-    :param runs: what stood for each run, by ``Gate.run_key``, in hundred-thousandths of a cent.
+    :param counter: how many times reservations had ended.
+    :param reserved: how much was reserved, in hundred-thousandths of a cent; ended reservations that still
+        counted are included.
+    :param reserved_runs: how many runs had reserved it.
+    :param runs: how much stood for each run, by ``Gate.run_key``, in hundred-thousandths of a cent.
     :param attempts: the ids of the attempts whose reservations stood.
     """
 
@@ -35,12 +36,12 @@ class AccountNote:
 
     @property
     def reserved_usd(self) -> Decimal:
-        """What counted against a reading, in dollars."""
+        """How much was reserved, in dollars."""
         return units_to_usd(self.reserved)
 
     def reserved_for_run_usd(self, gate: Gate) -> Decimal:
         """
-        Return what stood for a gate's own run, in dollars.
+        Return how much stood for the run of a gate, in dollars.
 
         :param gate: any gate of the run.
         """
@@ -50,10 +51,12 @@ class AccountNote:
 @dataclass(frozen=True)
 class Note:
     """
-    What must be known before You.com is asked, of all accounts, since the account is in its answer.
+    What was reserved before You.com was asked.
+
+    It covers all accounts, since the answer of You.com tells which account it is about.
 
     :param time: the database's time, in microseconds since 1970 in UTC.
-    :param accounts: the accounts that the ledger knows, by You.com's ``data.id``.
+    :param accounts: the accounts in the ledger, by You.com's ``data.id``.
     """
 
     time: int
@@ -61,7 +64,7 @@ class Note:
 
     def of(self, account_id: str) -> AccountNote:
         """
-        Return the note of one account; nothing is reserved in one that the ledger does not know.
+        Return the note of one account. If the ledger does not know it, nothing is reserved in it.
 
         :param account_id: You.com's ``data.id``.
         """
@@ -69,12 +72,12 @@ class Note:
 
     def could_open(self, claim: Claim, balance: AccountBalance) -> bool:
         """
-        Return whether it is worth deciding: if not, the ledger would answer that it is short.
+        Return whether a decision could open the gate. If not, the ledger need not be asked.
 
-        Thus a thousand gates that wait together send one query, and decide only when it may help.
+        So a thousand gates that wait together send one query, and ask for a decision only if it may help.
 
-        :param claim: what the gate wants.
-        :param balance: You.com's answer after this note.
+        :param claim: what the gate wants to reserve.
+        :param balance: You.com's answer, from after this note.
         """
         account = self.of(balance.account_id)
         available = balance_to_units(balance.balance_cents) - account.reserved
@@ -82,10 +85,10 @@ class Note:
 
     def available(self, balance: AccountBalance, gate: Gate | None = None) -> AvailableCredits:
         """
-        Return what is available to somebody who has not reserved anything.
+        Return what is available to someone who has nothing reserved.
 
-        :param balance: You.com's answer after this note.
-        :param gate: who asks; default None, which is nobody's run.
+        :param balance: You.com's answer, from after this note.
+        :param gate: the gate that asks, if any; ``own_run_usd`` is about its run. Default: None.
         """
         account = self.of(balance.account_id)
         return AvailableCredits(
@@ -100,20 +103,20 @@ class Note:
 @dataclass(frozen=True)
 class Reservation:
     """
-    An amount set aside for one attempt: one row of the ledger.
+    An amount that is reserved for one attempt: one row of the ledger.
 
     :param id: the id of the decision that made it.
     :param account_id: You.com's ``data.id``.
-    :param attempt: whose it is.
+    :param attempt: who has reserved.
     :param task_ids: the tasks behind the gate.
     :param amount_usd: how much, in dollars.
     :param settle_seconds: how late You.com may post a charge, in seconds.
-    :param reserved_at: since when it stands, by the ledger's clock.
+    :param reserved_at: when it was made, by the ledger's clock.
     :param expires_at: when it expires, by the ledger's clock.
     :param ended_at: when it ended, or None while it stands.
     :param end_reason: why it ended, or None while it stands.
     :param ended_by: who ended it, or None while it stands.
-    :param counts_until: until when it counts against a reading after its end, or None while it stands.
+    :param counts_until: until when it counts after its end, or None while it stands.
     """
 
     id: str
@@ -131,7 +134,7 @@ class Reservation:
 
     @property
     def gate(self) -> Gate:
-        """The gate whose attempt it is."""
+        """The gate that has reserved."""
         return self.attempt.gate
 
     @property
@@ -145,9 +148,9 @@ class Decision:
     """
     The ledger's answer to an attempt that wants to reserve.
 
-    :param outcome: what the gate is told.
+    :param outcome: whether it may open, and if not, why.
     :param reservation: what stands for the attempt; None unless the outcome is open.
-    :param available: what was available for this attempt.
+    :param available: what was available to this attempt.
     """
 
     outcome: rule.Outcome
@@ -156,5 +159,5 @@ class Decision:
 
 
 def new_decision_id() -> str:
-    """Return an id for one call of :meth:`Ledger.decide`; make it before, to ask again under it."""
+    """Return a new id for ``Ledger.decide``; keep it to call that again if the answer is lost."""
     return uuid.uuid4().hex

@@ -1,11 +1,11 @@
 """
-The rule of reservations: what counts against a reading, who may reserve, and how long an end counts.
+The rule of reservations: which ones count, who may reserve, and how long an ended one goes on counting.
 
-It knows no clock, no database and no Airflow. The ledger asks it, and so does the model in the tests that
-walks every interleaving of several runs.
+The rule uses no clock, no database and no Airflow. The ledger applies it, and so does the model in the
+tests, which tries every interleaving of several runs.
 
-Figures are whole numbers: amounts in hundred-thousandths of a cent, times in microseconds since 1970 in
-UTC. Nothing here depends on these units.
+A *reading* is You.com's answer, and a *note* is what the ledger held before You.com was asked. Amounts are
+whole numbers of hundred-thousandths of a cent, times whole numbers of microseconds since 1970 in UTC.
 """
 
 from __future__ import annotations
@@ -13,75 +13,75 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-# What stands has this number for its end: it ends after every note there will be.
+# The end number of what stands: greater than the counter of any note.
 NOT_ENDED = 2**63 - 1
 
 DEFAULT_SETTLE_SECONDS = 60
 DEFAULT_RESERVE_FOR_SECONDS = 24 * 60 * 60
 GRACE_SECONDS = 120
-"""How long a task may still pay after Airflow has given it up; on 2.11 it is killed after 60 s."""
+"""How long a task may still spend after Airflow has given it up; Airflow 2.11 kills it after 60 s."""
 
 
 class EndReason(Enum):
     """Why a reservation ended."""
 
     RELEASED = "released"
-    """In order: nothing behind the gate can pay any more."""
+    """By its teardown, when no task behind the gate can spend any more."""
     CUT_SHORT = "cut short"
-    """By its teardown, while work that failed or was marked failed may still be dying."""
+    """By its teardown, while tasks that failed or were marked failed may still be running."""
     SUPERSEDED = "superseded"
-    """By a new try of its gate, once no task behind the gate could still pay."""
+    """By a new try of its gate, when no task behind the gate could still spend."""
     RUN_OVER = "run over"
-    """Its DAG run is over, and no teardown released it."""
+    """Its DAG run was over, and no teardown had released it."""
     EXPIRED = "expired"
-    """It stood for as long as it was reserved for."""
+    """The time that it was reserved for was over."""
     BY_HAND = "by hand"
-    """A person released it."""
+    """By a person."""
 
     @property
     def grace_seconds(self) -> int:
-        """How long work may still pay after this end."""
+        """How long tasks may still spend after this end, in seconds."""
         return 0 if self is EndReason.RELEASED else GRACE_SECONDS
 
 
 class Outcome(Enum):
-    """What a gate is told about its attempt to reserve."""
+    """The result of an attempt to reserve."""
 
     OPEN = "open"
     """Its reservation stands."""
     SHORT = "short"
-    """Not enough is available: nothing was reserved."""
+    """Not enough is available, so nothing was reserved."""
     STALE = "stale"
-    """A newer attempt of this gate has been seen: nothing was reserved, and trying again does not help."""
+    """A newer attempt of this gate is known, so nothing was reserved; another try does not help."""
     OUTDATED = "outdated"
-    """Nothing stands for this decision: make a new note, ask You.com anew, and decide under a new id."""
+    """The note is too old: make a new note, ask You.com again, and decide with a new id."""
 
 
 def counts(reservation: Any, note: Any) -> Any:
     """
-    Return whether a reservation counts against a reading that was asked for after a note.
+    Return whether a reservation is subtracted from a reading that came after a note.
 
-    It counts while it stands. Once ended, it counts if it ended after the note, because the reading may be
-    older than the end, and if You.com may not have posted all charges at the note. The time of the
-    decision plays no part: the reading does not become newer by waiting.
+    It counts while it stands. An ended one counts in two cases: if it ended after the note, since the
+    reading may be older than the end; and if You.com may not have posted all of its charges at the time of
+    the note. The time of the decision does not matter, since a reading does not get newer by waiting.
 
-    Comparisons alone decide, so that this turns the columns of the ledger's table into SQL.
+    The function consists of comparisons only. With the columns of the ledger's table, it returns SQL.
 
     :param reservation: has ``end_number``, the account's counter after its end, or ``NOT_ENDED``; and
         ``counts_until``, the time by which its charges are posted, or 0 while it stands.
-    :param note: has ``counter``, the account's counter of ends, and ``time``, both from before You.com
-        was asked.
+    :param note: has ``counter``, how many reservations of the account had ended, and ``time``, both from
+        before You.com was asked.
     """
     return (reservation.end_number > note.counter) | (reservation.counts_until > note.time)
 
 
 def counts_until(ended_at: Any, settle: Any, grace: Any) -> Any:
     """
-    Return the time by which every charge is posted.
+    Return the time by which every charge of an ended reservation is posted.
 
     :param ended_at: when the reservation ended.
     :param settle: how late You.com may post a charge.
-    :param grace: how long work may still pay after this end, see ``EndReason.grace_seconds``.
+    :param grace: how long tasks may still spend after the end; see ``EndReason.grace_seconds``.
     """
     return ended_at + settle + grace
 
@@ -90,14 +90,14 @@ def decide(
     *, needed: int, available: int, counter: int, oldest_counter: int, order: str, newest_order: str | None
 ) -> Outcome:
     """
-    Return what an attempt without a standing reservation is told.
+    Return the outcome for an attempt without a standing reservation.
 
-    :param needed: what it wants to set aside.
+    :param needed: how much it wants to reserve.
     :param available: the reading, minus every reservation that counts.
-    :param counter: the noted counter.
-    :param oldest_counter: the counter at the last purge: an older note may miss what was purged.
-    :param order: sorts the attempts of a gate, the oldest first; compared by code point.
-    :param newest_order: the greatest order that the ledger has seen of this gate, if any.
+    :param counter: the counter of the note.
+    :param oldest_counter: the counter at the last purge; an older note may lack what was purged.
+    :param order: the attempt's order, which sorts the attempts of a gate, the oldest first.
+    :param newest_order: the greatest order of this gate's attempts so far, if any.
     """
     if counter < oldest_counter:
         return Outcome.OUTDATED
@@ -108,27 +108,27 @@ def decide(
 
 def may_supersede(unfinished_behind_the_gate: int | None) -> bool:
     """
-    Return whether a new try may end what an earlier try of its gate has reserved.
+    Return whether a new try of a gate may end what an earlier try has reserved.
 
-    Clearing one failed task of three clears the gate with it, and the other two pay on.
+    If someone clears one failed task of three, Airflow clears the gate too, and the other two go on spending.
 
     :param unfinished_behind_the_gate: how many tasks behind the gate are running, restarting, queued,
-        scheduled or deferred, without our own gates and teardowns; None if nobody could say, which means
-        that they may be paying.
+        scheduled or deferred, without this provider's gates and teardowns; None if that is unknown, and then
+        they may be spending.
     """
     return unfinished_behind_the_gate == 0
 
 
 def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon: bool) -> EndReason:
     """
-    Return the reason for which a teardown ends its reservations.
+    Return the reason why a teardown ends its reservations.
 
-    A teardown also runs while work that somebody marked failed is still dying. And a try that Airflow took
-    for lost may still spend when the next try has ended, if that did not wait for the grace.
+    A teardown also runs while a task that was marked failed has not stopped yet. And a try that Airflow has
+    given up may still spend after the next try has ended, if its retry delay was shorter than the grace.
 
     :param run_is_running: whether the DAG run is in the state running.
     :param all_done: whether all tasks behind the gate are in success or skipped.
-    :param any_is_retried_soon: whether one of them has retries, and a delay shorter than the grace.
+    :param any_is_retried_soon: whether one of them has retries with a delay shorter than the grace.
     """
     in_order = run_is_running and all_done and not any_is_retried_soon
     return EndReason.RELEASED if in_order else EndReason.CUT_SHORT
@@ -136,14 +136,15 @@ def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon
 
 def reason_of_end(reason: EndReason, order: str, newest_order: str | None) -> EndReason:
     """
-    Return the reason for which one reservation really ends.
+    Return the reason to store for one reservation.
 
-    A teardown that finds all work in success knows nothing of an earlier try's processes, which were
-    killed when the gate was cleared and may still be dying: that try's reservation gets its grace.
+    When a gate is cleared, Airflow kills the tasks of its earlier try, which may take some time to stop. A
+    teardown that finds all tasks in success does not see them. So the earlier try's reservation counts as
+    superseded, and goes on counting for the grace.
 
-    :param reason: the reason for which somebody ends it.
-    :param order: of its attempt.
-    :param newest_order: the greatest order that the ledger has seen of its gate, if it knows any.
+    :param reason: the reason that the caller gives.
+    :param order: the order of its attempt.
+    :param newest_order: the greatest order of its gate's attempts so far, if any.
     """
     if reason is EndReason.RELEASED and order != newest_order:
         return EndReason.SUPERSEDED

@@ -29,21 +29,22 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
 class BalanceEventTrigger(BaseEventTrigger):
     """
-    Fires an event for an asset when the balance crosses a line. For an ``AssetWatcher`` (Airflow 3).
+    Fire an event for an asset when the balance crosses a line. For an ``AssetWatcher`` (Airflow 3).
 
     It fires once, and again only after the balance has come back by ``rearm_usd``. Each event is a dict:
 
-    - ``kind``: ``"above"`` or ``"below"``; or ``"unknown"``, after ``blind_after`` without a balance, and
-      ``"known"`` when there is one again that has not crossed the line.
-    - ``happened_at``: when, in ISO 8601 and UTC. An event that a crash made Airflow record twice has the same
-      time twice.
+    - ``kind``: ``"above"`` or ``"below"``; ``"unknown"`` after ``blind_after`` without a balance; ``"known"``
+      when the balance is known again and has not crossed the line.
+    - ``happened_at``: when it happened, in ISO 8601 and UTC. If a crash repeats an event, both have the same
+      time.
     - ``reason``: what happened, in one sentence.
-    - ``balance``: the reading, as ``AccountBalance.to_json`` returns it; None where it is unknown.
-    - ``line_usd`` and ``youcom_conn_id``: which line, on which connection.
+    - ``balance``: the reading, as ``AccountBalance.to_json`` returns it; None if it is unknown.
+    - ``line_usd`` and ``youcom_conn_id``: the line and the connection.
 
     :param youcom_conn_id: the connection. Templates are not rendered, since a watcher belongs to no run.
     :param above_usd: the line in dollars, a number or a str: fire when the balance reaches it.
-    :param below_usd: the line in dollars: fire when the balance falls below it. Give one of the two.
+    :param below_usd: the line in dollars, a number or a str: fire when the balance falls below it. Set
+        exactly one of the two.
     :param rearm_usd: how far the balance must come back, in dollars. Default: 5 % of the line.
     :param at_start: what to do if the balance is beyond the line when the watcher first checks:
         ``"fire"`` (default with ``below_usd``) or ``"remember"`` (default with ``above_usd``), which waits
@@ -51,7 +52,7 @@ class BalanceEventTrigger(BaseEventTrigger):
     :param poke_interval: seconds between two checks, or a timedelta; at least 1. Default: 60.
     :param blind_after: after how many seconds without a balance, or which timedelta, to fire an event of the
         kind ``"unknown"``. Default: 1 hour.
-    :raises TypeError: if one of them is not valid, and on Airflow 2, which has no watchers.
+    :raises TypeError: if an option is not valid, and on Airflow 2, which has no watchers.
     """
 
     youcom_conn_id: Any = "youcom_default"
@@ -63,8 +64,8 @@ class BalanceEventTrigger(BaseEventTrigger):
     blind_after: Any = 3600.0
 
     def __post_init__(self) -> None:
-        # A TypeError whatever is wrong: it is the only exception of a constructor that the triggerer
-        # survives, should it ever be given arguments that no DAG could have been parsed with.
+        # Always a TypeError: the triggerer survives no other exception of a constructor, if it ever gets
+        # arguments that are not valid.
         super().__init__()  # type: ignore[no-untyped-call]
         self._last_problem = ""
         if BaseEventTrigger is BaseTrigger:
@@ -94,7 +95,7 @@ class BalanceEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Check]) -> AsyncIterator[TriggerEvent]:
         """
-        Fire what the checks tell, without end.
+        Fire an event for each crossing, without end.
 
         :param shared_stream: checks from ``open_shared_stream``.
         """
@@ -116,7 +117,7 @@ class BalanceEventTrigger(BaseEventTrigger):
                 yield self._fire(memory.unsaved)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll for this watcher alone: below Airflow 3.3."""
+        """Poll for this watcher alone, on Airflow below 3.3."""
         async with (
             aclosing(poll(self.serialize()[1])) as checks,  # type: ignore[type-var]
             aclosing(self.filter_shared_stream(checks)) as events,  # type: ignore[type-var]
@@ -125,7 +126,7 @@ class BalanceEventTrigger(BaseEventTrigger):
                 yield event
 
     def _check_and_normalize(self) -> None:
-        """Bring each option to its one form in JSON: Airflow takes another form for another trigger."""
+        """Convert each option to a fixed JSON form, since Airflow compares triggers by their arguments."""
         conn_id = self.youcom_conn_id
         if not isinstance(conn_id, str) or not conn_id or is_template(conn_id):
             raise ValueError(
@@ -147,7 +148,7 @@ class BalanceEventTrigger(BaseEventTrigger):
         self.at_start = line.at_start
 
     async def _without_end(self, checks: AsyncIterator[Check]) -> AsyncIterator[Check]:
-        """Yield checks for as long as the watcher lives; should the shared poll end, poll alone."""
+        """Yield checks without end; if the shared poll ends, poll alone."""
         while True:
             try:
                 async for check in checks:
@@ -161,10 +162,10 @@ class BalanceEventTrigger(BaseEventTrigger):
         return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})
 
     async def _recall(self) -> Memory:
-        """Return what an earlier triggerer stored, or an empty memory."""
+        """Return the memory that an earlier triggerer stored, or an empty one."""
         store = getattr(self, "asset_state_store", None)
         if store is None:
-            # Below Airflow 3.3 there is none.
+            # Airflow below 3.3 has none.
             return Memory()
         try:
             stored = await store.aget(self._storage_key)
@@ -174,7 +175,7 @@ class BalanceEventTrigger(BaseEventTrigger):
             return Memory()
 
     async def _store(self, memory: Memory, stored: Memory) -> Memory:
-        """Store a memory that differs from the stored one, and return what is stored now."""
+        """Store the memory if it has changed, and return what is stored now."""
         store = getattr(self, "asset_state_store", None)
         if store is None or memory == stored:
             return stored
@@ -207,7 +208,7 @@ def _seconds(value: object, name: str, at_least: float) -> float:
         seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
-    # NaN fails this too; and a timedelta has to hold it.
+    # NaN fails this comparison too. The upper bound is what a timedelta can hold.
     if not at_least <= seconds <= timedelta.max.total_seconds() / 2:
         raise ValueError(f"{name}={repr(value)[:60]} is not a duration: use {at_least:g} seconds or more.")
     return seconds
