@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom.hooks import _ledger
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sandbox import Fault, Sandbox
@@ -259,18 +257,6 @@ def test_a_refused_key_among_many_fails_alone(three_accounts: Sandbox) -> None:
 
     assert [run.task_state("get_balance", index) for index in range(3)] == ["success", "success", "failed"]
     assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
-
-
-@pytest.fixture
-def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
-    """The ledger that the connection ``youcom_default`` names."""
-    extra = {"ledger_conn_id": "youcom_ledger", "settle_seconds": 0}
-    connection = {**json.loads(sandbox.connection()), "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
-    file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
-    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_LEDGER", json.dumps(file))
-    yield _ledger.open_ledger("youcom_ledger", "connection 'youcom_default'")
-    _ledger._ledger.cache_clear()
 
 
 @pytest.mark.usefixtures("airflow")

@@ -47,7 +47,10 @@ def connections(you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
     """A file for ``airflow connections import``, so that no argument and no variable holds the key."""
     repeats_the_key = answers(json.dumps({"detail": CANARY_KEY}), 401)
     with ExitStack() as running:
-        connections = {conn_id: _connection(you_com.base_url) for conn_id in _connections_of_examples()}
+        connections = {
+            conn_id: _connection(you_com.base_url, ledger_conn_id="ledger")
+            for conn_id in _connections_of_examples()
+        }
         connections["repeats_the_key"] = _connection(running.enter_context(repeats_the_key()))
         connections |= _ledgers(running, you_com.base_url)
         for conn_id, case in FAULTS.items():
