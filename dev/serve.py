@@ -38,8 +38,7 @@ WELCOME = """
 
     curl -d '{{"usd": "25"}}' {sandbox}/sandbox/top-up
 
-  Trigger example_youcom_reserved_run twice: each run reserves $25, so the second waits until the account
-  holds enough for it, after the first.
+  Trigger example_youcom_reserved_run twice: each run reserves $25, so the second waits for the first.
 
   Ctrl-C stops it all. The next `make airflow` starts afresh.
 """
