@@ -35,8 +35,6 @@ GATE = "enough_credit"
 RELEASE = f"release_{GATE}"
 TOO_LITTLE_USD = "3.20"
 TOP_UP_USD = 25
-# The sandbox posts a charge at once.
-SETTLE_SECONDS = 1
 KEY_VARIABLE = "YDC_API_KEY"
 
 _GATE_SAYS = re.compile(r"You\.com account \S+ holds .*? that this gate needs\b.*?\.")
@@ -186,8 +184,8 @@ def connections_with_ledger(sandbox: Sandbox) -> dict[str, str]:
 
     :param sandbox: the sandbox.
     """
-    extra = {"ledger_conn_id": LEDGER, "settle_seconds": SETTLE_SECONDS}
-    you_com = {**json.loads(sandbox.connection()), "extra": extra}
+    you_com = json.loads(sandbox.connection())
+    you_com["extra"] = {**json.loads(you_com["extra"]), "ledger_conn_id": LEDGER}
     ledger = {"conn_type": "sqlite", "host": str(HOME / "ledger.db")}
     return {
         "AIRFLOW_CONN_YOUCOM_DEFAULT": json.dumps(you_com),

@@ -51,10 +51,10 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     :param airflow: knows none of them yet.
     :param sandbox: where they lead.
     """
-    extra = json.dumps({"ledger_conn_id": LEDGER, "settle_seconds": 10})
     for connection_id, (api_key, _) in ACCOUNTS.items():
-        leads_there = {"conn_type": "youcom", "host": sandbox.base_url, "password": api_key, "extra": extra}
-        add_connection(airflow, connection_id, leads_there)
+        connection = json.loads(sandbox.connection(api_key))
+        extra = {**json.loads(connection["extra"]), "ledger_conn_id": LEDGER}
+        add_connection(airflow, connection_id, {**connection, "extra": json.dumps(extra)})
     add_connection(airflow, LEDGER, {"conn_type": "sqlite", "host": str(airflow.home / "ledger.db")})
 
 
