@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +146,8 @@ class ReleaseCreditsOperator(BaseOperator):
         amount = format_usd(reservation.amount_usd, ROUND_CEILING)
         ended_at = reservation.ended_at or reservation.expires_at
         if ended_at < reservation.expires_at:
-            self.log.info("Released %s after %s.", amount, ended_at - reservation.reserved_at)
+            seconds = round((ended_at - reservation.reserved_at).total_seconds())
+            self.log.info("Released %s after %s.", amount, timedelta(seconds=seconds))
             return
         self.log.warning(
             "The reservation of %s expired at %s, before this teardown: set reserve_for of gate %s to a "

@@ -18,12 +18,13 @@ from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
 from tests.examples import NEED_AIRFLOW_3, ON_AIRFLOW_2
 from tests.real_airflow.decision_table import GATES
+from tests.real_airflow.statsd import StatsdServer
 
 if TYPE_CHECKING:
     from benchmarks.postgres import PrivatePostgres
 
 DAGS = Path(__file__).parent / "dags"
-_CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor"]
+_CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor", "youcom_measured"]
 _SETTINGS = {
     **PATIENCE,
     "PYTHONWARNINGS": "default::DeprecationWarning",
@@ -43,6 +44,12 @@ def you_com() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="package")
+def statsd() -> Iterator[StatsdServer]:
+    with StatsdServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
 def database_url() -> Iterator[str | None]:
     """PostgreSQL below Airflow 3.3, where there is one: with SQLite, 3.0 is too slow for a hundred gates."""
     postgres = None if _version_of(version("apache-airflow")) >= (3, 3) else _postgres()
@@ -55,14 +62,18 @@ def database_url() -> Iterator[str | None]:
 
 @pytest.fixture(scope="package")
 def airflow(
-    you_com: Sandbox, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
+    you_com: Sandbox, statsd: StatsdServer, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     dags = Path(shutil.copytree(DAGS, home / "dags"))
     if not ON_AIRFLOW_2:
         for example in NEED_AIRFLOW_3:
             shutil.copy(example, dags)
-    environment = {**_SETTINGS, "DECISION_TABLE": str(_write_gates(home / "decision_table.json"))}
+    environment = {
+        **_SETTINGS,
+        **statsd.settings,
+        "DECISION_TABLE": str(_write_gates(home / "decision_table.json")),
+    }
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
     with LocalAirflow(home, dags, environment=environment, database_url=database_url) as started:

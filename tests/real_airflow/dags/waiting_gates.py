@@ -41,6 +41,11 @@ with DAG("crowd", schedule=None):
             **IN_THE_TRIGGERER,
         )  # fmt: skip
 
+with DAG("measured_gate", schedule=None):
+    BalanceSensor(
+        task_id="gate", youcom_conn_id="youcom_measured", min_usd=5, timeout=900, **GATES["deferred"]
+    )
+
 with DAG("rotated_key", schedule=None):
     for name in ("deferred", "triggerer"):
         BalanceSensor(task_id=name, youcom_conn_id="youcom_rotated", min_usd=5, timeout=900, **GATES[name])
