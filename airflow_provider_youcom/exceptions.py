@@ -1,11 +1,13 @@
 """
-What can go wrong with You.com, by what helps: waiting, acting or neither.
+What can go wrong with You.com and the ledger, by what helps: waiting, acting or neither.
 
 None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a green
 skip, and a revoked key must be red.
 """
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 # Where keys are created and credits are bought.
 PLATFORM_URL = "https://you.com/platform"
@@ -59,3 +61,24 @@ class YouComConnectionNotFoundError(YouComRefusedError):
 
 class YouComResponseError(YouComError):
     """You.com answered 200, but not with an account balance: waiting does not help."""
+
+
+class YouComLedgerUnavailableError(YouComUnavailableError):
+    """The ledger did not answer in time, so what is reserved is unknown; waiting helps."""
+
+
+class YouComLedgerRefusedError(YouComRefusedError):
+    """The ledger's database, its tables or its rights cannot be used as they are; someone must act."""
+
+
+class YouComShortfallError(YouComError):
+    """
+    Not enough credits are available, so nothing was reserved.
+
+    :param message: what was needed, what is available and what to do next, in one sentence.
+    :param missing_usd: how much is missing, in dollars.
+    """
+
+    def __init__(self, message: str, *, missing_usd: Decimal) -> None:
+        super().__init__(message)
+        self.missing_usd = missing_usd

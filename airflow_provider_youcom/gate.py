@@ -13,15 +13,13 @@ from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComError,
+    YouComLedgerRefusedError,
+    YouComLedgerUnavailableError,
     YouComRefusedError,
     YouComResponseError,
     YouComUnavailableError,
 )
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
-from airflow_provider_youcom.reservations.exceptions import (
-    YouComLedgerRefusedError,
-    YouComLedgerUnavailableError,
-)
 
 OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]

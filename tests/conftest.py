@@ -49,14 +49,14 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
     """The ledger that the connection ``youcom_default`` names: a file, with a settle time of 0."""
     pytest.importorskip("airflow.providers.sqlite", reason="the ledger needs Airflow's sqlite provider")
-    from airflow_provider_youcom.hooks import _ledger
+    from airflow_provider_youcom.hooks._reservations import opening
     from tests.connections import connect
 
     connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0)
     file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(file))
-    yield _ledger.open_ledger("ledger", "connection 'youcom_default'")
-    _ledger._ledger.cache_clear()
+    yield opening.open_ledger("ledger", "connection 'youcom_default'")
+    opening._ledger.cache_clear()
 
 
 @pytest.fixture

@@ -100,10 +100,10 @@ class YouComHook(BaseHook):
 
         :raises YouComRefusedError: if it names none, or one that cannot be used.
         """
-        from airflow_provider_youcom.hooks import _ledger
+        from airflow_provider_youcom.hooks._reservations import opening
 
         with no_key_in_errors():
-            return _ledger.open_ledger(self._connected().ledger_conn_id, self._key_name)
+            return opening.open_ledger(self._connected().ledger_conn_id, self._key_name)
 
     @property
     def has_ledger(self) -> bool:
@@ -145,11 +145,11 @@ class YouComHook(BaseHook):
         :raises YouComUnavailableError: if You.com or the ledger does not answer.
         :raises YouComRefusedError: if the connection or its ledger cannot be used.
         """
-        from airflow_provider_youcom.hooks import _reserved_code
+        from airflow_provider_youcom.hooks._reservations import reserved_code
 
         with no_key_in_errors():
             ledger = self.ledger
-            reservation = _reserved_code.reserve_for_code(
+            reservation = reserved_code.reserve_for_code(
                 self.get_balance,
                 ledger,
                 usd=parse_usd(usd, "usd"),
@@ -159,9 +159,9 @@ class YouComHook(BaseHook):
         try:
             yield reservation
         except BaseException:
-            _reserved_code.give_up(ledger, reservation)
+            reserved_code.give_up(ledger, reservation)
             raise
-        _reserved_code.release(ledger, reservation)
+        reserved_code.release(ledger, reservation)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
@@ -219,10 +219,10 @@ class YouComHook(BaseHook):
         balance = settings.client.get_balance()
         if not settings.ledger_conn_id:
             return str(balance)
-        from airflow_provider_youcom.hooks import _ledger
+        from airflow_provider_youcom.hooks._reservations import opening
 
         account = (
-            _ledger.open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
+            opening.open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
         )
         return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 

@@ -100,7 +100,7 @@ class ReleaseCreditsOperator(BaseOperator):
         ledger.purge()
 
     def _standing(self, ledger: Ledger, task_instance: Any) -> list[Reservation]:
-        from airflow_provider_youcom.hooks._holder import gate_of
+        from airflow_provider_youcom.hooks._reservations.holder import gate_of
 
         own = gate_of(task_instance)
         standing = ledger.standing(
@@ -122,7 +122,7 @@ class ReleaseCreditsOperator(BaseOperator):
         ]
 
     def _reason(self, run_id: str) -> EndReason:
-        from airflow_provider_youcom.hooks._counts import Runs, count
+        from airflow_provider_youcom.hooks._reservations.counts import Runs, count
 
         task_ids = self._task_ids_behind()
         return teardown_reason(
@@ -138,7 +138,7 @@ class ReleaseCreditsOperator(BaseOperator):
         return [task.task_id for task in self._tasks_behind()]
 
     def _count(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
-        from airflow_provider_youcom.hooks._counts import Tasks, count
+        from airflow_provider_youcom.hooks._reservations.counts import Tasks, count
 
         return count(Tasks(self.dag_id, run_id, tuple(task_ids), states))
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from airflow_provider_youcom.reservations.exceptions import (
+from airflow_provider_youcom.exceptions import (
     YouComLedgerRefusedError,
     YouComLedgerUnavailableError,
 )

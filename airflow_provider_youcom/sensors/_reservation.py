@@ -32,7 +32,7 @@ def claim_of(gate: Any, context: Any, settle_seconds: float) -> Claim:
     :param settle_seconds: how late You.com may post a charge.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
-    from airflow_provider_youcom.hooks._holder import attempt_of_gate
+    from airflow_provider_youcom.hooks._reservations.holder import attempt_of_gate
 
     try:
         return Claim(
@@ -53,9 +53,9 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
     :param hook: connects to You.com and its ledger.
     :param claim: what the gate wants to reserve.
     """
-    from airflow_provider_youcom.hooks._counts import count
-    from airflow_provider_youcom.hooks._ending import end_of_earlier_tries, end_of_lost
-    from airflow_provider_youcom.hooks._reserving import reserve as note_ask_decide
+    from airflow_provider_youcom.hooks._reservations.counts import count
+    from airflow_provider_youcom.hooks._reservations.ending import end_of_earlier_tries, end_of_lost
+    from airflow_provider_youcom.hooks._reservations.reserving import reserve as note_ask_decide
 
     ledger = hook.ledger
     if ledger.is_for_one_machine and not _runs_on_one_machine():

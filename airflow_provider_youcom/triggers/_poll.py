@@ -17,7 +17,7 @@ from airflow_provider_youcom.exceptions import (
 from airflow_provider_youcom.gate import Reading
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._checking import Check
+    from airflow_provider_youcom.hooks._reservations.checking import Check
 
 log = logging.getLogger(__name__)
 
@@ -73,14 +73,14 @@ async def poll(options: Mapping[str, Any]) -> AsyncIterator[Check]:
 
 
 async def _check(youcom_conn_id: str) -> Check:
-    from airflow_provider_youcom.hooks import _checking
+    from airflow_provider_youcom.hooks._reservations import checking
 
     try:
-        return await _checking.check(youcom_conn_id)
+        return await checking.check(youcom_conn_id)
     except Exception as error:
         # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")
-        return _checking.Check(_unforeseen(error))
+        return checking.Check(_unforeseen(error))
 
 
 async def _report(check: Check, youcom_conn_id: str) -> None:

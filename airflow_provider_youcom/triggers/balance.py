@@ -24,7 +24,7 @@ from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._poll import poll, poll_key
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._checking import Check
+    from airflow_provider_youcom.hooks._reservations.checking import Check
 
 NOT_RENDERED = {"action": "render on the worker"}
 TIMED_OUT = {"action": "time out"}

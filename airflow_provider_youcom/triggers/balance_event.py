@@ -23,7 +23,7 @@ from airflow_provider_youcom.money import plain_text
 from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, poll, poll_key
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._checking import Check
+    from airflow_provider_youcom.hooks._reservations.checking import Check
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)

@@ -7,14 +7,13 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
-from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.available import AvailableCredits
     from airflow_provider_youcom.gate import Reading
-    from airflow_provider_youcom.hooks._checking import Check, Noted
+    from airflow_provider_youcom.hooks._reservations.checking import Check, Noted
     from airflow_provider_youcom.reservations.claim import Claim
 
 
@@ -46,8 +45,8 @@ class ReservingBalanceTrigger(BalanceTrigger):
             return error
 
     async def _reserve(self, check: Check, noted: Noted, balance: AccountBalance) -> Reading:
-        from airflow_provider_youcom.hooks._checking import ask_ledger
-        from airflow_provider_youcom.hooks._reserving import decide
+        from airflow_provider_youcom.hooks._reservations.checking import ask_ledger
+        from airflow_provider_youcom.hooks._reservations.reserving import decide
         from airflow_provider_youcom.reservations.claim import Claim
 
         claim = Claim.from_json({**self.claim, "settle_seconds": noted.settle_seconds})
@@ -66,9 +65,9 @@ class ReservingBalanceTrigger(BalanceTrigger):
 
     async def _end_what_is_over(self, noted: Noted, claim: Claim, available: AvailableCredits) -> None:
         """End what keeps this gate shut although nobody spends it any more, for the next check."""
-        from airflow_provider_youcom.hooks._checking import ask_ledger
-        from airflow_provider_youcom.hooks._counts import count_through
-        from airflow_provider_youcom.hooks._ending import end_of_earlier_tries, end_of_lost
+        from airflow_provider_youcom.hooks._reservations.checking import ask_ledger
+        from airflow_provider_youcom.hooks._reservations.counts import count_through
+        from airflow_provider_youcom.hooks._reservations.ending import end_of_earlier_tries, end_of_lost
 
         count = count_through(asyncio.get_running_loop())
         if available.own_run_usd:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pytest
 
 from airflow_provider_youcom import __main__ as module
-from airflow_provider_youcom.hooks._reserving import reserve
+from airflow_provider_youcom.hooks._reservations.reserving import reserve
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
 from airflow_provider_youcom.reservations.ledger import Ledger

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
+from airflow_provider_youcom.exceptions import YouComShortfallError
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.reservations.exceptions import YouComShortfallError
 
 PAYMENTS = 3
 

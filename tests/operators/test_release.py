@@ -11,9 +11,9 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_youcom.hooks import _counts, _holder
-from airflow_provider_youcom.hooks._counts import Runs
-from airflow_provider_youcom.hooks._reserving import reserve
+from airflow_provider_youcom.hooks._reservations import counts, holder
+from airflow_provider_youcom.hooks._reservations.counts import Runs
+from airflow_provider_youcom.hooks._reservations.reserving import reserve
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.operators.balance import GetBalanceOperator
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
@@ -42,8 +42,8 @@ class Airflow:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     airflow = Airflow({"search": "success", "summarize": "success"})
-    monkeypatch.setattr(_counts, "count", airflow.count)
-    monkeypatch.setattr(_holder, "_deployment_id", lambda: "production")
+    monkeypatch.setattr(counts, "count", airflow.count)
+    monkeypatch.setattr(holder, "_deployment_id", lambda: "production")
     return airflow
 
 

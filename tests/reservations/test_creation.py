@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.reservations._schema import VERSION
-from airflow_provider_youcom.reservations.exceptions import (
+from airflow_provider_youcom.exceptions import (
     YouComLedgerRefusedError,
     YouComLedgerUnavailableError,
+    YouComRefusedError,
+    YouComUnavailableError,
 )
+from airflow_provider_youcom.reservations._schema import VERSION
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.rule import EndReason, Outcome
 from tests.reservations.conftest import new_postgres_database

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom.exceptions import YouComUnavailableError
-from airflow_provider_youcom.hooks import _counts, _holder
+from airflow_provider_youcom.hooks._reservations import counts, holder
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 from airflow_provider_youcom.reservations.claim import Claim
 from airflow_provider_youcom.reservations.ledger import Ledger
@@ -35,7 +35,7 @@ from tests.connections import connect
 @pytest.fixture(autouse=True)
 def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's Variable needs a task; the tests in real Airflow have one."""
-    monkeypatch.setattr(_holder, "_deployment_id", lambda: "deployment")
+    monkeypatch.setattr(holder, "_deployment_id", lambda: "deployment")
 
 
 def gate(**options: Any) -> BalanceSensor:
@@ -69,7 +69,7 @@ def airflow_counts(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], int]
         asked.append(question)
         return answer(question)
 
-    monkeypatch.setattr(_counts, "count", count)
+    monkeypatch.setattr(counts, "count", count)
     return asked
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.hooks import _checking, _lookup, youcom
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.hooks import _lookup, youcom
+from airflow_provider_youcom.hooks._reservations import checking
 from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
@@ -88,7 +88,7 @@ def test_gates_that_wait_together_reserve_no_more_than_there_is(ledger: Ledger, 
     gates = [trigger(f"run {number:02}", "30", on_shortfall="fail") for number in range(20)]
 
     async def one_check() -> list[str]:
-        check = await _checking.check("youcom_default")
+        check = await checking.check("youcom_default")
 
         async def stream() -> Any:
             yield check
@@ -123,7 +123,7 @@ def test_a_thousand_gates_that_cannot_open_do_not_ask_the_ledger(
     gates = [trigger(f"run {number}") for number in range(1000)]
 
     async def one_check() -> int:
-        check = await _checking.check("youcom_default")
+        check = await checking.check("youcom_default")
         readings = await asyncio.gather(*(gate._read(check) for gate in gates))
         return sum(reading.reservation_id is None for reading in readings)  # type: ignore[union-attr]
 
@@ -144,7 +144,7 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
     monkeypatch.setattr(Ledger, "decide", counted)
 
     async def one_after_the_other() -> list[Any]:
-        check = await _checking.check("youcom_default")
+        check = await checking.check("youcom_default")
         return [await trigger(f"run {number}", "40")._read(check) for number in range(50)]
 
     readings = asyncio.run(one_after_the_other())
@@ -185,7 +185,7 @@ def test_a_connection_that_names_no_ledger_any_more_is_refused(
 def test_a_reservation_that_has_expired_is_ended_by_a_gate_that_waits(ledger: Ledger):
     gate = Gate("production", "pipeline", "monday", "gate")
     dead = Claim(Attempt(gate, "1", "1"), Decimal(90), settle_seconds=0, reserve_for_seconds=1e-6)
-    from airflow_provider_youcom.hooks._reserving import reserve
+    from airflow_provider_youcom.hooks._reservations.reserving import reserve
     from airflow_provider_youcom.hooks.youcom import YouComHook
 
     reserve(YouComHook().get_balance, ledger, dead)
@@ -222,7 +222,7 @@ def test_an_airflow_that_does_not_return_the_connection_is_unavailable(
 def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     hanging = threading.Event()
     monkeypatch.setattr(Ledger, "note", lambda self: hanging.wait(60))
-    monkeypatch.setattr(_checking, "LEDGER_SECONDS", 0.01)
+    monkeypatch.setattr(checking, "LEDGER_SECONDS", 0.01)
     payload = fire(trigger("monday", on_unavailable="fail"))
     hanging.set()
     assert (payload["action"], payload["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")

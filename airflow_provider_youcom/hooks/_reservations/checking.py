@@ -11,16 +11,15 @@ from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.billing._masking import no_key_in_errors
-from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError
 from airflow_provider_youcom.hooks._asking import ask
 from airflow_provider_youcom.hooks._connection import Settings
-from airflow_provider_youcom.hooks._ledger import aopen_ledger
 from airflow_provider_youcom.hooks._lookup import wait_for_connection
 from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
+from airflow_provider_youcom.hooks._reservations.opening import aopen_ledger
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.money import subtract_usd
 from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.reservation import Note
 

@@ -8,13 +8,12 @@ from decimal import ROUND_CEILING, Decimal
 
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComError
-from airflow_provider_youcom.hooks._ending import standing_of
-from airflow_provider_youcom.hooks._holder import current_holder
-from airflow_provider_youcom.hooks._reserving import reserve
+from airflow_provider_youcom.exceptions import YouComError, YouComShortfallError
+from airflow_provider_youcom.hooks._reservations.ending import standing_of
+from airflow_provider_youcom.hooks._reservations.holder import current_holder
+from airflow_provider_youcom.hooks._reservations.reserving import reserve
 from airflow_provider_youcom.money import format_usd, subtract_usd
 from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.exceptions import YouComShortfallError
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.reservation import Reservation
 from airflow_provider_youcom.reservations.rule import EndReason

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_youcom.exceptions import YouComConnectionNotFoundError, YouComRefusedError
+from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
+    YouComLedgerUnavailableError,
+    YouComRefusedError,
+)
 from airflow_provider_youcom.hooks._lookup import explain
-from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

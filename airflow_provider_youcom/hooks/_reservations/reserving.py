@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComRefusedError
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.reservations.reservation import Decision, Note, new_decision_id
 from airflow_provider_youcom.reservations.rule import Outcome

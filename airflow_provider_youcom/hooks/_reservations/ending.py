@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from decimal import ROUND_CEILING
 
-from airflow_provider_youcom.hooks._counts import Count, Runs, Tasks
+from airflow_provider_youcom.hooks._reservations.counts import Count, Runs, Tasks
 from airflow_provider_youcom.money import format_usd
 from airflow_provider_youcom.reservations.claim import Attempt, Gate
 from airflow_provider_youcom.reservations.ledger import Ledger

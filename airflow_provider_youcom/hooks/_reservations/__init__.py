@@ -1,0 +1,1 @@
+"""Reservations in Airflow: who reserves, with which ledger, and what ends a reservation."""
