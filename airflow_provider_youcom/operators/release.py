@@ -81,9 +81,10 @@ class ReleaseCreditsOperator(BaseOperator):
 
     def _release(self, ledger: Ledger, task_instance: Any) -> None:
         # Read first: what a gate that was cleared meanwhile reserves anew is not this teardown's to end.
-        standing = self._standing(ledger, task_instance)
+        gate = self._gate_of(task_instance)
+        standing = self._of_this_index(ledger.standing(**gate), task_instance)
         if not standing:
-            self.log.info("Gate %s has nothing reserved in this run.", self.gate_task_id)
+            self._report_none(self._of_this_index(ledger.history(**gate), task_instance))
             return
         unfinished = self._unfinished_elsewhere(task_instance.run_id)
         if unfinished:
@@ -99,16 +100,22 @@ class ReleaseCreditsOperator(BaseOperator):
             self._report(reservation)
         ledger.purge()
 
-    def _standing(self, ledger: Ledger, task_instance: Any) -> list[Reservation]:
+    def _gate_of(self, task_instance: Any) -> dict[str, str | int]:
+        """Return the name that the gate has in the ledger, with all of its indexes."""
         from airflow_provider_youcom.hooks._reservations.holder import gate_of
 
         own = gate_of(task_instance)
-        standing = ledger.standing(
-            deployment=own.deployment, dag_id=own.dag_id, run_id=own.run_id, task_id=self.gate_task_id
-        )
-        if own.map_index < 0:
-            return standing
-        return [each for each in standing if each.gate.map_index in (own.map_index, -1)]
+        return {
+            "deployment": own.deployment,
+            "dag_id": own.dag_id,
+            "run_id": own.run_id,
+            "task_id": self.gate_task_id,
+        }
+
+    def _of_this_index(self, reservations: list[Reservation], task_instance: Any) -> list[Reservation]:
+        if task_instance.map_index < 0:
+            return reservations
+        return [each for each in reservations if each.gate.map_index in (task_instance.map_index, -1)]
 
     def _unfinished_elsewhere(self, run_id: str) -> list[str]:
         """Return the unfinished tasks behind the gate that this teardown does not wait for."""
@@ -142,17 +149,29 @@ class ReleaseCreditsOperator(BaseOperator):
 
         return count(Tasks(self.dag_id, run_id, tuple(task_ids), states))
 
+    def _report_none(self, ended: list[Reservation]) -> None:
+        """Report why nothing stands: as a rule, because the gate did not open."""
+        newest = {each.gate.map_index: each for each in reversed(ended)}
+        expired = [each for each in newest.values() if each.end_reason is EndReason.EXPIRED]
+        if not expired:
+            self.log.info("Gate %s has nothing reserved in this run.", self.gate_task_id)
+        for reservation in expired:
+            self._warn_of_expiry(reservation)
+
     def _report(self, reservation: Reservation) -> None:
-        amount = format_usd(reservation.amount_usd, ROUND_CEILING)
         ended_at = reservation.ended_at or reservation.expires_at
-        if ended_at < reservation.expires_at:
-            seconds = round((ended_at - reservation.reserved_at).total_seconds())
-            self.log.info("Released %s after %s.", amount, timedelta(seconds=seconds))
+        if ended_at >= reservation.expires_at:
+            self._warn_of_expiry(reservation)
             return
+        amount = format_usd(reservation.amount_usd, ROUND_CEILING)
+        seconds = round((ended_at - reservation.reserved_at).total_seconds())
+        self.log.info("Released %s after %s.", amount, timedelta(seconds=seconds))
+
+    def _warn_of_expiry(self, reservation: Reservation) -> None:
         self.log.warning(
             "The reservation of %s expired at %s, before this teardown: set reserve_for of gate %s to a "
             "longer time.",
-            amount,
+            format_usd(reservation.amount_usd, ROUND_CEILING),
             reservation.expires_at,
             self.gate_task_id,
         )

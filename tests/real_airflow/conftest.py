@@ -18,6 +18,7 @@ from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
 from tests.examples import NEED_AIRFLOW_3, ON_AIRFLOW_2
 from tests.real_airflow.decision_table import GATES
+from tests.real_airflow.reserved_runs import ReservedRuns
 from tests.real_airflow.statsd import StatsdServer
 
 if TYPE_CHECKING:
@@ -69,15 +70,26 @@ def airflow(
     if not ON_AIRFLOW_2:
         for example in NEED_AIRFLOW_3:
             shutil.copy(example, dags)
+    reservations = home / "reservations"
+    reservations.mkdir()
     environment = {
         **_SETTINGS,
         **statsd.settings,
         "DECISION_TABLE": str(_write_gates(home / "decision_table.json")),
+        "RESERVATIONS_FOLDER": str(reservations),
     }
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
     with LocalAirflow(home, dags, environment=environment, database_url=database_url) as started:
         yield started
+
+
+@pytest.fixture(scope="package")
+def runs(airflow: LocalAirflow, you_com: Sandbox) -> Iterator[ReservedRuns]:
+    runs = ReservedRuns(airflow, you_com, Path(airflow.environment["RESERVATIONS_FOLDER"]))
+    runs.connect()
+    yield runs
+    runs.close()
 
 
 def hold(you_com: Sandbox, api_key: str, usd: str) -> None:

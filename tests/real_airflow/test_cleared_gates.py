@@ -1,0 +1,42 @@
+"""A new try of a gate leaves alone what its siblings still pay from, on a worker and in the triggerer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.reserved_runs import ReservedRuns
+
+pytestmark = pytest.mark.real_airflow
+
+
+@pytest.mark.parametrize("mode", ["worker", "triggerer"])
+def test_a_cleared_gate_reserves_anew_only_once_the_other_tasks_have_paid(
+    runs: ReservedRuns, mode: str
+) -> None:
+    dag_id, run_id = f"siblings_{mode}", f"cleared_{mode}"
+    runs.start(dag_id, run_id, first=["fail", "pay"], second=["hold", "pay"], third=["hold", "pay"])
+    runs.wait_until_held(run_id, "second", "third")
+    runs.airflow.wait_for_task(dag_id, run_id, "first", "failed")
+
+    runs.mend(run_id, "first")
+    runs.clear(dag_id, run_id, ["first"])
+    # The first of these checks is a worker's in both modes.
+    kept = "An earlier try of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
+    runs.wait_for_log(dag_id, run_id, "gate", kept, try_number=2, times=3)
+    assert runs.ends(run_id) == [(None, None)]
+
+    runs.let_go(run_id, "second", "third")
+    superseded = ("superseded", f"{dag_id}.gate of {run_id}")
+    runs.wait_for_ends(run_id, superseded)
+    graced = "of which this run has reserved $5.00: $3.00 short of the $5.00 that this gate needs."
+    runs.wait_for_log(dag_id, run_id, "gate", f"holds $7.00, {graced}", try_number=2)
+
+    runs.let_the_grace_pass(run_id)
+    runs.airflow.wait_for_run(dag_id, run_id, "success")
+    assert runs.ends(run_id) == [superseded, ("released", "release_gate")]
+    assert runs.no_payment_was_refused()
+
+
+def test_the_triggerer_has_answered_in_order(runs: ReservedRuns) -> None:
+    log = (runs.airflow.home / "logs" / "triggerer.log").read_text(errors="replace")
+    assert "out of order" not in log

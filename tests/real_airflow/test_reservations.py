@@ -1,0 +1,170 @@
+"""A reservation ends with the work behind its gate, whatever happens to the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.real_airflow.reserved_runs import ReservedRuns
+
+pytestmark = pytest.mark.real_airflow
+
+RELEASED = ("released", "release_gate")
+CUT_SHORT = ("cut short", "release_gate")
+WAITING_GATE = "waiting_run.gate of keeper"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unattended(runs: ReservedRuns) -> None:
+    """Start what needs no hand. The first run gives this Airflow its id, alone."""
+    runs.start("reserved_run", "succeeds")
+    runs.airflow.wait_for_run("reserved_run", "succeeds", "success")
+    runs.start("retried_run", "fails", work=["fail", "pay"])
+    runs.start("retried_run", "is_killed", work=["hold", "pay"])
+    runs.start("skipped_run", "is_skipped")
+    runs.start("waiting_run", "fails_while_it_waits")
+    runs.start("shapes", "shapes")
+
+
+def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> None:
+    assert runs.ends("succeeds") == [RELEASED]
+    assert "Released $5.00 after 0:00:" in runs.log("reserved_run", "succeeds", "release_gate")
+
+
+def test_a_killed_task_is_tried_again_and_what_pays_for_it_is_kept_for_the_first_try(
+    runs: ReservedRuns,
+) -> None:
+    runs.kill_task("is_killed", "work")
+    runs.wait_until_held("is_killed", "work", try_number=2)
+    assert runs.ends("is_killed") == [(None, None)]
+    runs.let_go("is_killed", "work")
+    runs.airflow.wait_for_run("retried_run", "is_killed", "success")
+    # The first try may still pay, for all that Airflow knows: it was retried at once.
+    assert runs.ends("is_killed") == [CUT_SHORT]
+
+
+def test_a_gate_that_is_skipped_reserves_nothing(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("skipped_run", "is_skipped", "success")
+    assert set(runs.airflow.task_states("skipped_run", "is_skipped").values()) == {"skipped"}
+    assert runs.ends("is_skipped") == []
+
+
+def test_a_run_marked_failed_while_its_gate_waits_reserves_nothing(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_task("waiting_run", "fails_while_it_waits", "gate", "deferred")
+    runs.mark("waiting_run", "fails_while_it_waits", "failed")
+    runs.airflow.wait_for_task("waiting_run", "fails_while_it_waits", "release_gate", "upstream_failed")
+    assert runs.ends("fails_while_it_waits") == []
+
+
+def test_work_that_fails_after_its_retries_ends_its_reservation_with_a_grace(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("retried_run", "fails", "failed")
+    runs.wait_for_ends("fails", CUT_SHORT)
+    (reservation,) = runs.reservations("fails")
+    assert reservation.counts_until is not None and reservation.ended_at is not None
+    assert (reservation.counts_until - reservation.ended_at).total_seconds() == 120
+
+
+def test_work_cleared_with_only_failed_pays_with_nothing_reserved(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("retried_run", "fails", "failed")
+    runs.mend("fails", "work")
+    runs.clear("retried_run", "fails", ["work"], only_failed=True)
+    runs.airflow.wait_for_run("retried_run", "fails", "success")
+    assert runs.ends("fails") == [CUT_SHORT]
+
+
+def test_a_task_cleared_after_the_end_of_its_run_reserves_again(runs: ReservedRuns) -> None:
+    runs.clear("reserved_run", "succeeds", ["work"])
+    runs.airflow.wait_for_run("reserved_run", "succeeds", "success")
+    assert runs.ends("succeeds") == [RELEASED, RELEASED]
+
+
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_a_run_marked_by_hand_ends_its_reservation_with_a_grace(runs: ReservedRuns, state: str) -> None:
+    run_id = runs.start("reserved_run", f"marked_{state}", work=["hold", "pay"])
+    runs.wait_until_held(run_id, "work")
+    runs.mark("reserved_run", run_id, state)
+    runs.wait_for_ends(run_id, CUT_SHORT)
+    assert "Released $5.00 after" in runs.log("reserved_run", run_id, "release_gate")
+
+
+def test_the_next_gate_on_a_worker_ends_what_a_run_has_left_that_timed_out(runs: ReservedRuns) -> None:
+    run_id = time_out(runs, "times_out_first")
+    runs.let_a_minute_pass(run_id)
+    finder = runs.start("reserved_run", "finds_what_was_left")
+    runs.airflow.wait_for_run("reserved_run", finder, "success")
+    assert runs.ends(run_id) == [("run over", f"reserved_run.gate of {finder}")]
+    sentence = (
+        "The reservation of $5.00 for task gate of run times_out_first in DAG run_with_timeout has ended: "
+        "run over."
+    )
+    assert sentence in runs.log("reserved_run", finder, "gate")
+
+
+def test_a_gate_that_waits_in_the_triggerer_ends_what_others_have_left(runs: ReservedRuns) -> None:
+    keeper = runs.start("waiting_run", "keeper")
+    runs.airflow.wait_for_task("waiting_run", keeper, "gate", "deferred")
+    timed_out = time_out(runs, "times_out_next")
+    expiring = runs.start("run_that_expires", "expires", work=["hold", "pay"])
+    left_out = runs.start("task_left_out", "left_out", left_out=["hold", "pay"])
+
+    runs.wait_until_held(expiring, "work")
+    runs.wait_for_ends(expiring, ("expired", WAITING_GATE))
+    runs.let_go(expiring, "work")
+
+    runs.airflow.wait_for_task("task_left_out", left_out, "release_gate")
+    runs.let_a_minute_pass(left_out)
+    runs.let_a_minute_pass(timed_out)
+    runs.wait_for_ends(timed_out, ("run over", WAITING_GATE))
+    assert runs.ends(left_out) == [(None, None)], "its run is not over"
+    warning = "Nothing was released, since left_out is behind gate gate, not in front of this teardown"
+    assert warning in runs.log("task_left_out", left_out, "release_gate")
+    runs.let_go(left_out, "left_out")
+    runs.airflow.wait_for_run("task_left_out", left_out, "success")
+    runs.let_a_minute_pass(left_out)
+    runs.wait_for_ends(left_out, ("run over", WAITING_GATE))
+
+    runs.airflow.wait_for_run("run_that_expires", expiring, "success")
+    warning = "The reservation of $5.00 expired at"
+    assert warning in runs.log("run_that_expires", expiring, "release_gate")
+    for run_id in (timed_out, left_out, expiring):
+        assert f"of run {run_id} in DAG" in runs.log("waiting_run", keeper, "gate")
+
+
+def test_a_gate_that_opens_in_the_triggerer_is_released_too(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_task("waiting_run", "keeper", "gate", "deferred")
+    runs.add_credits("youcom_reserving_short", 100)
+    runs.airflow.wait_for_run("waiting_run", "keeper", "success")
+    assert runs.ends("keeper") == [RELEASED]
+
+
+SHAPES = {
+    ("mapped_gate", 0): "release_mapped_gate",
+    ("mapped_gate", 1): "release_mapped_gate",
+    ("half_short_gate", 0): "release_half_short_gate",
+    ("group.gate", -1): "group.release_gate",
+    ("mapped_group.gate", 0): "mapped_group.release_gate",
+    ("mapped_group.gate", 1): "mapped_group.release_gate",
+    ("outer_gate", -1): "release_outer_gate",
+    ("inner_gate", -1): "release_inner_gate",
+    ("gate_before_a_branch", -1): "release_gate_before_a_branch",
+    ("gate_before_a_short_circuit", -1): "release_gate_before_a_short_circuit",
+    ("open_gate", -1): "release_open_gate",
+}
+
+
+def test_every_gate_is_released_in_every_shape_of_a_dag(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("shapes", "shapes", "success")
+    ends = {
+        (each.gate.task_id, each.gate.map_index): (each.end_reason and each.end_reason.value, each.ended_by)
+        for each in runs.reservations("shapes")
+    }
+    assert ends == {gate: ("released", teardown) for gate, teardown in SHAPES.items()}
+
+
+def time_out(runs: ReservedRuns, run_id: str) -> str:
+    """Start a run, let it time out while it works, and return its id."""
+    runs.start("run_with_timeout", run_id, work=["hold", "pay"])
+    runs.wait_until_held(run_id, "work")
+    runs.let_the_run_time_out("run_with_timeout", run_id)
+    runs.airflow.wait_for_run("run_with_timeout", run_id, "failed")
+    assert runs.ends(run_id) == [(None, None)]
+    return run_id
