@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +17,8 @@ from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
 from tests.examples import NEED_AIRFLOW_3, ON_AIRFLOW_2
-from tests.real_airflow.decision_table import GATES
-from tests.real_airflow.reserved_runs import ReservedRuns
+from tests.real_airflow.decision_table import GATES, RESERVING
+from tests.real_airflow.reserved_runs import LEDGER, ReservedRuns
 from tests.real_airflow.statsd import StatsdServer
 
 if TYPE_CHECKING:
@@ -78,8 +78,11 @@ def airflow(
         "DECISION_TABLE": str(_write_gates(home / "decision_table.json")),
         "RESERVATIONS_FOLDER": str(reservations),
     }
+    ledgers = {gate.conn_id: LEDGER for gate in GATES if gate.mode in RESERVING}
     for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
-        environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id)
+        # Without retries, each check is one request.
+        extra = {"retries": 0, "timeout": 20, "ledger_conn_id": ledgers.get(conn_id, "")}
+        environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id, extra)
     with LocalAirflow(home, dags, environment=environment, database_url=database_url) as started:
         yield started
 
@@ -117,9 +120,8 @@ def _postgres() -> PrivatePostgres | None:
         return None
 
 
-def _connection(you_com: Sandbox, api_key: str) -> str:
-    """Return a connection without retries, so that each check is one request."""
-    return json.dumps({**json.loads(you_com.connection(api_key)), "extra": {"retries": 0, "timeout": 20}})
+def _connection(you_com: Sandbox, api_key: str, extra: Mapping[str, object]) -> str:
+    return json.dumps({**json.loads(you_com.connection(api_key)), "extra": extra})
 
 
 def _write_gates(path: Path) -> Path:

@@ -33,7 +33,9 @@ MODES: dict[str, dict[str, Any]] = {
     "reschedule": {"mode": "reschedule"},
     "deferred": {"deferrable": True},
     "triggerer": {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True},
+    "reserving": {"deferrable": True, "reserve": True},
 }
+RESERVING = ("reserving",)
 
 
 class Pace(NamedTuple):
@@ -57,6 +59,7 @@ _PACE = {
     "reschedule": Pace(poke_interval=20, timeout=15, checks=1),
     "deferred": Pace(poke_interval=5, timeout=15, checks=3),
     "triggerer": Pace(poke_interval=5, timeout=15, checks=3),
+    "reserving": Pace(poke_interval=5, timeout=15, checks=3),
 }
 _LONG = 600
 # Long enough for a first check on a busy machine.
@@ -100,7 +103,10 @@ def _row(answers: Answer | Sequence[Answer], told: str, ends: str, because: str)
     options = {name: value or True for name, _, value in map(_halve, filter(None, told.split(", ")))}
     state, tries, *xcom = ends.split(", ")
     name = ", ".join(filter(None, [" then ".join(answer.value for answer in said), told]))
-    return Row(name, said, options, state, int(tries), xcom[0] if xcom else None, because)
+    # A gate that reserves must not open without a reservation: it is refused when the DAG is parsed.
+    passes = options.get("on_unavailable") == "pass"
+    modes = [mode for mode in MODES if not (passes and mode in RESERVING)]
+    return Row(name, said, options, state, int(tries), xcom[0] if xcom else None, because, modes)
 
 
 def _halve(option: str) -> tuple[str, str, str]:
@@ -114,7 +120,7 @@ _NO_BALANCE = "You.com returned no balance (HTTP 503"
 _BLIND = "Opening without knowing the balance"
 _CREATE_A_KEY = '(HTTP 401, "Invalid or missing API key"); create a key'
 _GIVE_SCOPE = "give the key the billing scope"
-_LAST_SAW_SHORT = "Last seen: You.com account 4f1c holds $3.20, $1.80 short"
+_LAST_SAW_SHORT = "Last seen: You.com account"
 _LAST_SAW_NONE = "Last seen: The balance is unknown, not low"
 _UNREADABLE = "You.com answered 200, but not with an account balance"
 
@@ -148,7 +154,8 @@ _WAITS = [
 # fmt: on
 # In reschedule mode, execution_timeout applies to each check.
 _TAKES_TOO_LONG = replace(
-    _row(SHORT, "execution_timeout", "failed, 2", _IS_SHORT), modes=("poke", "deferred", "triggerer")
+    _row(SHORT, "execution_timeout", "failed, 2", _IS_SHORT),
+    modes=[mode for mode in MODES if mode != "reschedule"],
 )
 
 
@@ -184,6 +191,11 @@ class Gate:
         """The id of the gate's connection, which is also its API key."""
         return f"gate_{ROWS.index(self.row)}_{self.mode}"
 
+    @property
+    def account_id(self) -> str:
+        """The id of its account, of its own: what one gate reserves is not available to another."""
+        return f"4f{GATES.index(self):03x}c"
+
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""
         pace = _PACE[self.mode]
@@ -209,18 +221,22 @@ class Gate:
         *first, last = self.row.answers
         if last is not BAD_KEY:
             holds_cents = Decimal(320) if last is SHORT else Decimal(10_000)
-            sandbox.accounts[self.conn_id] = Account("4f1c", holds_cents, last is not NO_SCOPE)
+            sandbox.accounts[self.conn_id] = Account(self.account_id, holds_cents, last is not NO_SCOPE)
         for answer in first:
-            sandbox.inject(_FAULTS[answer], _PACE[self.mode].checks, self.conn_id)
+            sandbox.inject(self._fault(answer), _PACE[self.mode].checks, self.conn_id)
         if last in (UNAVAILABLE, NOT_THE_CONTRACT):
-            sandbox.inject(_FAULTS[last], None, self.conn_id)
+            sandbox.inject(self._fault(last), None, self.conn_id)
+
+    def _fault(self, answer: Answer) -> Fault:
+        if answer is not SHORT:
+            return _FAULTS[answer]
+        account = {"type": "account", "id": self.account_id, "attributes": {"balance": 320}}
+        return Fault(status=200, body=json.dumps({"data": account}))
 
 
 GATES = [Gate(row, mode) for row in ROWS for mode in row.modes]
 
-_SHORT_ACCOUNT = {"data": {"type": "account", "id": "4f1c", "attributes": {"balance": 320}}}
 _FAULTS = {
-    SHORT: Fault(status=200, body=json.dumps(_SHORT_ACCOUNT)),
     UNAVAILABLE: Fault(status=503, body='{"detail": "Try again later"}'),
     NOT_THE_CONTRACT: Fault(status=200, body="<html>Welcome to the hotel's network</html>"),
 }

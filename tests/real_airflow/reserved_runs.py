@@ -6,15 +6,18 @@ import json
 import os
 import signal
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
 from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Reservation
-from airflow_provider_youcom.reservations.rule import GRACE_SECONDS
+from airflow_provider_youcom.reservations.reservation import Reservation, new_decision_id
+from airflow_provider_youcom.reservations.rule import GRACE_SECONDS, EndReason
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 
@@ -72,6 +75,29 @@ class ReservedRuns:
         """
         self.airflow.wait_for_dag(dag_id)
         return self.airflow.trigger(dag_id, {name: list(order) for name, order in orders.items()}, run_id)
+
+    def set_balance(self, key: str, usd: int) -> None:
+        """Let an account hold this much."""
+        self._you_com.set_balance(usd, key)
+
+    def pay(self, key: str, usd: int) -> bool:
+        """Pay in the place of a task that Airflow has given up, and return whether You.com accepts."""
+        return self._you_com.spend(usd, key)
+
+    def reserve_elsewhere(self, key: str, dag_id: str, run_id: str, usd: int) -> str:
+        """Reserve as the gate of the same run in another Airflow, and return the id of the reservation."""
+        account = self._you_com.accounts[key]
+        balance = AccountBalance(account.account_id, account.balance_cents, datetime.now(UTC))
+        attempt = Attempt(Gate("another Airflow", dag_id, run_id, "gate"), id=run_id, order="1")
+        claim = Claim(attempt, Decimal(usd), settle_seconds=0)
+        decision = self._ledger.decide(claim, balance, self._ledger.note(), new_decision_id())
+        if decision.reservation is None:
+            raise AssertionError(f"nothing was reserved: {decision.available}")
+        return decision.reservation.id
+
+    def end(self, reservation_id: str, reason: EndReason) -> None:
+        """End a reservation."""
+        self._ledger.end([reservation_id], reason, by="a test")
 
     def add_credits(self, key: str, usd: int) -> None:
         """Add credits to an account."""

@@ -14,7 +14,8 @@ import requests
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.airflow_api import RUN_ENDED
 from dev.local_airflow import LocalAirflow
-from tests.real_airflow.decision_table import GATES, MODES, ROWS, Gate, Row
+from tests.real_airflow.decision_table import GATES, MODES, RESERVING, ROWS, Gate, Row
+from tests.real_airflow.reserved_runs import ReservedRuns
 
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
 
@@ -31,26 +32,26 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(airflow: LocalAirflow, you_com: Sandbox) -> dict[tuple[str, str], Outcome]:
+def outcomes(airflow: LocalAirflow, you_com: Sandbox, runs: ReservedRuns) -> dict[tuple[str, str], Outcome]:
     for gate in GATES:
         gate.open_account(you_com)
     dag_ids = list(dict.fromkeys(gate.dag_id for gate in GATES))
     for dag_id in dag_ids:
         airflow.wait_for_dag(dag_id)
-    runs = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
+    run_ids = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
     airflow.wait_until(
         "the decision table",
-        lambda: {airflow.run_state(dag_id, run_id) for dag_id, run_id in runs.items()},
+        lambda: {airflow.run_state(dag_id, run_id) for dag_id, run_id in run_ids.items()},
         lambda states: states <= RUN_ENDED,
         timeout=900,
     )
     instances = {
         each["task_id"]: each
-        for dag_id, run_id in runs.items()
+        for dag_id, run_id in run_ids.items()
         for each in _instances(airflow, dag_id, run_id)
     }
     return {
-        (gate.row.name, gate.mode): _outcome(airflow, gate, runs[gate.dag_id], instances) for gate in GATES
+        (gate.row.name, gate.mode): _outcome(airflow, gate, run_ids[gate.dag_id], instances) for gate in GATES
     }
 
 
@@ -112,6 +113,8 @@ def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
         return repr(returned)
     if set(returned.values()) == {None}:
         return "unknown"
+    if gate.mode in RESERVING and (returned["reserved_usd"], returned["available_usd"]) != (0, 100):
+        return repr(returned)
     return "balance" if returned["balance_usd"] >= 5 else repr(returned)
 
 

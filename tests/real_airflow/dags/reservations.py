@@ -1,4 +1,4 @@
-"""Gates that reserve, and tasks behind them that wait, fail and pay as the configuration of their run says."""
+"""Gates that reserve, and tasks behind them that wait, fail and pay as their run is configured."""
 
 from __future__ import annotations
 
@@ -94,8 +94,10 @@ for mode, waits in {"worker": {"mode": "poke", "deferrable": False}, "triggerer"
         for name in ("first", "second", "third"):
             work_of(name)(conn_id)
 
-with DAG("scarce_run", schedule=None), gate(youcom_conn_id="youcom_reserving_scarce").reservation():
-    work_of("work", retries=1, retry_delay=LATER)("youcom_reserving_scarce")
+scarce = "youcom_reserving_scarce"
+timeout = timedelta(hours=1)
+with DAG("scarce_run", schedule=None, dagrun_timeout=timeout), gate(youcom_conn_id=scarce).reservation():
+    work_of("work")(scarce)
 
 
 with DAG("shapes", schedule=None):

@@ -1,0 +1,74 @@
+"""Runs share an account that can pay for one at a time, and no payment is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_youcom.reservations.rule import EndReason
+from tests.real_airflow.reserved_runs import ReservedRuns
+
+pytestmark = pytest.mark.real_airflow
+
+DAG_ID = "scarce_run"
+KEY = "youcom_reserving_scarce"
+RELEASED = ("released", "release_gate")
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_refused(runs: ReservedRuns) -> Iterator[None]:
+    """Start each test with an account of $9, of which nothing is reserved."""
+    runs.set_balance(KEY, 9)
+    yield
+    assert runs.no_payment_was_refused()
+
+
+def test_a_task_that_still_pays_after_its_run_was_marked_failed_is_provided_for(runs: ReservedRuns) -> None:
+    dying = runs.start(DAG_ID, "dies", work=["hold"])
+    runs.wait_until_held(dying, "work")
+    runs.mark(DAG_ID, dying, "failed")
+    runs.wait_for_ends(dying, ("cut short", "release_gate"))
+
+    following = runs.start(DAG_ID, "follows")
+    the_dying_task_pays_while_a_gate_waits(runs, dying, following)
+    assert runs.ends(following) == [RELEASED]
+
+
+def test_a_run_that_is_deleted_and_made_again_waits_until_its_predecessor_has_paid(
+    runs: ReservedRuns,
+) -> None:
+    run_id = runs.start(DAG_ID, "is_made_again", work=["hold"])
+    runs.wait_until_held(run_id, "work")
+    # Its teardown is skipped, so that its reservation stands.
+    runs.let_the_run_time_out(DAG_ID, run_id)
+    runs.airflow.wait_for_run(DAG_ID, run_id, "failed")
+    runs.airflow.request("DELETE", f"/dags/{DAG_ID}/dagRuns/{run_id}")
+
+    runs.start(DAG_ID, run_id)
+    superseded = ("superseded", f"{DAG_ID}.gate of {run_id}")
+    runs.wait_for_ends(run_id, superseded)
+    the_dying_task_pays_while_a_gate_waits(runs, run_id, run_id)
+    assert runs.ends(run_id) == [superseded, RELEASED]
+
+
+def test_another_airflow_with_the_same_dag_and_run_is_another_who_reserves(runs: ReservedRuns) -> None:
+    elsewhere = runs.reserve_elsewhere(KEY, DAG_ID, "twin", 5)
+    runs.start(DAG_ID, "twin")
+    runs.wait_for_log(DAG_ID, "twin", "gate", "holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
+    runs.let_a_minute_pass("twin")
+    runs.add_credits(KEY, 1)
+    runs.airflow.wait_for_run(DAG_ID, "twin", "success")
+
+    assert runs.ends("twin") == [(None, None), RELEASED]
+    runs.end(elsewhere, EndReason.RELEASED)
+
+
+def the_dying_task_pays_while_a_gate_waits(runs: ReservedRuns, dying: str, waiting: str) -> None:
+    """Pay in the place of a task that Airflow has given up, and expect the next gate to open afterwards."""
+    runs.wait_for_log(DAG_ID, waiting, "gate", "holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
+    assert runs.pay(KEY, 5)
+    runs.wait_for_log(DAG_ID, waiting, "gate", "holds $4.00, of which 1 run has reserved $5.00: $6.00 short")
+    runs.add_credits(KEY, 1)
+    runs.let_the_grace_pass(dying)
+    runs.airflow.wait_for_run(DAG_ID, waiting, "success")
