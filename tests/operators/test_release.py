@@ -139,8 +139,13 @@ def test_work_that_was_left_out_of_the_block_keeps_the_reservation(
     assert ledger.standing() == []
 
 
-def test_a_reservation_that_expired_is_said_so(ledger: Ledger, answers: Airflow, task_log: Log):
+@pytest.mark.parametrize("found_by_a_gate", [True, False])
+def test_a_reservation_that_expired_is_said_so(
+    ledger: Ledger, answers: Airflow, task_log: Log, found_by_a_gate: bool
+):
     reserve_for(seconds=1e-6)
+    if found_by_a_gate:
+        ledger.end_expired(by="a gate that waits")
     run(teardown())
     assert "The reservation of $20.00 expired at" in task_log.text
     assert "set reserve_for of gate gate to a longer time" in task_log.text
