@@ -71,6 +71,8 @@ NOT_IN_MATRIX = [*ONLY_IN_TEST, "tests/faults"]
 # decision table, runs on each.
 ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_crash.py",
+    "tests/real_airflow/test_reservations.py",
+    "tests/real_airflow/test_scarce_credits.py",
     "tests/billing",
     "tests/reservations",
     "tests/security",
