@@ -52,6 +52,18 @@ def test_a_run_that_is_deleted_and_made_again_waits_until_its_predecessor_has_pa
     assert runs.ends(run_id) == [superseded, RELEASED]
 
 
+def test_a_run_that_is_cleared_half_way_waits_until_its_task_has_paid(runs: ReservedRuns) -> None:
+    run_id = runs.start(DAG_ID, "is_cleared", work=["hold", "pay"])
+    runs.wait_until_held(run_id, "work")
+    runs.clear(DAG_ID, run_id, ["gate", "work"])
+    superseded = ("superseded", f"{DAG_ID}.gate of {run_id}")
+    runs.wait_for_ends(run_id, superseded)
+    runs.let_go(run_id, "work")
+
+    the_dying_task_pays_while_a_gate_waits(runs, run_id, run_id, try_number=2)
+    assert runs.ends(run_id) == [superseded, RELEASED]
+
+
 def test_another_airflow_with_the_same_dag_and_run_is_another_who_reserves(runs: ReservedRuns) -> None:
     elsewhere = runs.reserve_elsewhere(KEY, DAG_ID, "twin", 5)
     runs.start(DAG_ID, "twin")
@@ -64,11 +76,17 @@ def test_another_airflow_with_the_same_dag_and_run_is_another_who_reserves(runs:
     runs.end(elsewhere, EndReason.RELEASED)
 
 
-def the_dying_task_pays_while_a_gate_waits(runs: ReservedRuns, dying: str, waiting: str) -> None:
+def the_dying_task_pays_while_a_gate_waits(
+    runs: ReservedRuns, dying: str, waiting: str, try_number: int = 1
+) -> None:
     """Pay in the place of a task that Airflow has given up, and expect the next gate to open afterwards."""
-    runs.wait_for_log(DAG_ID, waiting, "gate", "holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
+
+    def wait_for_gate(words: str) -> None:
+        runs.wait_for_log(DAG_ID, waiting, "gate", words, try_number=try_number)
+
+    wait_for_gate("holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
     assert runs.pay(KEY, 5)
-    runs.wait_for_log(DAG_ID, waiting, "gate", "holds $4.00, of which 1 run has reserved $5.00: $6.00 short")
+    wait_for_gate("holds $4.00, of which 1 run has reserved $5.00: $6.00 short")
     runs.add_credits(KEY, 1)
     runs.let_the_grace_pass(dying)
     runs.airflow.wait_for_run(DAG_ID, waiting, "success")
