@@ -100,7 +100,7 @@ class ReleaseCreditsOperator(BaseOperator):
             self._report(reservation)
         ledger.purge()
 
-    def _gate_of(self, task_instance: Any) -> dict[str, str | int]:
+    def _gate_of(self, task_instance: Any) -> dict[str, Any]:
         """Return the name that the gate has in the ledger, with all of its indexes."""
         from airflow_provider_youcom.hooks._reservations.holder import gate_of
 
