@@ -132,11 +132,13 @@ class ReservedRuns:
         self.airflow.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str], only_failed: bool = False) -> None:
-        """Clear tasks of a run, and what Airflow clears with them."""
+        """Clear tasks of a run and what is behind them, as the UI does, and what Airflow clears with them."""
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
             "task_ids": list(task_ids),
+            # Without it, Airflow 3.1 clears no gate.
+            "include_downstream": True,
             "only_failed": only_failed,
             "reset_dag_runs": True,
         }
