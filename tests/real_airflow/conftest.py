@@ -88,11 +88,18 @@ def airflow(
 
 
 @pytest.fixture(scope="package")
-def runs(airflow: LocalAirflow, you_com: Sandbox) -> Iterator[ReservedRuns]:
-    runs = ReservedRuns(airflow, you_com, Path(airflow.environment["RESERVATIONS_FOLDER"]))
-    runs.connect()
-    yield runs
-    runs.close()
+def reserved_runs(airflow: LocalAirflow, you_com: Sandbox) -> Iterator[ReservedRuns]:
+    reserved_runs = ReservedRuns(airflow, you_com, Path(airflow.environment["RESERVATIONS_FOLDER"]))
+    reserved_runs.connect()
+    yield reserved_runs
+    reserved_runs.close()
+
+
+@pytest.fixture
+def runs(reserved_runs: ReservedRuns) -> Iterator[ReservedRuns]:
+    """Reserved runs, of which no task goes on holding if the test fails."""
+    yield reserved_runs
+    reserved_runs.let_everything_go()
 
 
 def hold(you_com: Sandbox, api_key: str, usd: str) -> None:

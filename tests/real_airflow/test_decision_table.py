@@ -32,7 +32,9 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def outcomes(airflow: LocalAirflow, you_com: Sandbox, runs: ReservedRuns) -> dict[tuple[str, str], Outcome]:
+def outcomes(
+    airflow: LocalAirflow, you_com: Sandbox, reserved_runs: ReservedRuns
+) -> dict[tuple[str, str], Outcome]:
     for gate in GATES:
         gate.open_account(you_com)
     dag_ids = list(dict.fromkeys(gate.dag_id for gate in GATES))

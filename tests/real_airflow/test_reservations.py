@@ -16,15 +16,14 @@ WAITING_GATE = "waiting_run.gate of keeper"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def unattended(runs: ReservedRuns) -> None:
+def unattended(reserved_runs: ReservedRuns) -> None:
     """Start what needs no hand. The first run gives this Airflow its id, alone."""
-    runs.start("reserved_run", "succeeds")
-    runs.airflow.wait_for_run("reserved_run", "succeeds", "success")
-    runs.start("retried_run", "fails", work=["fail", "pay"])
-    runs.start("retried_run", "is_killed", work=["hold", "pay"])
-    runs.start("skipped_run", "is_skipped")
-    runs.start("waiting_run", "fails_while_it_waits")
-    runs.start("shapes", "shapes")
+    reserved_runs.start("reserved_run", "succeeds")
+    reserved_runs.airflow.wait_for_run("reserved_run", "succeeds", "success")
+    reserved_runs.start("retried_run", "fails", work=["fail", "pay"])
+    reserved_runs.start("skipped_run", "is_skipped")
+    reserved_runs.start("waiting_run", "fails_while_it_waits")
+    reserved_runs.start("shapes", "shapes")
 
 
 def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> None:
@@ -35,6 +34,7 @@ def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> N
 def test_a_killed_task_is_tried_again_and_what_pays_for_it_is_kept_for_the_first_try(
     runs: ReservedRuns,
 ) -> None:
+    runs.start("retried_run", "is_killed", work=["hold", "pay"])
     runs.kill_task("is_killed", "work")
     runs.wait_until_held("is_killed", "work", try_number=2)
     assert runs.ends("is_killed") == [(None, None)]
