@@ -28,7 +28,7 @@ def unattended(reserved_runs: ReservedRuns) -> None:
 
 def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> None:
     assert runs.ends("succeeds") == [RELEASED]
-    assert "Released $5.00 after 0:00:" in runs.log("reserved_run", "succeeds", "release_gate")
+    assert "Released $5.00 after 0:" in runs.log("reserved_run", "succeeds", "release_gate")
 
 
 def test_a_killed_task_is_tried_again_and_what_pays_for_it_is_kept_for_the_first_try(
