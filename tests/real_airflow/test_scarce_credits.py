@@ -53,12 +53,13 @@ def test_a_run_that_is_deleted_and_made_again_waits_until_its_predecessor_has_pa
 
 
 def test_a_run_that_is_cleared_half_way_waits_until_its_task_has_paid(runs: ReservedRuns) -> None:
-    run_id = runs.start(DAG_ID, "is_cleared", work=["hold", "pay"])
+    run_id = runs.start(DAG_ID, "is_cleared", work=["hold"])
     runs.wait_until_held(run_id, "work")
     runs.clear(DAG_ID, run_id, ["gate", "work"])
+    # Airflow 2.11 does not kill a task that has only just started.
+    runs.let_go(run_id, "work")
     superseded = ("superseded", f"{DAG_ID}.gate of {run_id}")
     runs.wait_for_ends(run_id, superseded)
-    runs.let_go(run_id, "work")
 
     the_dying_task_pays_while_a_gate_waits(runs, run_id, run_id, try_number=2)
     assert runs.ends(run_id) == [superseded, RELEASED]
