@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import psutil
 import sqlalchemy
 
 from airflow_provider_youcom.balance import AccountBalance
@@ -112,6 +113,14 @@ class ReservedRuns:
             all,
         )
         return [int(text) for text in read]
+
+    def wait_until_dead(self, process_id: int) -> None:
+        """Wait until a process has ended."""
+        self.airflow.wait_until(
+            f"the end of process {process_id}",
+            lambda: psutil.pid_exists(process_id),
+            lambda exists: not exists,
+        )
 
     def let_go(self, run_id: str, *task_ids: str) -> None:
         """Let tasks that hold go on."""

@@ -39,10 +39,12 @@ def test_a_run_that_is_deleted_and_made_again_waits_until_its_predecessor_has_pa
     runs: ReservedRuns,
 ) -> None:
     run_id = runs.start(DAG_ID, "is_made_again", work=["hold"])
-    runs.wait_until_held(run_id, "work")
+    (process_id,) = runs.wait_until_held(run_id, "work")
     # Its teardown is skipped, so that its reservation stands.
     runs.let_the_run_time_out(DAG_ID, run_id)
     runs.airflow.wait_for_run(DAG_ID, run_id, "failed")
+    # Airflow's executor would take the end of this process for that of the same task in the new run.
+    runs.wait_until_dead(process_id)
     runs.airflow.request("DELETE", f"/dags/{DAG_ID}/dagRuns/{run_id}")
 
     runs.start(DAG_ID, run_id)
