@@ -27,12 +27,13 @@ distributed: ## Kill a worker and a triggerer of an Airflow on several machines
 browser: ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
 bench: ## Measure what waiting costs, in half an hour; BENCH=--small takes under 5 minutes
 simulation: ## Simulate what reserving costs with 100,000 runs; ARGS="--runs 10000"
+fleet: ## Let 100 runs spend one account behind each kind of gate; ARGS="--runs 20"
 soak: ## Run gates through minutes of random trouble; MINUTES=10
 docs: ## Build the documentation into site/
 dist: ## Build the wheel and the source distribution into dist/
 constraints: ## Write the pins of an Airflow, or renew them; AIRFLOW=3.3.2
 
-demo airflow check test lint types audit watchers ledger simulation distributed browser docs dist: $(TOOLS)/installed
+demo airflow check test lint types audit watchers ledger simulation fleet distributed browser docs dist: $(TOOLS)/installed
 	@$(NOX) --session $@ -- $(ARGS)
 
 matrix: $(TOOLS)/installed
@@ -65,4 +66,4 @@ $(TOOLS)/installed: constraints/tools.txt pyproject.toml
 	@$(TOOLS)/bin/uv pip install --quiet --python $(TOOLS)/bin/python --constraint $< --group tools
 	@touch $@
 
-.PHONY: help demo airflow check test lint types audit matrix pythons watchers ledger distributed browser bench simulation soak docs dist constraints clean .venv
+.PHONY: help demo airflow check test lint types audit matrix pythons watchers ledger distributed browser bench simulation fleet soak docs dist constraints clean .venv

@@ -222,6 +222,13 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def fleet(session: nox.Session) -> None:
+    """Measure how a fleet of runs spends one account; what follows -- goes to benchmarks.fleet."""
+    _update_environment(session, "benchmarks")
+    _run_module(session, "benchmarks.fleet", *session.posargs)
+
+
+@nox.session(python=False)
 def soak(session: nox.Session) -> None:
     """Run gates through minutes of random trouble; what follows -- goes to benchmarks.soak."""
     _update_environment(session, "benchmarks")

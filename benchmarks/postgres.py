@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -52,8 +53,7 @@ class PrivatePostgres:
         self._run("initdb", "-D", str(self._data), "-U", "airflow", "-A", "trust", "-E", "UTF8", "--no-sync")
         try:
             self.start()
-            with closing(self.connect("postgres")) as connection:
-                connection.cursor().execute("CREATE DATABASE airflow")
+            self.create_database("airflow")
         except BaseException:
             self._clear_away()
             raise
@@ -66,8 +66,34 @@ class PrivatePostgres:
 
     @property
     def url(self) -> str:
-        """The database's SQLAlchemy URL."""
-        return f"postgresql+psycopg2://airflow@127.0.0.1:{self.port}/airflow"
+        """The SQLAlchemy URL of the database ``airflow``."""
+        return self.url_of("airflow")
+
+    def url_of(self, database: str) -> str:
+        """
+        Return the SQLAlchemy URL of a database.
+
+        :param database: the database's name.
+        """
+        return f"postgresql+psycopg2://airflow@127.0.0.1:{self.port}/{database}"
+
+    def airflow_connection(self, database: str) -> str:
+        """
+        Return the JSON for an ``AIRFLOW_CONN_…`` variable.
+
+        :param database: the database's name.
+        """
+        login = {"conn_type": "postgres", "host": "127.0.0.1", "login": "airflow"}
+        return json.dumps({**login, "port": self.port, "schema": database})
+
+    def create_database(self, name: str) -> None:
+        """
+        Create one more empty database.
+
+        :param name: its name.
+        """
+        with closing(self.connect("postgres")) as connection:
+            connection.cursor().execute(f"CREATE DATABASE {name}")
 
     @property
     def pid(self) -> int:

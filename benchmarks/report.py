@@ -100,11 +100,11 @@ class Report:
 
         :param costs: the results.
         """
-        return _markdown(_COLUMNS, [self._row(cost) for cost in costs])
+        return markdown(_COLUMNS, [self._row(cost) for cost in costs])
 
     def summary(self) -> str:
         """Return the figures that matter most to a user of Airflow, as a table in Markdown."""
-        return _markdown(
+        return markdown(
             _SUMMARY_COLUMNS,
             [
                 (
@@ -240,7 +240,13 @@ class Report:
             )
 
 
-def _markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """
+    Return a table in Markdown.
+
+    :param columns: the names of its columns.
+    :param rows: their values.
+    """
     columns = tuple(columns)
     lines = [columns, ("---",) * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

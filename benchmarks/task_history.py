@@ -30,7 +30,7 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 class TaskHistory:
     """
-    Reads what the database recorded about the gates, which are all tasks named ``gate``.
+    Reads what the database recorded about the gates, which are all tasks named ``gate``, and about their runs.
 
     :param connection: a connection to Airflow's PostgreSQL database, in autocommit mode.
     """
@@ -166,6 +166,45 @@ class TaskHistory:
             " WHERE dag_id=%s AND task_id='gate' ORDER BY run_id, at DESC"
         )
         return {row[0]: (row[1], float(row[2])) for row in self._rows(query, dag_id)}
+
+    def run_endings(self, dag_id: str) -> list[tuple[str, float]]:
+        """
+        Return the state and the time of the end of each run of a DAG that has ended, in order of time.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT state, extract(epoch FROM end_date) AS at FROM dag_run"
+            " WHERE dag_id=%s AND state IN ('success', 'failed') ORDER BY at"
+        )
+        return [(row[0], float(row[1])) for row in self._rows(query, dag_id)]
+
+    def seconds_behind_gate(self, dag_id: str) -> list[float]:
+        """
+        Return how long each run of a DAG took that succeeded, from the end of its gate to its own end.
+
+        :param dag_id: the DAG.
+        """
+        query = (
+            "SELECT extract(epoch FROM dag_run.end_date - gate.end_date)"
+            " FROM dag_run JOIN task_instance AS gate USING (dag_id, run_id)"
+            " WHERE dag_id=%s AND dag_run.state='success' AND task_id='gate'"
+        )
+        return [float(row[0]) for row in self._rows(query, dag_id)]
+
+    def payments(self, dag_id: str, *run_states: str) -> int:
+        """
+        Count the payments of a DAG: its tasks named ``pay_1``, ``pay_2`` and so on that succeeded.
+
+        :param dag_id: the DAG.
+        :param run_states: count only those of runs in these states.
+        """
+        query = (
+            "SELECT count(*) FROM task_instance JOIN dag_run USING (dag_id, run_id)"
+            " WHERE dag_id=%s AND task_instance.state='success' AND task_id LIKE 'pay\\_%%'"
+            " AND dag_run.state IN %s"
+        )
+        return int(self._rows(query, dag_id, run_states or ("success", "failed", "running"))[0][0])
 
     def gates_by_triggerer(self) -> dict[int, int]:
         """Count the gates that each triggerer holds, by the id of the triggerer's job."""

@@ -42,6 +42,7 @@ class YouCom:
         self.accounts = accounts
         self.request_count = 0
         self.connection_count = 0
+        self.refused_count = 0
         self._faults: dict[str | None, deque[tuple[Fault, int | None]]] = {}
         self._lock = threading.RLock()
 
@@ -86,6 +87,7 @@ class YouCom:
         account, cents = self._account(api_key), _parse_cents(usd)
         with self._lock:
             if account.balance_cents < cents:
+                self.refused_count += 1
                 return False
             account.balance_cents -= cents
             account._unposted_charges.append((time.monotonic() + account.post_charges_after, cents))
@@ -117,7 +119,7 @@ class YouCom:
                 self._faults.pop(api_key, None)
 
     def state(self) -> dict[str, Any]:
-        """Return what the accounts hold, the number of requests for a balance, and of faults to come."""
+        """Return what the accounts hold, and the number of requests for a balance, refused charges and faults."""
         with self._lock:
             return {
                 "accounts": [
@@ -129,6 +131,7 @@ class YouCom:
                     for account in list(self.accounts.values())
                 ],
                 "request_count": self.request_count,
+                "refused_count": self.refused_count,
                 "faults": sum(times or 1 for faults in self._faults.values() for _, times in faults),
             }
 

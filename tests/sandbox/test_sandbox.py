@@ -140,6 +140,7 @@ def test_an_account_is_never_charged_more_than_it_holds():
     with Sandbox(1, post_charges_after=3600) as sandbox, ThreadPoolExecutor(8) as spenders:
         paid = list(spenders.map(lambda _: sandbox.spend("0.01"), range(400)))
     assert paid.count(True) == 100
+    assert sandbox.refused_count == 300
     assert sandbox.balance_usd() == 0
     assert sandbox.posted_balance_cents(sandbox.accounts[sandbox.api_key]) == 100
 
@@ -174,7 +175,8 @@ def test_it_can_be_steered_over_http(sandbox: Sandbox):
     assert control("heal")["faults"] == 0
     assert control("spend", usd=7)["accounts"][0]["balance"] == "$0.20"
     assert control("spend", usd=7) == {"detail": "Out of credits"}
-    assert requests.get(f"{sandbox.base_url}/sandbox", timeout=10).json()["request_count"] == 1
+    state = requests.get(f"{sandbox.base_url}/sandbox", timeout=10).json()
+    assert (state["request_count"], state["refused_count"]) == (1, 1)
     wrong = requests.post(f"{sandbox.base_url}/sandbox/balance", json={"usd": "ten"}, timeout=10)
     assert wrong.status_code == 400
     assert "usd='ten' is not an amount" in wrong.json()["detail"]

@@ -1,0 +1,155 @@
+"""
+Measure how a fleet of runs spends one account, which is topped up in steps, on a whole Airflow.
+
+Arms: gates that only check; gates that check, with a pool of one slot and a second check at the start of each
+paying task; gates that reserve. All runs wait on an empty account when the first money comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.sandbox import Sandbox
+from benchmarks.fleet_arms import ARMS, Fleet
+from benchmarks.fleet_plan import Plan
+from benchmarks.fleet_report import FleetReport
+from benchmarks.postgres import PrivatePostgres
+from benchmarks.process_accounting import machine
+from benchmarks.task_history import TaskHistory
+from benchmarks.waiting import AIRFLOW_DEFAULTS
+from dev.local_airflow import LocalAirflow
+
+DAGS = Path(__file__).parent / "fleet_dags"
+RESULTS = Path(__file__).parent / "results"
+LEDGER = "ledger"
+
+
+def measure(plan: Plan, arms: list[str], report: FleetReport) -> None:
+    """
+    Run the arms one after the other on one Airflow, and write each result as soon as it is measured.
+
+    :param plan: what the runs pay, and how the account is topped up.
+    :param arms: the ids of their DAGs.
+    :param report: collects the results.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="fleet-airflow-") as home,
+        Sandbox(0, post_charges_after=plan.posted_after_seconds) as sandbox,
+        PrivatePostgres() as postgres,
+    ):
+        postgres.create_database(LEDGER)
+        report.conditions["postgresql"] = postgres.version
+        environment = {
+            **AIRFLOW_DEFAULTS,
+            "AIRFLOW_CONN_YOUCOM_DEFAULT": reserving_connection(
+                sandbox, ledger_conn_id="youcom_ledger", settle_seconds=plan.settle_seconds
+            ),
+            "AIRFLOW_CONN_YOUCOM_LEDGER": postgres.airflow_connection(LEDGER),
+            "FLEET_INTERVAL": str(plan.interval),
+            "FLEET_PAYMENTS": str(plan.payments),
+            "FLEET_PAYMENT_USD": str(plan.payment_usd),
+            "FLEET_SPEND_URL": f"{sandbox.base_url}/sandbox/spend",
+        }
+        airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
+        with airflow:
+            airflow.request("POST", "/pools", json={"name": "youcom", "slots": 1})
+            for dag_id in arms:
+                airflow.wait_for_dag(dag_id)
+            history = TaskHistory.start(postgres.connect())
+            ledger = Ledger(sa.create_engine(postgres.url_of(LEDGER)))
+            fleet = Fleet(airflow, postgres, sandbox, ledger, history, plan)
+            fleet.measure_idle()
+            for dag_id in arms:
+                print(f"{time.strftime('%H:%M:%S')} {plan.runs} runs, {ARMS[dag_id]} …", flush=True)
+                report.add(fleet.measure(dag_id))
+
+
+def reserving_connection(
+    sandbox: Sandbox, *, ledger_conn_id: str, settle_seconds: float, api_key: str | None = None
+) -> str:
+    """
+    Return the JSON for an ``AIRFLOW_CONN_…`` variable of a connection that names a ledger.
+
+    :param sandbox: the You.com that it connects to.
+    :param ledger_conn_id: the ledger.
+    :param settle_seconds: the settle time.
+    :param api_key: key of the account; the first one by default.
+    """
+    extra = {"ledger_conn_id": ledger_conn_id, "settle_seconds": settle_seconds}
+    return json.dumps({**json.loads(sandbox.connection(api_key)), "extra": extra})
+
+
+def main() -> int:
+    """Measure, print and write; return 0 if every target was met."""
+    usual = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fleet",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--runs", type=int, default=usual.runs, help="(default: %(default)s)")
+    parser.add_argument(
+        "--arms", default=",".join(ARMS), help="ids of DAGs, separated by commas (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--top-up-usd", type=Decimal, default=usual.top_up_usd, help="dollars a step (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--top-up-seconds",
+        type=float,
+        default=usual.top_up_seconds,
+        help="seconds between two steps (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--posted-after-seconds",
+        type=float,
+        default=usual.posted_after_seconds,
+        help="how late charges are posted (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--settle-seconds",
+        type=float,
+        default=usual.settle_seconds,
+        help="the settle time of the connection (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="the file to write, without a suffix")
+    options = parser.parse_args()
+    plan = Plan(
+        runs=options.runs,
+        top_up_usd=options.top_up_usd,
+        top_up_seconds=options.top_up_seconds,
+        posted_after_seconds=options.posted_after_seconds,
+        settle_seconds=options.settle_seconds,
+    )
+    report = FleetReport(
+        out=options.out or RESULTS / ("fleet" if plan == usual else "fleet-own"),
+        plan=plan,
+        conditions={
+            "date": datetime.now(UTC).date().isoformat(),
+            "airflow": version("apache-airflow"),
+            "provider": version("airflow-provider-youcom"),
+            "python": sys.version.split()[0],
+            "machine": machine(),
+        },
+    )
+    measure(plan, options.arms.split(","), report)
+    print(report.text())
+    report.write()
+    return 0 if report.all_met() else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What a fleet of runs pays, how the account is topped up, and the schedule that would be ideal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What is the same for every arm of the benchmark.
+
+    :param runs: how many runs there are.
+    :param payments: how often each of them pays.
+    :param payment_usd: what it pays each time, in dollars.
+    :param top_up_usd: what is added to the account at each step, in dollars.
+    :param top_up_seconds: seconds between two steps.
+    :param posted_after_seconds: how late You.com shows a charge in the balance.
+    :param settle_seconds: the settle time that the connection names.
+    :param interval: seconds between two checks of a gate.
+    """
+
+    runs: int = 100
+    payments: int = 3
+    payment_usd: Decimal = Decimal(5)
+    top_up_usd: Decimal = Decimal(45)
+    top_up_seconds: float = 10.0
+    posted_after_seconds: float = 8.0
+    settle_seconds: float = 10.0
+    interval: float = 5.0
+
+    @property
+    def run_usd(self) -> Decimal:
+        """What a run pays in all, in dollars."""
+        return self.payments * self.payment_usd
+
+    @property
+    def top_ups(self) -> int:
+        """How many steps it takes until the account has got what all runs pay."""
+        return math.ceil(self.runs * self.run_usd / self.top_up_usd)
+
+
+def ideal_ends(
+    costs_usd: Sequence[Decimal], top_up_usd: Decimal, top_up_seconds: float, run_seconds: float
+) -> list[float]:
+    """
+    Return when each run ends in the ideal schedule, in seconds after the first top-up.
+
+    It knows what each run costs, and when the account is topped up. The cheapest run comes first, and each
+    starts in the moment in which the account has got the money for it and for all before it.
+
+    :param costs_usd: what each run pays in all, in dollars.
+    :param top_up_usd: what is added at each step, in dollars.
+    :param top_up_seconds: seconds between two steps.
+    :param run_seconds: how long a run takes.
+    """
+    ends = []
+    wanted_usd = Decimal(0)
+    for cost_usd in sorted(costs_usd):
+        wanted_usd += cost_usd
+        steps = max(1, math.ceil(wanted_usd / top_up_usd))
+        ends.append((steps - 1) * top_up_seconds + run_seconds)
+    return ends
