@@ -8,7 +8,6 @@ paying task; gates that reserve. All runs wait on an empty account when the firs
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from benchmarks.postgres import PrivatePostgres
 from benchmarks.process_accounting import machine
 from benchmarks.task_history import TaskHistory
 from benchmarks.waiting import AIRFLOW_DEFAULTS
+from benchmarks.you_com_connection import connection_with_ledger
 from dev.local_airflow import LocalAirflow
 
 DAGS = Path(__file__).parent / "fleet_dags"
@@ -53,8 +53,8 @@ def measure(plan: Plan, arms: list[str], report: FleetReport) -> None:
         report.conditions["postgresql"] = postgres.version
         environment = {
             **AIRFLOW_DEFAULTS,
-            "AIRFLOW_CONN_YOUCOM_DEFAULT": reserving_connection(
-                sandbox, ledger_conn_id="youcom_ledger", settle_seconds=plan.settle_seconds
+            "AIRFLOW_CONN_YOUCOM_DEFAULT": connection_with_ledger(
+                sandbox, "youcom_ledger", settle_seconds=plan.settle_seconds
             ),
             "AIRFLOW_CONN_YOUCOM_LEDGER": postgres.airflow_connection(LEDGER),
             "FLEET_INTERVAL": str(plan.interval),
@@ -74,21 +74,6 @@ def measure(plan: Plan, arms: list[str], report: FleetReport) -> None:
             for dag_id in arms:
                 print(f"{time.strftime('%H:%M:%S')} {plan.runs} runs, {ARMS[dag_id]} …", flush=True)
                 report.add(fleet.measure(dag_id))
-
-
-def reserving_connection(
-    sandbox: Sandbox, *, ledger_conn_id: str, settle_seconds: float, api_key: str | None = None
-) -> str:
-    """
-    Return the JSON for an ``AIRFLOW_CONN_…`` variable of a connection that names a ledger.
-
-    :param sandbox: the You.com that it connects to.
-    :param ledger_conn_id: the ledger.
-    :param settle_seconds: the settle time.
-    :param api_key: key of the account; the first one by default.
-    """
-    extra = {"ledger_conn_id": ledger_conn_id, "settle_seconds": settle_seconds}
-    return json.dumps({**json.loads(sandbox.connection(api_key)), "extra": extra})
 
 
 def main() -> int:

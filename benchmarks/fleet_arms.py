@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Self
@@ -114,7 +113,7 @@ class Fleet:
 
     def measure(self, dag_id: str) -> Outcome:
         """
-        Let all runs of one arm wait, top up the account until all are paid for, and return what became of them.
+        Let all runs of one arm wait, top up the account until all are paid for, and return the outcome.
 
         :param dag_id: the arm's DAG.
         """

@@ -76,8 +76,8 @@ class FleetReport:
         """Return what the runs pay and when, in words."""
         plan = self.plan
         return (
-            f"{plan.runs} runs of {plan.payments} payments of ${plan.payment_usd}, whose gates all wait on an "
-            f"empty account. It is topped up by ${plan.top_up_usd} every {plan.top_up_seconds:g} s, "
+            f"{plan.runs} runs of {plan.payments} payments of ${plan.payment_usd}, whose gates all wait "
+            f"on an empty account. It is topped up by ${plan.top_up_usd} every {plan.top_up_seconds:g} s, "
             f"{plan.top_ups} times, which is what all runs need. Charges are posted after "
             f"{plan.posted_after_seconds:g} s; the settle time is {plan.settle_seconds:g} s. "
             f"Gates check every {plan.interval:g} s."
@@ -130,31 +130,22 @@ class FleetReport:
         self.out.with_suffix(".json").write_text(json.dumps(document, default=str) + "\n")
 
     def _targets_for(self, outcome: Outcome) -> Iterator[tuple[str, bool]]:
+        name = ARMS[outcome.arm]
         if outcome.arm == CHECKING:
-            yield (
-                f"{ARMS[CHECKING]}: {outcome.refused} payments refused; if none is, the load is too weak to "
-                "show anything",
-                outcome.refused > 0,
-            )
+            what = f"{outcome.refused} payments refused; if none is, the load is too weak to show anything"
+            yield f"{name}: {what}", outcome.refused > 0
         if outcome.arm == RESERVING:
-            name = ARMS[RESERVING]
             yield f"{name}: {outcome.refused} payments refused", outcome.refused == 0
             yield f"{name}: {outcome.dead} runs died", outcome.dead == 0
-            yield (
-                f"{name}: {outcome.reserved_at_the_end} reservations stand at the end",
-                outcome.reserved_at_the_end == 0,
-            )
-            yield (
-                f"{name}: {outcome.checks_missed} checks in a row opened no gate although one could have been "
-                f"paid, at most {MOST_CHECKS_MISSED}",
-                outcome.checks_missed <= MOST_CHECKS_MISSED,
-            )
+            standing, missed = outcome.reserved_at_the_end, outcome.checks_missed
+            yield f"{name}: {standing} reservations stand at the end", standing == 0
+            what = f"{missed} checks in a row opened no gate although one could have been paid"
+            yield f"{name}: {what}, at most {MOST_CHECKS_MISSED}", missed <= MOST_CHECKS_MISSED
             ideal = max(self.ideal_ends(outcome))
-            yield (
-                f"{name}: all was done after {outcome.seconds:.0f} s, {outcome.seconds / ideal:.2f} times the "
-                f"ideal {ideal:.0f} s, at most {SLOWEST} times",
-                outcome.seconds <= SLOWEST * ideal,
+            what = (
+                f"all was done after {outcome.seconds:.0f} s, {outcome.seconds / ideal:.2f} times the ideal"
             )
+            yield f"{name}: {what} {ideal:.0f} s, at most {SLOWEST} times", outcome.seconds <= SLOWEST * ideal
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

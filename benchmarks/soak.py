@@ -2,8 +2,12 @@
 Run a hundred gates through minutes of random trouble, and check that each ends once, in the right state.
 
 You.com gives faulty answers 30 % of the time. At random moments the triggerer and the scheduler are killed
-with ``kill -9``, and PostgreSQL crashes. The balance crosses the gates' thresholds several times. Then two
-triggerers share some gates, and one of them is killed.
+with ``kill -9``, and PostgreSQL crashes. The balance crosses the gates' thresholds several times.
+
+Meanwhile other runs reserve and pay, and the PostgreSQL of their ledger crashes too: none of their payments
+may be refused, and nothing may stay reserved.
+
+Then two triggerers share some gates, and one of them is killed.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from pathlib import Path
 from airflow_provider_youcom.sandbox import Sandbox
 from benchmarks.postgres import PrivatePostgres
 from benchmarks.process_accounting import machine
+from benchmarks.soak_payments import API_KEY, SETTLE_SECONDS, PayingRuns
+from benchmarks.soak_payments import environment as payment_environment
 from benchmarks.task_history import TaskHistory
 from benchmarks.trouble import ChangingBalance, FaultyYouCom, Servers, at_random, play
 from dev.local_airflow import LocalAirflow
@@ -63,20 +69,27 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "triggerer": max(2, round(minutes * 0.8)),
         "scheduler": max(1, round(minutes * 0.5)),
         "postgresql": 2 if minutes >= 5 else 1,
+        "ledger": max(2, round(minutes * 0.5)),
     }
-    with _whole_airflow() as (airflow, postgres, sandbox):
+    with _whole_airflow() as (airflow, postgres, ledger, sandbox):
         TaskHistory.start(postgres.connect()).close()
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
-        servers = Servers(airflow, postgres)
+        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=max(6, round(minutes * 3)))
+        paying_runs.start()
+        servers = Servers(airflow, {"postgresql": postgres, "ledger": ledger})
         balance = ChangingBalance(sandbox, random.Random(chance.random()), THRESHOLDS_USD)
         you_com = FaultyYouCom(sandbox, random.Random(chance.random()))
         moves = max(10, round(minutes * 4))
         plan = [
-            (moment, partial(servers.kill, component))
-            for component, times in crashes.items()
-            for moment in at_random(chance, seconds, times)
-        ] + [(seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)]
+            *(
+                (moment, partial(servers.kill, component))
+                for component, times in crashes.items()
+                for moment in at_random(chance, seconds, times)
+            ),
+            *((seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)),
+            *((seconds * run / paying_runs.runs, paying_runs.top_up) for run in range(paying_runs.runs)),
+        ]
         you_com.start()
         play(plan, seconds, servers.restart_the_dead)
         you_com.stop()
@@ -85,6 +98,7 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         wanted = sum(gates for gates, _ in GATES.values())
         _wait_for_endings(airflow, servers, history, list(GATES), wanted)
         outcome = _judge(airflow, history)
+        payments = paying_runs.finish(history, servers.restart_the_dead)
         shared = _share_between_two_triggerers(airflow, sandbox, history)
     return {
         "minutes": minutes,
@@ -96,21 +110,26 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "killed": dict(servers.killed),
         "died_of_it": dict(servers.died),
         "thresholds_crossed": balance.crossings,
+        "paying_runs": payments,
         "two_triggerers": shared,
     }
 
 
 @contextmanager
-def _whole_airflow() -> Iterator[tuple[LocalAirflow, PrivatePostgres, Sandbox]]:
+def _whole_airflow() -> Iterator[tuple[LocalAirflow, PrivatePostgres, PrivatePostgres, Sandbox]]:
     with (
         tempfile.TemporaryDirectory(prefix="soak-airflow-") as home,
-        Sandbox(0) as sandbox,
+        Sandbox(0, accounts={API_KEY: 0}, post_charges_after=SETTLE_SECONDS - 1) as sandbox,
         PrivatePostgres() as postgres,
+        PrivatePostgres() as ledger,
     ):
-        environment = {"AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection()}
+        environment = {
+            "AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection(),
+            **payment_environment(sandbox, ledger),
+        }
         airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
         with airflow:
-            yield airflow, postgres, sandbox
+            yield airflow, postgres, ledger, sandbox
 
 
 def _start_gates(airflow: LocalAirflow, dag_id: str, gates: int) -> None:
@@ -224,7 +243,7 @@ def _share_between_two_triggerers(
 
 
 def main() -> int:
-    """Run, print the counts, and return 0 if every gate ended once, in the right state."""
+    """Run, print the counts, and return 0 if nothing was wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak",
         description=__doc__,
@@ -246,15 +265,14 @@ def main() -> int:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=2) + "\n")
-    shared = result["two_triggerers"]
+    shared, paying = result["two_triggerers"], result["paying_runs"]
     assert isinstance(shared, dict)
-    bad = [result["lost"], result["twice"], result["wrong"], shared["lost"], shared["twice"]]
-    print(
-        "Every gate ended once, in the right state."
-        if not any(bad)
-        else "NOT every gate ended once, in the right state."
-    )
-    return int(any(bad))
+    assert isinstance(paying, dict)
+    gates = [result["lost"], result["twice"], result["wrong"], shared["lost"], shared["twice"]]
+    payments = [paying[name] for name in ("refused", "dead", "lost", "twice", "left_reserved")]
+    print(f"{'NOT every' if any(gates) else 'Every'} gate ended once, in the right state.")
+    print(f"{'NOT every' if any(payments) else 'Every'} run that reserved paid, and left nothing reserved.")
+    return int(any([*gates, *payments]))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 class TaskHistory:
     """
-    Reads what the database recorded about the gates, which are all tasks named ``gate``, and about their runs.
+    Reads what the database recorded about the gates, which are all tasks named ``gate``, and their runs.
 
     :param connection: a connection to Airflow's PostgreSQL database, in autocommit mode.
     """

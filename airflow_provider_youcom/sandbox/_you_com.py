@@ -119,7 +119,7 @@ class YouCom:
                 self._faults.pop(api_key, None)
 
     def state(self) -> dict[str, Any]:
-        """Return what the accounts hold, and the number of requests for a balance, refused charges and faults."""
+        """Return what the accounts hold, and count requests for a balance, refused charges and faults."""
         with self._lock:
             return {
                 "accounts": [

@@ -1,4 +1,4 @@
-"""Runs that pay in three tasks, behind each kind of gate. The benchmark starts as many of each as it needs."""
+"""Runs that pay in a few tasks, behind each kind of gate. The benchmark starts as many as it needs."""
 
 from __future__ import annotations
 
