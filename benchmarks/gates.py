@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from airflow_provider_youcom.reservations.rule import EndReason
 from benchmarks.call_rate import calls_per_minute, calls_to_end_of_round
 from benchmarks.process_accounting import cpu_seconds, memory_kb
 from dev.airflow_api import LocalAirflowError
 
 if TYPE_CHECKING:
+    from airflow_provider_youcom.reservations.ledger import Ledger
     from airflow_provider_youcom.sandbox import Sandbox
     from benchmarks.postgres import PrivatePostgres
     from benchmarks.task_history import TaskHistory
     from dev.local_airflow import LocalAirflow
 
 EMPTY_USD = "3.20"
-FULL_USD = "100"
-DEFERRED_MODES = "cd"
+# What a gate needs. The account is filled so that all can reserve it.
+GATE_USD = 25
+DEFERRED_MODES = "cde"
 DATABASE = "database"
 # Airflow needs seconds. The rest is for a machine that does a lot besides.
 PATIENCE = 900.0
@@ -77,9 +80,10 @@ class Stage:
     """
     A running Airflow, and what is needed to measure it.
 
-    :param airflow: the Airflow, running, with the DAGs ``gate_a`` to ``gate_d``.
+    :param airflow: the Airflow, running, with the DAGs ``gate_a`` to ``gate_e``.
     :param postgres: its database.
     :param sandbox: the You.com that the gates ask.
+    :param ledger: the ledger of the gates that reserve.
     :param history: the changes of state that the database records.
     :param minute: the least seconds to measure the wait for. The figures are scaled to 60.
     :param intervals: seconds between two checks of a gate, by mode.
@@ -90,6 +94,7 @@ class Stage:
         airflow: LocalAirflow,
         postgres: PrivatePostgres,
         sandbox: Sandbox,
+        ledger: Ledger,
         history: TaskHistory,
         minute: float,
         intervals: Mapping[str, float],
@@ -97,6 +102,7 @@ class Stage:
         self.airflow = airflow
         self.postgres = postgres
         self.sandbox = sandbox
+        self.ledger = ledger
         self.history = history
         self.minute = minute
         self.intervals = intervals
@@ -119,7 +125,7 @@ class Stage:
         """
         Let gates wait for a minute, open them, and return what that cost.
 
-        :param mode: the mode, a to d.
+        :param mode: the mode, a to e.
         :param gates: how many gates.
         """
         dag_id = f"gate_{mode}"
@@ -143,10 +149,12 @@ class Stage:
             load = os.getloadavg()[0]
             # A check has just been made, or is about to be: top up half-way between two checks.
             time.sleep(self.intervals[mode] / 2)
-            self.sandbox.set_balance(FULL_USD)
+            self.sandbox.set_balance(gates * GATE_USD)
             topped_up = time.time()
             self._let_them_end(dag_id, known + gates)
             end = self._meter()
+        # There is no teardown, which would cost a worker of its own.
+        self.ledger.end([each.id for each in self.ledger.standing()], EndReason.RELEASED, by="benchmark")
         done = self.history.times_of(dag_id, "success")[known:]
         sample = min(at for at in calls if at >= topped_up)
         by_component = {name: seconds / gates for name, seconds in self._net_cpu(start, end).items()}
@@ -191,7 +199,7 @@ class Stage:
         self._wait_until_all_wait(dag_id, "d", known, gates)
         self.airflow.kill("triggerer")
         killed = time.time()
-        self.sandbox.set_balance(FULL_USD)
+        self.sandbox.set_balance(gates * GATE_USD)
         self.airflow.start("triggerer")
         self._let_them_end(dag_id, known + gates)
         done = self.history.times_of(dag_id, "success")[known:]

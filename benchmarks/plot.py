@@ -13,8 +13,9 @@ NAMES = {
     "b": "BalanceSensor,\nreschedule",
     "c": "BalanceSensor,\ndeferred",
     "d": "BalanceSensor,\nin the triggerer",
+    "e": "BalanceSensor,\ndeferred, reserving",
 }
-COLOURS = {"a": "#9aa0a6", "b": "#b7a6e8", "c": "#7c5cd6", "d": "#3d1fa8"}
+COLOURS = {"a": "#9aa0a6", "b": "#b7a6e8", "c": "#7c5cd6", "d": "#3d1fa8", "e": "#b3549c"}
 
 
 def plot(costs: list[Cost], conditions: dict[str, str], path: Path) -> None:

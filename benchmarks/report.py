@@ -15,8 +15,10 @@ WAYS = {
     "b": "BalanceSensor, reschedule",
     "c": "BalanceSensor, deferred",
     "d": "BalanceSensor, started and ended in the triggerer",
+    "e": "BalanceSensor, deferred, reserving",
 }
 LEAST_SAVING = 15
+MOST_FOR_RESERVING = 1.5
 # With fewer gates, most of the CPU time goes to the scheduler's work on the first twenty runs, which does not
 # depend on what they wait for.
 MANY_GATES = 200
@@ -209,6 +211,10 @@ class Report:
             for other in self.costs:
                 if other.mode in "ac" and other.gates == cost.gates:
                     yield _saving(cost, other)
+        checking = {cost.gates: cost for cost in self.costs if cost.mode == "c" and cost.gates > 1}
+        for cost in self.costs:
+            if cost.mode == "e" and cost.gates in checking:
+                yield _price_of_reserving(cost, checking[cost.gates])
 
     def _targets_for_the_last_gate(self) -> Iterator[tuple[str, bool]]:
         for cost in self.costs:
@@ -263,6 +269,15 @@ def _saving(cost: Cost, other: Cost) -> tuple[str, bool]:
         f"at most 1/{LEAST_SAVING} of the {others:.2f} of {_name(other)}"
     )
     return what, mine * LEAST_SAVING <= others
+
+
+def _price_of_reserving(cost: Cost, checking: Cost) -> tuple[str, bool]:
+    mine, others = cost.cpu_per_gate_life, checking.cpu_per_gate_life
+    what = (
+        f"{_name(cost)}: {mine:.3f} CPU s a gate with a minute of waiting, {mine / others:.2f} times the "
+        f"{others:.3f} of {_name(checking)}, at most {MOST_FOR_RESERVING} times"
+    )
+    return what, mine <= MOST_FOR_RESERVING * others
 
 
 def _comparison(cost: Cost, today: Cost) -> str:

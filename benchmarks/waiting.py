@@ -2,8 +2,8 @@
 Measure what it costs to wait: gates on an empty account, in each way of waiting, on a whole Airflow.
 
 Modes: (a) HttpSensor with response_check in reschedule mode, (b) BalanceSensor in reschedule mode, (c)
-BalanceSensor deferred, (d) BalanceSensor started and ended in the triggerer. N gates are N runs of a DAG
-that is one gate.
+BalanceSensor deferred, (d) BalanceSensor started and ended in the triggerer, (e) BalanceSensor deferred,
+which reserves. N gates are N runs of a DAG that is one gate.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
-from benchmarks.gates import EMPTY_USD, Stage
+from benchmarks.gates import DEFERRED_MODES, EMPTY_USD, Stage
 from benchmarks.postgres import PrivatePostgres
 from benchmarks.process_accounting import machine
 from benchmarks.report import Report
 from benchmarks.task_history import TaskHistory
+from benchmarks.you_com_connection import connection_with_ledger
 from dev.local_airflow import LocalAirflow
 
 DAGS = Path(__file__).parent / "dags"
 RESULTS = Path(__file__).parent / "results"
-MODES = "abcd"
-FULL = "d:1,50,200,1000 a:50 b:50 c:1,50,200,1000"
-SMALL = "d:20 a:20 c:20"
+LEDGER = "ledger"
+MODES = "abcde"
+FULL = "d:1,50,200,1000 a:50 b:50 c:1,50,200,1000 e:50,200"
+SMALL = "d:20 a:20 c:20 e:20"
 # The private Airflow is set to react fast, which costs CPU time. These are Airflow's defaults.
 AIRFLOW_DEFAULTS = {
     "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
@@ -77,21 +82,32 @@ def measure(
         Sandbox(EMPTY_USD) as sandbox,
         PrivatePostgres() as postgres,
     ):
+        postgres.create_database(LEDGER)
         environment = {
             **AIRFLOW_DEFAULTS,
             "AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection(),
+            "AIRFLOW_CONN_YOUCOM_RESERVING": connection_with_ledger(
+                sandbox, "youcom_ledger", settle_seconds=0
+            ),
+            "AIRFLOW_CONN_YOUCOM_LEDGER": postgres.airflow_connection(LEDGER),
             "AIRFLOW_CONN_YOUCOM_HTTP": json.dumps({"conn_type": "http", "host": sandbox.base_url}),
             "BENCHMARK_INTERVAL": str(interval),
             "BENCHMARK_RESCHEDULE_INTERVAL": str(reschedule_interval),
             "BENCHMARK_IMPORTS": imports,
         }
-        intervals = {"a": reschedule_interval, "b": reschedule_interval, "c": interval, "d": interval}
+        intervals = {mode: interval if mode in DEFERRED_MODES else reschedule_interval for mode in MODES}
         airflow = LocalAirflow(Path(home), DAGS, environment=environment, database_url=postgres.url)
         with airflow:
             for mode in MODES:
                 airflow.wait_for_dag(f"gate_{mode}", timeout=300)
             stage = Stage(
-                airflow, postgres, sandbox, TaskHistory.start(postgres.connect()), minute, intervals
+                airflow,
+                postgres,
+                sandbox,
+                Ledger(sa.create_engine(postgres.url_of(LEDGER))),
+                TaskHistory.start(postgres.connect()),
+                minute,
+                intervals,
             )
             stage.measure_idle()
             report.idle_cpu_per_second = stage.idle_cpu_per_second
@@ -128,7 +144,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--modes", default="a,b,c,d", help="which modes (default: %(default)s)")
+    parser.add_argument("--modes", default="a,b,c,d", help="which modes, such as c,e (default: %(default)s)")
     parser.add_argument("--gates", default="50", help="how many gates, such as 50,200 (default: %(default)s)")
     parser.add_argument("--phases", type=parse_phases, help="instead of these two: a:50 d:50,200")
     parser.add_argument("--small", action="store_true", help=f"{SMALL}, half a minute each")

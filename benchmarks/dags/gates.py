@@ -44,3 +44,13 @@ with dag("d"):
         start_from_trigger=True,
         end_from_trigger=True,
     )
+
+with dag("e"):
+    BalanceSensor(
+        task_id="gate",
+        youcom_conn_id="youcom_reserving",
+        min_usd=MIN_USD,
+        poke_interval=INTERVAL,
+        deferrable=True,
+        reserve=True,
+    )
