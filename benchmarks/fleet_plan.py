@@ -27,7 +27,7 @@ class Plan:
     payments: int = 3
     payment_usd: Decimal = Decimal(5)
     top_up_usd: Decimal = Decimal(45)
-    top_up_seconds: float = 10.0
+    top_up_seconds: float = 20.0
     posted_after_seconds: float = 8.0
     settle_seconds: float = 10.0
     interval: float = 5.0

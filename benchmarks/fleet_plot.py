@@ -6,13 +6,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from benchmarks.fleet_arms import ARMS, RESERVING, Outcome
+from benchmarks.fleet_arms import RESERVING, Outcome
 from benchmarks.fleet_report import FleetReport
 
 SUCCEEDED_COLOUR, DIED_COLOUR, BALANCE_COLOUR, QUIET_COLOUR = "#3d1fa8", "#d93025", "#7c5cd6", "#5f6368"
 TITLES = {
     "fleet_checking": "Gates that check",
-    "fleet_pool": "Gates that check, a pool of one slot,\nand a second check in each task",
+    "fleet_pool": "Gates that check, a pool, a second check",
     "fleet_reserving": "Gates that reserve",
 }
 
@@ -74,10 +74,9 @@ def _plot_runs(axis: plt.Axes, report: FleetReport, outcome: Outcome) -> None:
             linestyle="dotted",
             label="ideal schedule",
         )
-    axis.set_title(TITLES.get(outcome.arm, ARMS[outcome.arm]))
-    axis.legend(
-        title=f"{outcome.refused} payments refused,\n${outcome.lost_usd:,.0f} lost",
-        loc="center right",
-        frameon=False,
-        alignment="left",
+    axis.set_title(
+        f"{TITLES[outcome.arm]}\n{outcome.dead} of {outcome.runs} runs died, "
+        f"{outcome.refused} payments refused, ${outcome.lost_usd:,.0f} lost",
+        fontsize=9,
     )
+    axis.legend(loc="best", frameon=False)

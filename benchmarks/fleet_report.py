@@ -19,7 +19,7 @@ SLOWEST = 1.3
 MOST_CHECKS_MISSED = 1
 _COLUMNS = (
     "gates", "payments refused", "runs that died", "money lost in them", "lowest balance",
-    "until all was done", "API calls", "CPU",
+    "until all had ended", "API calls", "CPU",
 )  # fmt: skip
 
 
@@ -85,11 +85,18 @@ class FleetReport:
 
     def table(self, outcomes: list[Outcome]) -> str:
         """
-        Return results as a table in Markdown.
+        Return results as a table in Markdown, with the ideal schedule below the gates that reserve.
 
         :param outcomes: the results.
         """
-        return markdown(_COLUMNS, [_row(outcome) for outcome in outcomes])
+        rows = []
+        for outcome in outcomes:
+            rows.append(_row(outcome))
+            if outcome.arm == RESERVING:
+                rows.append(
+                    ("ideal schedule", "", "", "", "", f"{max(self.ideal_ends(outcome)):.0f} s", "", "")
+                )
+        return markdown(_COLUMNS, rows)
 
     def ideal_ends(self, outcome: Outcome) -> list[float]:
         """

@@ -34,7 +34,7 @@ OUTCOME = Outcome(
 
 @pytest.fixture
 def report(tmp_path: Path) -> FleetReport:
-    return FleetReport(tmp_path / "fleet", Plan(), {"airflow": "3.3.2"})
+    return FleetReport(tmp_path / "fleet", Plan(top_up_seconds=10), {"airflow": "3.3.2"})
 
 
 def missed(report: FleetReport) -> list[str]:
@@ -100,10 +100,11 @@ def test_a_report_can_be_read_again(report: FleetReport):
     assert again.text() == report.text()
 
 
-def test_the_table_has_a_row_for_each_arm(report: FleetReport):
+def test_the_table_has_a_row_for_each_arm_and_one_for_the_ideal_schedule(report: FleetReport):
     report.outcomes = [replace(OUTCOME, arm="fleet_checking", refused=90, dead=80, lost_usd=1234.0), OUTCOME]
     rows = report.table(report.outcomes).splitlines()[2:]
     assert rows == [
         "| gates that check | 90 | 80 of 100 | $1,234 | $0 | 380 s | 80 | 100 s |",
         "| gates that reserve | 0 | 0 of 100 | $0 | $0 | 380 s | 80 | 100 s |",
+        "| ideal schedule |  |  |  |  | 340 s |  |  |",
     ]
