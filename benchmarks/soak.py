@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -53,6 +54,8 @@ GATES = {
 }
 SHARED_GATES = 40
 CAPACITY_OF_THE_FIRST = 15
+# How long the ledger's PostgreSQL stays away after a crash.
+OUTAGE_SECONDS = 8.0
 PATIENCE = 1800.0
 
 
@@ -69,18 +72,18 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "triggerer": max(2, round(minutes * 0.8)),
         "scheduler": max(1, round(minutes * 0.5)),
         "postgresql": 2 if minutes >= 5 else 1,
-        "ledger": max(2, round(minutes * 0.5)),
     }
     with _whole_airflow() as (airflow, postgres, ledger, sandbox):
         TaskHistory.start(postgres.connect()).close()
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
-        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=max(6, round(minutes * 3)))
+        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=max(10, round(minutes * 5)))
         paying_runs.start()
-        servers = Servers(airflow, {"postgresql": postgres, "ledger": ledger})
+        servers = Servers(airflow, postgres)
         balance = ChangingBalance(sandbox, random.Random(chance.random()), THRESHOLDS_USD)
         you_com = FaultyYouCom(sandbox, random.Random(chance.random()))
         moves = max(10, round(minutes * 4))
+        outages = at_random(chance, seconds, max(1, round(minutes * 0.5)))
         plan = [
             *(
                 (moment, partial(servers.kill, component))
@@ -89,6 +92,8 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
             ),
             *((seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)),
             *((seconds * run / paying_runs.runs, paying_runs.top_up) for run in range(paying_runs.runs)),
+            *((moment, partial(ledger.stop, signal.SIGQUIT)) for moment in outages),
+            *((moment + OUTAGE_SECONDS, ledger.start) for moment in outages),
         ]
         you_com.start()
         play(plan, seconds, servers.restart_the_dead)
@@ -107,7 +112,7 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         **outcome,
         "faults": dict(you_com.tried),
         "answers_struck": you_com.struck,
-        "killed": dict(servers.killed),
+        "killed": {**servers.killed, "ledger": len(outages)},
         "died_of_it": dict(servers.died),
         "thresholds_crossed": balance.crossings,
         "paying_runs": payments,

@@ -82,6 +82,7 @@ class PayingRuns:
         :param history: the changes of state that the database records.
         :param between: called every second, to restart what dies.
         """
+        paid_in_trouble = history.payments(DAG_ID)
         self._add(self.runs * TOP_UP_USD)
         _wait(lambda: not history.left_to_do(DAG_ID), between)
         # A teardown that the ledger did not answer leaves its reservation to whoever polls next.
@@ -98,6 +99,7 @@ class PayingRuns:
             "dead": self.runs + 1 - sum(state == "success" for state, _ in history.run_endings(DAG_ID)),
             "lost": self.runs + 1 - len(endings),
             "twice": [run_id for run_id, count in endings.items() if count > 1],
+            "paid_in_trouble": paid_in_trouble,
             "paid_again": int(paid_usd) - history.payments(DAG_ID),
             "left_reserved": left + self._standing(),
             "ends": Counter(

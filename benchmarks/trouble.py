@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -78,24 +78,24 @@ class Servers:
     Kills components, and restarts those that have died, as a service manager would.
 
     :param airflow: the Airflow, running.
-    :param databases: the database servers, by the names that :meth:`kill` takes.
+    :param postgres: its database.
     """
 
-    def __init__(self, airflow: LocalAirflow, databases: Mapping[str, PrivatePostgres]) -> None:
+    def __init__(self, airflow: LocalAirflow, postgres: PrivatePostgres) -> None:
         self.killed: Counter[str] = Counter()
         self.died: Counter[str] = Counter()
         self._airflow = airflow
-        self._databases = databases
+        self._postgres = postgres
 
     def kill(self, component: str) -> None:
         """
-        Kill a component with ``kill -9``, or crash a database server, and restart it.
+        Kill a component with ``kill -9``, or crash the database, and restart it.
 
-        :param component: its name, or that of a database.
+        :param component: its name, or ``postgresql``.
         """
         self.killed[component] += 1
-        if component in self._databases:
-            self._databases[component].crash_and_restart()
+        if component == "postgresql":
+            self._postgres.crash_and_restart()
         else:
             self._airflow.kill(component)
         self.restart_the_dead()
