@@ -31,6 +31,15 @@ def test_targets_compare_the_same_number_of_gates(report: Report) -> None:
         assert what.endswith(f"c × {gates}")
 
 
+@pytest.mark.parametrize(("times", "is_met"), [(1.5, True), (1.51, False)])
+def test_a_gate_that_reserves_may_cost_half_as_much_again(report: Report, times: float, is_met: bool) -> None:
+    (checking,) = (cost for cost in report.costs if cost.mode == "c" and cost.gates == 200)
+    cpu = times * checking.cpu_per_gate_life
+    report.costs.append(replace(checking, mode="e", cpu_per_gate_life=cpu))
+    (target,) = (met for what, met in report.targets() if what.startswith("e × 200") and "CPU" in what)
+    assert target is is_met
+
+
 def test_without_a_result_to_compare_with_there_is_no_ratio(report: Report) -> None:
     report.costs = [cost for cost in report.costs if cost.mode != "a" or cost.gates != 50]
     assert not list(report.ratios())
