@@ -102,7 +102,7 @@ class FleetReport:
         """
         Return when each run would have ended in the ideal schedule, in seconds after the first top-up.
 
-        :param outcome: says how long a run takes.
+        :param outcome: says how long the fastest run took.
         """
         plan = self.plan
         costs_usd = [plan.run_usd] * plan.runs
