@@ -54,6 +54,9 @@ GATES = {
 }
 SHARED_GATES = 40
 CAPACITY_OF_THE_FIRST = 15
+# Runs that want to pay beside those for which the account is topped up. If the gates did not reserve, all would
+# open at the first top-up, and most would be refused.
+RUNS_TOO_MANY = 20
 # How long the ledger's PostgreSQL stays away after a crash.
 OUTAGE_SECONDS = 8.0
 PATIENCE = 1800.0
@@ -77,7 +80,8 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         TaskHistory.start(postgres.connect()).close()
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
-        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=max(10, round(minutes * 5)))
+        top_ups = max(10, round(minutes * 5))
+        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=top_ups + RUNS_TOO_MANY)
         paying_runs.start()
         servers = Servers(airflow, postgres)
         balance = ChangingBalance(sandbox, random.Random(chance.random()), THRESHOLDS_USD)
@@ -91,7 +95,7 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
                 for moment in at_random(chance, seconds, times)
             ),
             *((seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)),
-            *((seconds * run / paying_runs.runs, paying_runs.top_up) for run in range(paying_runs.runs)),
+            *((seconds * step / top_ups, paying_runs.top_up) for step in range(top_ups)),
             *((moment, partial(ledger.stop, signal.SIGQUIT)) for moment in outages),
             *((moment + OUTAGE_SECONDS, ledger.start) for moment in outages),
         ]
