@@ -54,9 +54,9 @@ GATES = {
 }
 SHARED_GATES = 40
 CAPACITY_OF_THE_FIRST = 15
-# Runs that want to pay beside those for which the account is topped up. If the gates did not reserve, all would
-# open at the first top-up, and most would be refused.
-RUNS_TOO_MANY = 20
+# Runs that want to pay beside those for which the account is topped up. If the gates did not reserve, all
+# would open at the first top-up, and payments would be refused.
+RUNS_TOO_MANY = 30
 # How long the ledger's PostgreSQL stays away after a crash.
 OUTAGE_SECONDS = 8.0
 PATIENCE = 1800.0
