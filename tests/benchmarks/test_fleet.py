@@ -13,6 +13,7 @@ from benchmarks.fleet_plan import Plan, ideal_ends
 from benchmarks.fleet_report import FleetReport
 
 PROJECT = Path(__file__).parents[2]
+MEASURED = PROJECT / "benchmarks" / "results" / "fleet.json"
 OUTCOME = Outcome(
     arm="fleet_reserving",
     runs=100,
@@ -108,3 +109,8 @@ def test_the_table_has_a_row_for_each_arm_and_one_for_the_ideal_schedule(report:
         "| gates that reserve | 0 | 0 of 100 | $0 | $0 | 380 s | 80 | 100 s |",
         "| ideal schedule |  |  |  |  | 340 s |  |  |",
     ]
+
+
+def test_the_docs_show_the_last_run_which_met_its_targets():
+    assert FleetReport.read(MEASURED).all_met()
+    assert (PROJECT / "docs" / "fleet.svg").read_text() == MEASURED.with_suffix(".svg").read_text()
