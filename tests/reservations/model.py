@@ -92,6 +92,8 @@ class Run(NamedTuple):
     late_ends: tuple[End, ...] = ()
     # The rows that stood when somebody began to ask whether this run is over.
     asked_about: tuple[int, ...] = ()
+    # Whether a task was tried again without a delay, because Airflow had lost its try.
+    is_retried_soon: bool = False
 
 
 class World(NamedTuple):
@@ -108,6 +110,7 @@ class World(NamedTuple):
     crashes: int = 0
     vanishings: int = 0
     run_over_checks: int = 0
+    lost_tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class Ledger:
         return rule.teardown_reason(
             run_is_running=run.state == RUNNING,
             all_done=all(_AIRFLOW_STATES[task] in {"success", "skipped"} for task in run.tasks),
-            any_is_retried_soon=False,
+            any_is_retried_soon=run.is_retried_soon,
         )
 
     def ends_of_teardown(self, run: Run, end: End) -> tuple[int, ...]:
@@ -349,6 +352,10 @@ def _people_and_trouble(world: World, run: Run, ledger: Ledger) -> Iterator[tupl
         and (is_looking or (run.gate.phase == OPEN and run.tasks == (NONE, NONE)))
     ):
         yield world._replace(crashes=world.crashes - 1), _new_try(run)
+    if world.lost_tries and run.state == RUNNING and sorted(run.tasks) == [NONE, PAYING]:
+        # The lost try may pay as well, so that the other task has nothing left to spend.
+        retried = run._replace(tasks=(PAYING, SUCCESS), is_retried_soon=True)
+        yield world._replace(lost_tries=world.lost_tries - 1), _given_up(retried)
     if world.vanishings and run.state == RUNNING:
         yield world._replace(vanishings=world.vanishings - 1), _stopped(run, VANISHED)
     if run.state == VANISHED:

@@ -23,6 +23,7 @@ CASES: dict[str, tuple[int, dict[str, int]]] = {
     "cleared and marked failed": (2, {"posted": 2, "clears": 1, "marks": 1}),
     "cleared while somebody asks whether it is over": (2, {"posted": 2, "clears": 1, "run_over_checks": 1}),
     "a gate's worker crashes": (2, {"posted": 4, "crashes": 1, "failures": 1}),
+    "a try that Airflow lost pays beside the next one": (3, {"posted": 3, "top_ups": 1, "lost_tries": 1}),
     "a run vanishes and its reservation expires": (3, {"posted": 4, "vanishings": 1}),
 }
 
@@ -82,6 +83,11 @@ class NoGraceForAMarkedRun(Ledger):
         return rule.teardown_reason(run_is_running=True, all_done=True, any_is_retried_soon=False)
 
 
+class NoGraceForALostTry(Ledger):
+    def teardown_reason(self, run: Run) -> EndReason:
+        return super().teardown_reason(run._replace(is_retried_soon=False))
+
+
 class NoGraceForAnEarlierTry(Ledger):
     def reason_of(self, row: Row, run: Run, reason: EndReason) -> EndReason:
         return reason
@@ -97,6 +103,7 @@ CHANGES: list[tuple[type[Ledger], str]] = [
     (OwnEndedDoNotCount, "cleared half-way, after the end, or while the teardown runs"),
     (TeardownEndsWhateverStands, "cleared half-way, after the end, or while the teardown runs"),
     (NoGraceForAMarkedRun, "a run marked failed"),
+    (NoGraceForALostTry, "a try that Airflow lost pays beside the next one"),
     (NoGraceForAnEarlierTry, "cleared half-way, after the end, or while the teardown runs"),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -309,3 +310,33 @@ def test_reservation_is_the_teardown_of_its_gate_and_the_same_one_each_time():
 def test_a_gate_that_reserves_nothing_has_nothing_to_release():
     with pytest.raises(ValueError, match="Gate 'gate' has nothing to release: set reserve=True"):
         gate(reserve=False).reservation()
+
+
+@pytest.mark.parametrize(
+    ("connection", "missing"),
+    [
+        ({"conn_type": "sqlite", "host": "/tmp/x.db"}, "airflow.providers.sqlite.hooks.sqlite"),
+        ({"conn_type": "postgres", "host": "127.0.0.1"}, "airflow.providers.postgres.hooks.postgres"),
+        ({"conn_type": "postgres", "host": "127.0.0.1"}, "psycopg2"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, connection: dict[str, str], missing: str
+):
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
+    if missing == "psycopg2":
+        monkeypatch.delitem(sys.modules, "airflow.providers.postgres.hooks.postgres", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    package = f"apache-airflow-providers-{connection['conn_type']}"
+    with pytest.raises(AirflowFailException, match=f"ledger 'ledger' cannot be opened .*: install {package}"):
+        gate().execute(try_of("monday"))
+
+
+def test_a_ledger_in_a_file_beside_several_machines_is_warned_of(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    gate(min_usd=1).execute(try_of("monday"))
+    assert "The ledger is a file of this machine" not in caplog.text
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor,airflow.executors.CeleryExecutor:team")
+    gate(min_usd=1).execute(try_of("tuesday"))
+    assert "The ledger is a file of this machine, and the executor uses several machines" in caplog.text
