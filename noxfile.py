@@ -41,14 +41,18 @@ ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 PYTEST = str(ENVIRONMENT / "bin" / "pytest")
 
-# A session of its own on the newest Airflow; the matrix runs it on the others.
+# Sessions of their own on the newest Airflow; the matrix runs them on the others.
 WATCHERS = "tests/real_airflow/test_watchers.py"
+RESERVED = [
+    "tests/real_airflow/test_cleared_gates.py",
+    "tests/real_airflow/test_reservations.py",
+    "tests/real_airflow/test_scarce_credits.py",
+]
 NOT_IN_TEST = "browser or soak or distributed or ledger"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
 NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # `make check` leaves what takes long to `make test`.
 TOO_LONG_FOR_CHECK = [
-    "tests/benchmarks/test_simulation.py",
     "tests/faults/test_fault_matrix.py",
     "tests/reservations/test_every_interleaving.py",
     "tests/sandbox/contract",
@@ -125,9 +129,16 @@ def test(session: nox.Session) -> None:
         _pytest(session, PYTEST, "-m", f"not ({NOT_IN_TEST})")
         return
     # A whole Airflow waits more than it computes, so the other tests run beside it.
-    airflows = ["-m", f"real_airflow and not ({NOT_IN_TEST})", f"--ignore={WATCHERS}"]
+    airflows = ["-m", f"real_airflow and not ({NOT_IN_TEST})", *_without([WATCHERS, *RESERVED])]
     with _beside(session, PYTEST, *airflows):
         _pytest(session, PYTEST, "-m", f"not (real_airflow or {NOT_IN_TEST})")
+
+
+@nox.session(python=False)
+def reserved(session: nox.Session) -> None:
+    """Reserve credits in a whole Airflow, whatever happens to the runs."""
+    _update_environment(session)
+    _pytest(session, PYTEST, *RESERVED)
 
 
 @nox.session(python=False)
@@ -197,7 +208,7 @@ def browser(session: nox.Session, airflow: str) -> None:
 def ledger(session: nox.Session) -> None:
     """Look for a way to overspend what is reserved, on SQLite and PostgreSQL."""
     _update_environment(session)
-    _pytest(session, PYTEST, "tests/reservations", "tests/hooks", "-q", "-m", "ledger")
+    _pytest(session, PYTEST, "tests/reservations", "tests/hooks", "tests/benchmarks", "-q", "-m", "ledger")
 
 
 @nox.session(python=PYTHON)

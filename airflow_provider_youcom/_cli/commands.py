@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.reservations.reservation import Reservation
 
+_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 _QUESTION = "End what is reserved? A task that still spends it can then overspend the account. [y/N] "
 
 
@@ -85,15 +86,26 @@ def release_reservations(args: Namespace) -> None:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    # As Airflow's own command to test a connection does: it is read from the database too.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    with warnings.catch_warnings():
+    with _as_airflows_own_commands(), warnings.catch_warnings():
         # Airflow 3.3 prints one about its own Connection.get_hook, in front of our JSON.
         warnings.simplefilter("ignore")
         try:
             yield
         except YouComError as error:
             raise SystemExit(str(error)) from None
+
+
+@contextmanager
+def _as_airflows_own_commands() -> Iterator[None]:
+    """Let Airflow read connections from its database too, as in its own command that tests one."""
+    before = os.environ.get(_CONTEXT)
+    os.environ[_CONTEXT] = "server"
+    try:
+        yield
+    finally:
+        os.environ.pop(_CONTEXT)
+        if before is not None:
+            os.environ[_CONTEXT] = before
 
 
 def _refuse_unknown(ids: set[str]) -> None:

@@ -13,6 +13,8 @@ from benchmarks.simulated_fleet import Fleet, Run, Scenario, WaitingGates, draw_
 from benchmarks.simulated_gates import CheckingGates, IdealGates, Note, Reservation, ReservingGates
 from benchmarks.simulation import CHECKING, IDEAL, Variant, duration, simulate_all, table
 
+pytestmark = pytest.mark.ledger
+
 PROJECT = Path(__file__).parents[2]
 PLOTTED = PROJECT / "benchmarks" / "results" / "simulation.svg"
 RUNS = 1500
