@@ -128,9 +128,11 @@ def test(session: nox.Session) -> None:
     if session.posargs:
         _pytest(session, PYTEST, "-m", f"not ({NOT_IN_TEST})")
         return
-    # A whole Airflow waits more than it computes, so the other tests run beside it.
-    airflows = ["-m", f"real_airflow and not ({NOT_IN_TEST})", *_without([WATCHERS, *RESERVED])]
-    with _beside(session, PYTEST, *airflows):
+    # A whole Airflow waits more than it computes, so two of them and the other tests run side by side.
+    in_airflow = [PYTEST, "-m", f"real_airflow and not ({NOT_IN_TEST})"]
+    shared = [*in_airflow, "tests/real_airflow", *_without([WATCHERS, *RESERVED])]
+    own = [*in_airflow, *_without(["tests/real_airflow"])]
+    with _beside(session, *shared), _beside(session, *own):
         _pytest(session, PYTEST, "-m", f"not (real_airflow or {NOT_IN_TEST})")
 
 
