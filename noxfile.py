@@ -128,12 +128,13 @@ def test(session: nox.Session) -> None:
     if session.posargs:
         _pytest(session, PYTEST, "-m", f"not ({NOT_IN_TEST})")
         return
-    # A whole Airflow waits more than it computes, so two of them and the other tests run side by side.
+    # Airflow waits more than it computes, so what starts one runs beside the rest.
     in_airflow = [PYTEST, "-m", f"real_airflow and not ({NOT_IN_TEST})"]
     shared = [*in_airflow, "tests/real_airflow", *_without([WATCHERS, *RESERVED])]
     own = [*in_airflow, *_without(["tests/real_airflow"])]
-    with _beside(session, *shared), _beside(session, *own):
-        _pytest(session, PYTEST, "-m", f"not (real_airflow or {NOT_IN_TEST})")
+    processes = [PYTEST, "-m", f"airflow_process and not (real_airflow or {NOT_IN_TEST})"]
+    with _beside(session, *shared), _beside(session, *own), _beside(session, *processes):
+        _pytest(session, PYTEST, "-m", f"not ({NOT_IN_CHECK})")
 
 
 @nox.session(python=False)
