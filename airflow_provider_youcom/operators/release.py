@@ -139,7 +139,11 @@ class ReleaseCreditsOperator(BaseOperator):
         )
 
     def _tasks_behind(self) -> list[Any]:
-        return tasks_behind(self.dag.get_task(self.gate_task_id))
+        """Return the tasks behind the gate, without those that run after this teardown."""
+        teardown = self.dag.get_task(self.task_id)
+        later = {task.task_id for task in teardown.get_flat_relatives(upstream=False)}
+        behind = tasks_behind(self.dag.get_task(self.gate_task_id))
+        return [task for task in behind if task.task_id not in later]
 
     def _task_ids_behind(self) -> list[str]:
         return [task.task_id for task in self._tasks_behind()]

@@ -139,6 +139,16 @@ def test_work_that_was_left_out_of_the_block_keeps_the_reservation(
     assert ledger.standing() == []
 
 
+def test_a_task_that_runs_after_the_teardown_does_not_keep_the_reservation(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    answers.tasks["report"] = None
+    release = teardown()
+    with release.dag:
+        release >> GetBalanceOperator(task_id="report")
+    run(release)
+    assert ledger.history()[0].end_reason is EndReason.RELEASED
+
+
 @pytest.mark.parametrize("found_by_a_gate", [True, False])
 def test_a_reservation_that_expired_is_said_so(
     ledger: Ledger, answers: Airflow, task_log: Log, found_by_a_gate: bool
