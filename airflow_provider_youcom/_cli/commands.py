@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.cli.simple_table import AirflowConsole
+from airflow.utils.cli import suppress_logs_and_warning
 from airflow.utils.platform import getuser
 
 from airflow_provider_youcom.exceptions import YouComError
@@ -25,11 +25,12 @@ _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 _QUESTION = "End what is reserved? A task that still spends it can then overspend the account. [y/N] "
 
 
+@suppress_logs_and_warning
 def show_balance(args: Namespace) -> None:
     """
     Print what the account holds, and how much of it is available.
 
-    :param args: ``conn_id`` and ``output``.
+    :param args: ``conn_id``, ``output`` and ``verbose``.
     """
     with _errors_in_one_line():
         hook = YouComHook(args.conn_id)
@@ -51,11 +52,12 @@ def show_balance(args: Namespace) -> None:
     AirflowConsole().print_as(data=[row], output=args.output)
 
 
+@suppress_logs_and_warning
 def list_reservations(args: Namespace) -> None:
     """
     Print what is reserved in the connection's ledger.
 
-    :param args: ``conn_id``, ``dag_id``, ``ended`` and ``output``.
+    :param args: ``conn_id``, ``dag_id``, ``ended``, ``output`` and ``verbose``.
     """
     names = {"dag_id": args.dag_id} if args.dag_id else {}
     with _errors_in_one_line():
@@ -65,11 +67,12 @@ def list_reservations(args: Namespace) -> None:
     AirflowConsole().print_as(data=rows, output=args.output)
 
 
+@suppress_logs_and_warning
 def release_reservations(args: Namespace) -> None:
     """
     End reservations by hand, after a confirmation.
 
-    :param args: ``ids``, ``conn_id`` and ``yes``.
+    :param args: ``ids``, ``conn_id``, ``yes`` and ``verbose``.
     """
     with _errors_in_one_line():
         ledger = YouComHook(args.conn_id).ledger
@@ -86,9 +89,7 @@ def release_reservations(args: Namespace) -> None:
 
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
-    with _as_airflows_own_commands(), warnings.catch_warnings():
-        # Airflow 3.3 prints one about its own Connection.get_hook, in front of our JSON.
-        warnings.simplefilter("ignore")
+    with _as_airflows_own_commands():
         try:
             yield
         except YouComError as error:

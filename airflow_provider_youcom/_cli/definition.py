@@ -6,7 +6,15 @@ In every version, ``python -m airflow_provider_youcom …`` does the same.
 
 from __future__ import annotations
 
-from airflow.cli.cli_config import ARG_OUTPUT, ARG_YES, ActionCommand, Arg, GroupCommand, lazy_load_command
+from airflow.cli.cli_config import (
+    ARG_OUTPUT,
+    ARG_VERBOSE,
+    ARG_YES,
+    ActionCommand,
+    Arg,
+    GroupCommand,
+    lazy_load_command,
+)
 
 _COMMANDS = "airflow_provider_youcom._cli.commands"
 
@@ -29,13 +37,13 @@ def get_youcom_cli_commands() -> list[GroupCommand]:
                     name="balance",
                     help="Show what the account holds, and how much of it is available",
                     func=lazy_load_command(f"{_COMMANDS}.show_balance"),
-                    args=(_CONN_ID, ARG_OUTPUT),
+                    args=(_CONN_ID, ARG_OUTPUT, ARG_VERBOSE),
                 ),
                 ActionCommand(
                     name="reservations",
                     help="List what is reserved in the connection's ledger",
                     func=lazy_load_command(f"{_COMMANDS}.list_reservations"),
-                    args=(_CONN_ID, _DAG_ID, _ENDED, ARG_OUTPUT),
+                    args=(_CONN_ID, _DAG_ID, _ENDED, ARG_OUTPUT, ARG_VERBOSE),
                 ),
                 ActionCommand(
                     name="release",
@@ -45,7 +53,7 @@ def get_youcom_cli_commands() -> list[GroupCommand]:
                         "overspend the account: make sure that none does."
                     ),
                     func=lazy_load_command(f"{_COMMANDS}.release_reservations"),
-                    args=(_IDS, _CONN_ID, ARG_YES),
+                    args=(_IDS, _CONN_ID, ARG_YES, ARG_VERBOSE),
                 ),
             ),
         )

@@ -27,6 +27,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def run(*arguments: str, answer: str = "") -> str:
         monkeypatch.setattr(sys, "argv", ["youcom", *arguments])
         monkeypatch.setattr("builtins.input", lambda question: answer)
+        # Airflow 2 logs to standard output what the test itself does.
+        capsys.readouterr()
         module.main()
         return capsys.readouterr().out
 
