@@ -20,6 +20,7 @@ DAG_ID = "watched_account"
 WARNING = "example_youcom_low_credits"
 CRITICAL = f"{WARNING}_critical"
 BACKLOG = "example_youcom_backlog"
+RUNNING = "triggerer_id is not null"
 
 
 class WatchedAccount:
@@ -83,6 +84,10 @@ def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
 
     (warning,) = wait_for_results(airflow, WARNING, "alert", 1)
     (critical,) = wait_for_results(airflow, CRITICAL, "alert", 1)
+    # The last watcher must have seen that there is too little, or it has nothing to fire for.
+    airflow.wait_until("all watchers", lambda: count_triggers(airflow, RUNNING), lambda count: count == 4)
+    polls = 1 if minor_version(airflow) >= (3, 3) else 3
+    WatchedAccount(airflow, account).is_checked(2 * polls)
     account.set_balance(50)
     (answers,) = wait_for_results(airflow, BACKLOG, "work_off", 1)
 
@@ -153,9 +158,9 @@ def results(airflow: LocalAirflow, dag_id: str, task_id: str) -> list[Any]:
     return [airflow.xcom(dag_id, run["dag_run_id"], task_id) for run in runs]
 
 
-def count_triggers(airflow: LocalAirflow) -> int:
+def count_triggers(airflow: LocalAirflow, condition: str = "true") -> int:
     engine = create_engine(airflow.database_url)
-    query = text("select count(*) from trigger where classpath like '%BalanceEventTrigger'")
+    query = text(f"select count(*) from trigger where classpath like '%BalanceEventTrigger' and {condition}")
     try:
         with engine.connect() as connection:
             return connection.execute(query).scalar_one()
