@@ -118,4 +118,5 @@ def test_airflow_has_the_commands_too_where_it_reads_them_from_providers(sandbox
     if tuple(map(int, version("apache-airflow").split(".")[:2])) < (3, 2):
         assert done.returncode != 0
         return
-    assert json.loads(done.stdout)[0]["balance_usd"] == "100"
+    # On Python 3.14, Airflow itself warns on standard output while it starts.
+    assert json.loads(done.stdout.splitlines()[-1])[0]["balance_usd"] == "100"
