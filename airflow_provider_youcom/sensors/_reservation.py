@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
@@ -23,13 +24,12 @@ log = logging.getLogger(__name__)
 _ON_ONE_MACHINE = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
 
 
-def claim_of(gate: Any, context: Any, settle_seconds: float) -> Claim:
+def claim_of(gate: Any, context: Any) -> Claim:
     """
-    Return what a gate wants to reserve.
+    Return what a gate wants to reserve. The settle time is that of the connection, when it is read.
 
     :param gate: a ``BalanceSensor`` with ``reserve``.
     :param context: Airflow's context.
-    :param settle_seconds: how late You.com may post a charge.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
     from airflow_provider_youcom.hooks._reservations.holder import attempt_of_gate
@@ -38,7 +38,6 @@ def claim_of(gate: Any, context: Any, settle_seconds: float) -> Claim:
         return Claim(
             attempt_of_gate(context),
             parse_usd(gate.min_usd, "min_usd"),
-            settle_seconds=settle_seconds,
             reserve_for_seconds=duration_seconds(gate.reserve_for, "reserve_for"),
             task_ids=tuple(sorted(task.task_id for task in tasks_behind(gate))),
         )
@@ -66,7 +65,7 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
     # Before the note: what ends after it would count although it had ended.
     end_of_earlier_tries(ledger, claim.attempt, count)
     end_of_lost(ledger, claim.attempt.gate, count)
-    return note_ask_decide(hook.get_balance, ledger, claim)
+    return note_ask_decide(hook.get_balance, ledger, replace(claim, settle_seconds=hook.settle_seconds))
 
 
 def stands(hook: YouComHook, verdict: Verdict) -> bool:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from airflow_provider_youcom.gate import Reading
     from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
-    from airflow_provider_youcom.reservations.claim import Claim
 
 
 class BalanceSensor(BaseSensorOperator):
@@ -213,7 +212,7 @@ class BalanceSensor(BaseSensorOperator):
             hook = self._hook()
             if not self.reserve:
                 return hook.get_balance()
-            return _reservation.reserve(hook, self._claim(hook, context))
+            return _reservation.reserve(hook, _reservation.claim_of(self, context))
         except YouComError as error:
             return error
 
@@ -223,10 +222,7 @@ class BalanceSensor(BaseSensorOperator):
         # A new hook for each check, since the key may have been rotated.
         return YouComHook(self.youcom_conn_id)
 
-    def _claim(self, hook: YouComHook, context: Context) -> Claim:
-        return _reservation.claim_of(self, context, hook.settle_seconds)
-
     def _defer(self, context: Context) -> None:
-        claim = self._claim(self._hook(), context) if self.reserve else None
+        claim = _reservation.claim_of(self, context) if self.reserve else None
         trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

@@ -49,7 +49,7 @@ class ReservingBalanceTrigger(BalanceTrigger):
         from airflow_provider_youcom.hooks._reservations.reserving import decide
         from airflow_provider_youcom.reservations.claim import Claim
 
-        claim = Claim.from_json({**self.claim, "settle_seconds": noted.settle_seconds})
+        claim = dataclasses.replace(Claim.from_json(self.claim), settle_seconds=noted.settle_seconds)
         available = check.left_for(claim, noted, balance)
         if available is None:
             available = await ask_ledger(lambda: decide(noted.ledger, claim, balance, noted.note))

@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_youcom.exceptions import YouComUnavailableError
 from airflow_provider_youcom.hooks._reservations import counts, holder
+from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 from airflow_provider_youcom.reservations.claim import Claim
 from airflow_provider_youcom.reservations.ledger import Ledger
@@ -258,6 +259,18 @@ def test_a_gate_that_waits_without_a_worker_takes_along_who_it_is(ledger: Ledger
     claim = Claim.from_json(json.loads(json.dumps(options["claim"])))
     assert (claim.attempt.id, claim.attempt.gate.run_id, claim.amount_usd) == ("monday-1", "monday", 25)
     assert claim.task_ids == ("search", "summarize")
+
+
+def test_a_connection_that_airflow_cannot_read_now_is_waited_for_without_a_worker(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    def away(self: YouComHook, conn_id: str) -> Any:
+        raise OSError("the API server is away")
+
+    monkeypatch.setattr(YouComHook, "get_connection", away)
+    with pytest.raises(TaskDeferred) as deferred:
+        gate(deferrable=True).execute(try_of("monday"))
+    assert type(deferred.value.trigger) is ReservingBalanceTrigger
 
 
 def test_a_gate_that_does_not_reserve_sends_what_an_older_triggerer_understands(sandbox: Sandbox):
