@@ -162,19 +162,23 @@ class CreditGate:
 
     def _judge_balance(self, balance: AccountBalance) -> Verdict:
         holds = f"You.com account {balance.account_id} holds {format_usd(balance.balance_usd)}"
-        needs = f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
         if balance.balance_usd >= self.min_usd:
-            return Verdict(Action.OPEN, f"{holds}, enough for {needs}.", balance.to_json())
+            return Verdict(Action.OPEN, f"{holds}, enough for {self._needs}.", balance.to_json())
         missing = format_usd(subtract_usd(self.min_usd, balance.balance_usd), ROUND_CEILING)
-        return Verdict(self._shortfall, f"{holds}, {missing} short of {needs}.", balance.to_json())
+        return Verdict(self._shortfall, f"{holds}, {missing} short of {self._needs}.", balance.to_json())
 
     def _judge_available(self, available: AvailableCredits) -> Verdict:
-        needs = f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
         if available.reservation_id is not None:
-            reason = f"{available}: enough for {needs}, which are now reserved."
+            reason = f"{available}: enough for {self._needs}, which are now reserved."
             return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
         missing = format_usd(subtract_usd(self.min_usd, available.available_usd), ROUND_CEILING)
-        return Verdict(self._shortfall, f"{available}: {missing} short of {needs}.", available.to_json())
+        return Verdict(
+            self._shortfall, f"{available}: {missing} short of {self._needs}.", available.to_json()
+        )
+
+    @property
+    def _needs(self) -> str:
+        return f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
 
     @property
     def _shortfall(self) -> Action:

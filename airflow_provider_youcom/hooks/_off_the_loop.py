@@ -35,6 +35,19 @@ async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result
             return await asyncio.wrap_future(result)
 
 
+async def call_airflow(call: Callable[[], Result]) -> Result:
+    """
+    Call a blocking function of Airflow that may ask the supervisor, and return its result.
+
+    :param call: the call.
+    """
+    from asgiref.sync import sync_to_async
+
+    # Not a thread of our own, nor asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order,
+    # and dies of an answer that was asked for from a thread that asgiref does not know.
+    return await sync_to_async(call)()
+
+
 def _report(call: Callable[[], Result], result: Future[Result]) -> None:
     if not result.set_running_or_notify_cancel():
         return

@@ -86,7 +86,8 @@ class ReleaseCreditsOperator(BaseOperator):
         if not standing:
             self._report_none(self._of_this_index(ledger.history(**gate), task_instance))
             return
-        unfinished = self._unfinished_elsewhere(task_instance.run_id)
+        behind = self._tasks_behind()
+        unfinished = self._unfinished_elsewhere(behind, task_instance.run_id)
         if unfinished:
             self.log.warning(
                 "Nothing was released, since %s is behind gate %s, not in front of this teardown, and not "
@@ -95,7 +96,7 @@ class ReleaseCreditsOperator(BaseOperator):
                 self.gate_task_id,
             )
             return
-        reason = self._reason(task_instance.run_id)
+        reason = self._reason(behind, task_instance.run_id)
         for reservation in ledger.end([each.id for each in standing], reason, by=self.task_id):
             self._report(reservation)
         ledger.purge()
@@ -117,25 +118,25 @@ class ReleaseCreditsOperator(BaseOperator):
             return reservations
         return [each for each in reservations if each.gate.map_index in (task_instance.map_index, -1)]
 
-    def _unfinished_elsewhere(self, run_id: str) -> list[str]:
+    def _unfinished_elsewhere(self, behind: list[Any], run_id: str) -> list[str]:
         """Return the unfinished tasks behind the gate that this teardown does not wait for."""
         teardown = self.dag.get_task(self.task_id)
         waited_for = {task.task_id for task in teardown.get_flat_relatives(upstream=True)}
-        others = [task_id for task_id in self._task_ids_behind() if task_id not in waited_for]
+        others = [task.task_id for task in behind if task.task_id not in waited_for]
         return [
             task_id
             for task_id in others
             if self._count(run_id, [task_id]) > self._count(run_id, [task_id], _FINISHED)
         ]
 
-    def _reason(self, run_id: str) -> EndReason:
+    def _reason(self, behind: list[Any], run_id: str) -> EndReason:
         from airflow_provider_youcom.hooks._reservations.counts import Runs, count
 
-        task_ids = self._task_ids_behind()
+        task_ids = [task.task_id for task in behind]
         return teardown_reason(
             run_is_running=count(Runs(self.dag_id, (run_id,), ("running",))) == 1,
             all_done=self._count(run_id, task_ids) == self._count(run_id, task_ids, _DONE),
-            any_is_retried_soon=any(is_retried_soon(task) for task in self._tasks_behind()),
+            any_is_retried_soon=any(is_retried_soon(task) for task in behind),
         )
 
     def _tasks_behind(self) -> list[Any]:
@@ -144,9 +145,6 @@ class ReleaseCreditsOperator(BaseOperator):
         later = {task.task_id for task in teardown.get_flat_relatives(upstream=False)}
         behind = tasks_behind(self.dag.get_task(self.gate_task_id))
         return [task for task in behind if task.task_id not in later]
-
-    def _task_ids_behind(self) -> list[str]:
-        return [task.task_id for task in self._tasks_behind()]
 
     def _count(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
         from airflow_provider_youcom.hooks._reservations.counts import Tasks, count

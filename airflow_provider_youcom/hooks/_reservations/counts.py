@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_youcom.hooks._off_the_loop import call_airflow
+
 # The longest that a thread of the triggerer waits for one answer, in seconds.
 _ANSWER_WITHIN = 20.0
 
@@ -80,17 +82,10 @@ def count_through(loop: asyncio.AbstractEventLoop) -> Count:
     """
 
     def count_in_thread(question: Tasks | Runs) -> int:
-        return asyncio.run_coroutine_threadsafe(_acount(question), loop).result(_ANSWER_WITHIN)
+        answer = call_airflow(lambda: count(question))
+        return asyncio.run_coroutine_threadsafe(answer, loop).result(_ANSWER_WITHIN)
 
     return count_in_thread
-
-
-async def _acount(question: Tasks | Runs) -> int:
-    from asgiref.sync import sync_to_async
-
-    # Not asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order, and dies of an answer
-    # that was asked for from a thread that asgiref does not know.
-    return await sync_to_async(count)(question)
 
 
 def _count_in_database(question: Tasks | Runs) -> int:

@@ -34,14 +34,14 @@ def end_of_earlier_tries(ledger: Ledger, attempt: Attempt, count: Count) -> None
     :param count: asks Airflow.
     """
     # Read before Airflow is asked: a try that reserves meanwhile keeps what it reserves.
-    earlier = [each for each in standing_of(ledger, attempt.gate) if each.attempt.order < attempt.order]
+    earlier = standing_of_earlier_tries(ledger, attempt)
     if not earlier:
         return
     task_ids = tuple(sorted({task_id for each in earlier for task_id in each.task_ids}))
     gate = attempt.gate
     unfinished = _answer(count, Tasks(gate.dag_id, gate.run_id, task_ids, MAY_SPEND))
     if may_supersede(unfinished):
-        end(ledger, earlier, EndReason.SUPERSEDED, by=_name_of(gate))
+        _end(ledger, earlier, EndReason.SUPERSEDED, by=_name_of(gate))
         return
     log.info(
         "An earlier try of this gate keeps its %s, since %s of the tasks behind it may still spend it.",
@@ -69,38 +69,30 @@ def end_of_lost(ledger: Ledger, gate: Gate, count: Count) -> None:
             dag_id, sorted({each.gate.run_id for each in reservations}), count, deadline
         )
         left = [each for each in reservations if each.gate.run_id in over]
-        end(ledger, left, EndReason.RUN_OVER, by=_name_of(gate))
+        _end(ledger, left, EndReason.RUN_OVER, by=_name_of(gate))
 
 
-def end(ledger: Ledger, reservations: Iterable[Reservation], reason: EndReason, by: str) -> list[Reservation]:
+def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
     """
-    End reservations, log each, and return them as they are now.
+    Return what stands for earlier tries of a gate.
 
     :param ledger: where reservations are kept.
-    :param reservations: what to end; read before the reason was established.
-    :param reason: why.
-    :param by: who ends them.
+    :param attempt: the new try.
     """
-    ended = ledger.end([each.id for each in reservations], reason, by)
-    for reservation in ended:
-        _log_end(reservation)
-    return ended
-
-
-def standing_of(ledger: Ledger, gate: Gate) -> list[Reservation]:
-    """
-    Return what stands for a gate.
-
-    :param ledger: where reservations are kept.
-    :param gate: the gate.
-    """
-    return ledger.standing(
+    gate = attempt.gate
+    standing = ledger.standing(
         deployment=gate.deployment,
         dag_id=gate.dag_id,
         run_id=gate.run_id,
         task_id=gate.task_id,
         map_index=gate.map_index,
     )
+    return [each for each in standing if each.attempt.order < attempt.order]
+
+
+def _end(ledger: Ledger, reservations: Iterable[Reservation], reason: EndReason, by: str) -> None:
+    for reservation in ledger.end([each.id for each in reservations], reason, by):
+        _log_end(reservation)
 
 
 def _runs_that_are_over(dag_id: str, run_ids: list[str], count: Count, deadline: float) -> set[str]:

@@ -14,6 +14,7 @@ from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
 )
 from airflow_provider_youcom.hooks._lookup import explain
+from airflow_provider_youcom.hooks._off_the_loop import call_airflow
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -58,12 +59,8 @@ async def aopen_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
     :raises YouComRefusedError: if it cannot be used.
     :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """
-    from asgiref.sync import sync_to_async
-
-    # Not asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order, and dies of an answer
-    # that was asked for from a thread that asgiref does not know.
     try:
-        return await sync_to_async(open_ledger)(ledger_conn_id, key_name)
+        return await call_airflow(lambda: open_ledger(ledger_conn_id, key_name))
     except YouComConnectionNotFoundError as error:
         # The worker that deferred has found it, so a secrets backend does not answer now.
         raise YouComLedgerUnavailableError(str(error)) from None

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError, YouComShortfallError
-from airflow_provider_youcom.hooks._reservations.ending import standing_of
+from airflow_provider_youcom.hooks._reservations.ending import standing_of_earlier_tries
 from airflow_provider_youcom.hooks._reservations.holder import current_holder
 from airflow_provider_youcom.hooks._reservations.reserving import reserve
 from airflow_provider_youcom.money import format_usd, subtract_usd
@@ -87,11 +87,7 @@ def _end(ledger: Ledger, reservation: Reservation, reason: EndReason) -> None:
 
 
 def _end_what_earlier_tries_left(ledger: Ledger, claim: Claim) -> None:
-    left = [
-        each.id
-        for each in standing_of(ledger, claim.attempt.gate)
-        if each.attempt.order < claim.attempt.order
-    ]
+    left = [each.id for each in standing_of_earlier_tries(ledger, claim.attempt)]
     ledger.end(left, EndReason.SUPERSEDED, by=f"attempt {claim.attempt.id}")
 
 
