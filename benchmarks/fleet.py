@@ -12,9 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,7 +23,7 @@ from benchmarks.fleet_arms import ARMS, Fleet
 from benchmarks.fleet_plan import Plan
 from benchmarks.fleet_report import FleetReport
 from benchmarks.postgres import PrivatePostgres
-from benchmarks.process_accounting import machine
+from benchmarks.process_accounting import airflow_conditions
 from benchmarks.task_history import TaskHistory
 from benchmarks.waiting import AIRFLOW_DEFAULTS
 from benchmarks.you_com_connection import connection_with_ledger
@@ -121,13 +119,7 @@ def main() -> int:
     report = FleetReport(
         out=options.out or RESULTS / ("fleet" if plan == usual else "fleet-own"),
         plan=plan,
-        conditions={
-            "date": datetime.now(UTC).date().isoformat(),
-            "airflow": version("apache-airflow"),
-            "provider": version("airflow-provider-youcom"),
-            "python": sys.version.split()[0],
-            "machine": machine(),
-        },
+        conditions=airflow_conditions(),
     )
     measure(plan, options.arms.split(","), report)
     print(report.text())

@@ -14,8 +14,6 @@ import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,7 +22,7 @@ from airflow_provider_youcom.reservations.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
 from benchmarks.gates import DEFERRED_MODES, EMPTY_USD, Stage
 from benchmarks.postgres import PrivatePostgres
-from benchmarks.process_accounting import machine
+from benchmarks.process_accounting import airflow_conditions
 from benchmarks.report import Report
 from benchmarks.task_history import TaskHistory
 from benchmarks.you_com_connection import connection_with_ledger
@@ -175,11 +173,7 @@ def main() -> int:
         out=options.out or RESULTS / f"waiting-{size}",
         interval=interval,
         conditions={
-            "date": datetime.now(UTC).date().isoformat(),
-            "airflow": version("apache-airflow"),
-            "provider": version("airflow-provider-youcom"),
-            "python": sys.version.split()[0],
-            "machine": machine(),
+            **airflow_conditions(),
             "interval": f"{interval:g} s deferred, {reschedule_interval:g} s rescheduled",
             "other imports": options.imports or "none",
         },
