@@ -215,18 +215,27 @@ def test_an_event_without_a_verdict_asks_the_worker_to_look(sandbox: Sandbox, ev
     assert gate(deferrable=True).execute_complete({}, event)["balance_usd"] == 100
 
 
-@pytest.mark.parametrize("error", ["Trigger timeout", "Trigger/execution timeout"])
-def test_a_deferral_that_timed_out_looks_once_more_and_then_fails_without_retries(
-    sandbox: Sandbox, error: str
+TIMED_OUT = [
+    {"error": "Trigger timeout"},
+    {"error": "Trigger/execution timeout"},
+    # The trigger fired at the moment of the timeout.
+    {"event": {"action": "time out"}},
+    {"event": {"action": "open", "reason": "Enough.", "balance": None}},
+]
+
+
+@pytest.mark.parametrize("stored", TIMED_OUT)
+def test_a_deferral_that_timed_out_checks_once_more_and_then_fails_without_retries(
+    sandbox: Sandbox, stored: dict[str, Any]
 ):
     sandbox.set_balance("3.20")
     sensor = gate(deferrable=True, timeout=60)
     with pytest.raises(
         AirflowSensorTimeout, match=r"The timeout of 60 s is over. Last seen: .* holds \$3.20"
     ):
-        sensor.resume_execution("__fail__", {"error": error}, {})
+        sensor.resume_execution("__fail__", dict(stored), {})
     sandbox.top_up(50)
-    assert sensor.resume_execution("__fail__", {"error": error}, {})["balance_usd"] == 53.2
+    assert sensor.resume_execution("__fail__", dict(stored), {})["balance_usd"] == 53.2
 
 
 def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_to_retries(sandbox: Sandbox):
