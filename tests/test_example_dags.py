@@ -33,11 +33,12 @@ def refuse(*args, **kwargs):
 
 from airflow.providers.common.compat.sdk import DAG
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    left_behind = runpy.run_path(sys.argv[1])
-assert not (own := [str(each.message) for each in caught if each.filename == sys.argv[1]]), own
-assert "requests" not in left_behind
+for example in sys.argv[1:]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        left_behind = runpy.run_path(example)
+    assert not (own := [str(each.message) for each in caught if each.filename == example]), own
+    assert "requests" not in left_behind
 """
 
 
@@ -97,11 +98,10 @@ def _dag_in_the_readme() -> str:
 
 
 @pytest.mark.airflow_process
-@pytest.mark.parametrize("dag_id", [file.stem for file in EXAMPLES])
-def test_an_example_parses_without_a_warning_the_network_or_a_database(dag_id: str, tmp_path: Path) -> None:
+def test_the_examples_parse_without_a_warning_the_network_or_a_database(tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "such" / "airflow.db"
     done = subprocess.run(
-        [sys.executable, "-c", PARSE_ALONE, FOLDER / f"{dag_id}.py"],
+        [sys.executable, "-c", PARSE_ALONE, *EXAMPLES],
         env={**os.environ, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{nowhere}"},
         capture_output=True,
         text=True,
@@ -119,6 +119,7 @@ def test_the_quickstart_opens_its_gate_and_runs_what_is_behind_it(sandbox: Sandb
     assert run.xcom("enough_credit")["balance_usd"] == 100
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_dag_in_the_readme_runs_on_this_airflow(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +164,7 @@ def test_the_report_of_the_preflight_gate_waits_for_charges_that_are_posted_late
     assert run.xcom("report") == {"answers": 3, "balance_fall_usd": 0.036}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_a_top_up_hides_from_the_preflight_gate_what_was_spent(sandbox: Sandbox) -> None:
     sandbox.inject(_answer_with(2500, sandbox.accounts[sandbox.api_key].account_id))
@@ -173,6 +175,7 @@ def test_a_top_up_hides_from_the_preflight_gate_what_was_spent(sandbox: Sandbox)
     assert run.xcom("report") == {"answers": 3}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_preflight_gate_spends_nothing_when_there_is_nothing_to_ask(sandbox: Sandbox) -> None:
     run = Run("example_youcom_preflight_gate", questions=[], min_usd=0)
@@ -277,6 +280,7 @@ def test_the_reserved_run_spends_and_then_releases_what_it_has_reserved(
     assert ended.end_reason is EndReason.RELEASED
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_reserved_run_spends_nothing_when_there_is_nothing_to_ask(
     sandbox: Sandbox, ledger: Ledger
@@ -288,6 +292,7 @@ def test_the_reserved_run_spends_nothing_when_there_is_nothing_to_ask(
     assert ledger.standing() == []
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_reserved_run_that_fails_releases_what_it_has_reserved(sandbox: Sandbox, ledger: Ledger) -> None:
     sandbox.set_balance("0.013")

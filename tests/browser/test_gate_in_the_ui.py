@@ -37,6 +37,8 @@ def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_show_it(
     ui.open_new_connection("youcom_default", "You.com")
     ui.field("Base URL").fill(you_com.base_url)
     ui.field("API key").fill(you_com.api_key)
+    # The sandbox posts charges at once, and the report of the example waits this long for them.
+    ui.field("Settle time (seconds)").fill("0")
     ui.save()
     airflow.wait_for_dag(DAG_ID)
     with new_run(airflow) as started:
