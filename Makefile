@@ -21,8 +21,7 @@ types: ## Check the types
 audit: ## Look for known vulnerabilities in what the provider needs
 matrix: ## Run the tests on every supported Airflow; VERSIONS="2.11 3.0"
 pythons: ## Run the unit tests on newer Pythons; PYTHONS="3.13 3.14"
-reserved: ## Reserve credits in a whole Airflow, whatever happens to the runs
-watchers: ## Watch a balance in a whole Airflow, through crashes
+scenarios: ## Reserve credits and watch a balance in a whole Airflow, through crashes
 ledger: ## Look for a way to overspend what is reserved, for two minutes
 distributed: ## Kill a worker and a triggerer of an Airflow on several machines
 browser: ## Click through the UI of Airflow 2.11 and 3.3 with Chromium
@@ -34,7 +33,7 @@ docs: ## Build the documentation into site/
 dist: ## Build the wheel and the source distribution into dist/
 constraints: ## Write the pins of an Airflow, or renew them; AIRFLOW=3.3.2
 
-demo airflow check test lint types audit reserved watchers ledger simulation fleet distributed browser docs dist: $(TOOLS)/installed
+demo airflow check test lint types audit scenarios ledger simulation fleet distributed browser docs dist: $(TOOLS)/installed
 	@$(NOX) --session $@ -- $(ARGS)
 
 matrix: $(TOOLS)/installed
@@ -67,4 +66,4 @@ $(TOOLS)/installed: constraints/tools.txt pyproject.toml
 	@$(TOOLS)/bin/uv pip install --quiet --python $(TOOLS)/bin/python --constraint $< --group tools
 	@touch $@
 
-.PHONY: help demo airflow check test lint types audit matrix pythons reserved watchers ledger distributed browser bench simulation fleet soak docs dist constraints clean .venv
+.PHONY: help demo airflow check test lint types audit matrix pythons scenarios ledger distributed browser bench simulation fleet soak docs dist constraints clean .venv

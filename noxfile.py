@@ -26,6 +26,8 @@ nox.options.sessions = ["check"]
 
 AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
 OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
+# Two tags, so that CI runs two of them side by side.
+OLDER = [nox.param(version, tags=[f"older-{at % 2}"]) for at, version in enumerate(AIRFLOW_VERSIONS[:-1])]
 # The oldest Python that is supported, and the only one that every Airflow runs on.
 PYTHON = "3.11"
 NEWER_PYTHONS = ["3.12", "3.13", "3.14"]
@@ -41,12 +43,12 @@ ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 PYTEST = str(ENVIRONMENT / "bin" / "pytest")
 
-# Sessions of their own on the newest Airflow; the matrix runs them on the others.
-WATCHERS = "tests/real_airflow/test_watchers.py"
-RESERVED = [
+# A session of its own on the newest Airflow; the matrix runs them on the others.
+SCENARIOS = [
     "tests/real_airflow/test_cleared_gates.py",
     "tests/real_airflow/test_reservations.py",
     "tests/real_airflow/test_scarce_credits.py",
+    "tests/real_airflow/test_watchers.py",
 ]
 NOT_IN_TEST = "browser or soak or distributed or ledger"
 NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
@@ -130,7 +132,7 @@ def test(session: nox.Session) -> None:
         return
     # Airflow waits more than it computes, so what starts one runs beside the rest.
     in_airflow = [PYTEST, "-m", f"real_airflow and not ({NOT_IN_TEST})"]
-    shared = [*in_airflow, "tests/real_airflow", *_without([WATCHERS, *RESERVED])]
+    shared = [*in_airflow, "tests/real_airflow", *_without(SCENARIOS)]
     own = [*in_airflow, *_without(["tests/real_airflow"])]
     processes = [PYTEST, "-m", f"airflow_process and not (real_airflow or {NOT_IN_TEST})"]
     with _beside(session, *shared), _beside(session, *own), _beside(session, *processes):
@@ -138,17 +140,10 @@ def test(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
-def reserved(session: nox.Session) -> None:
-    """Reserve credits in a whole Airflow, whatever happens to the runs."""
+def scenarios(session: nox.Session) -> None:
+    """Reserve credits and watch a balance in a whole Airflow, through crashes and whatever users do."""
     _update_environment(session)
-    _pytest(session, PYTEST, *RESERVED)
-
-
-@nox.session(python=False)
-def watchers(session: nox.Session) -> None:
-    """Watch a balance in a whole Airflow, through crashes."""
-    _update_environment(session)
-    _pytest(session, PYTEST, WATCHERS)
+    _pytest(session, PYTEST, *SCENARIOS)
 
 
 @nox.session(python=False)
@@ -175,7 +170,7 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
-@nox.parametrize("airflow", [*(nox.param(older, tags=["older"]) for older in AIRFLOW_VERSIONS[:-1]), NEWEST])
+@nox.parametrize("airflow", [*OLDER, NEWEST])
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)
@@ -195,7 +190,7 @@ def pythons(session: nox.Session) -> None:
     """Run the unit tests on a newer Python and the newest Airflow; what follows -- goes to pytest."""
     _install(session, NEWEST)
     is_the_newest = session.python == NEWER_PYTHONS[-1]
-    left_out = NOT_IN_UNIT_TESTS if is_the_newest else f"{NOT_IN_UNIT_TESTS} or on_the_ends"
+    left_out = NOT_IN_UNIT_TESTS if is_the_newest else f"{NOT_IN_CHECK} or on_the_ends"
     _pytest(session, "pytest", "-q", "-m", f"not ({left_out})", *_without(ONLY_IN_TEST))
 
 

@@ -54,9 +54,6 @@ GATES = {
 }
 SHARED_GATES = 40
 CAPACITY_OF_THE_FIRST = 15
-# Runs that want to pay beside those for which the account is topped up. If the gates did not reserve, all
-# would open at the first top-up, and payments would be refused.
-RUNS_TOO_MANY = 30
 # How long the ledger's PostgreSQL stays away after a crash.
 OUTAGE_SECONDS = 8.0
 PATIENCE = 1800.0
@@ -81,7 +78,10 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
         top_ups = max(10, round(minutes * 5))
-        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=top_ups + RUNS_TOO_MANY)
+        # More want to pay than the account is topped up for. If the gates did not reserve, all would open at
+        # the first top-up, and payments would be refused.
+        too_many = max(10, round(minutes * 3))
+        paying_runs = PayingRuns(airflow, sandbox, ledger, runs=top_ups + too_many)
         paying_runs.start()
         servers = Servers(airflow, postgres)
         balance = ChangingBalance(sandbox, random.Random(chance.random()), THRESHOLDS_USD)

@@ -208,6 +208,7 @@ class AirflowApi:
         """
         deadline = time.monotonic() + timeout
         while True:
+            began = time.monotonic()
             try:
                 seen = probe()
                 if reached(seen):
@@ -220,7 +221,8 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 problem = f"not within {timeout:g} s; last seen: {last}"
                 raise LocalAirflowError(f"{what}: {problem}\n{self.log_tails()}")
-            time.sleep(0.3)
+            # An Airflow that is slow to answer is asked less often, and has the more time to work.
+            time.sleep(max(0.3, 2 * (time.monotonic() - began)))
 
     def trouble(self) -> str:
         """Return why waiting longer is useless; empty if it is not."""

@@ -1,5 +1,8 @@
 """Settings for an Airflow that tests start: on a busy machine everything comes late, and nothing is lost."""
 
+# DAG files do not change while a test runs.
+_PARSE_AGAIN_AFTER = "60"
+
 PATIENCE = {
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
@@ -7,4 +10,6 @@ PATIENCE = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
     # Airflow 2.11 stops its webserver when that does not answer its monitor for 120 s.
     "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": _PARSE_AGAIN_AFTER,
+    "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": _PARSE_AGAIN_AFTER,
 }

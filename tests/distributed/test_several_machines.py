@@ -12,9 +12,9 @@ from tests.distributed.conftest import Deployment
 pytest.importorskip("airflow.providers.celery", reason="make distributed installs the Celery provider")
 pytestmark = pytest.mark.distributed
 
-GATES = 60
+GATES = 20
 INTERVAL = 5.0
-SHARES = {"triggerer-1": 30, "triggerer-2": 30}
+SHARES = {"triggerer-1": 10, "triggerer-2": 10}
 SLOTS_OF_A_WORKER = 4
 
 
@@ -30,7 +30,9 @@ def test_every_gate_opens_once_although_a_worker_and_a_triggerer_are_killed(
     }
     # A triggerer takes all gates it has room for, so the second one starts when the first one is full.
     deployment.wait_until(
-        "triggerer-1 is full", history.gates_by_host_of_triggerer, lambda held: held == {"triggerer-1": 30}
+        "triggerer-1 is full",
+        history.gates_by_host_of_triggerer,
+        lambda held: held == {"triggerer-1": SHARES["triggerer-1"]},
     )
     machines["triggerer-2"].start()
     deployment.wait_until(

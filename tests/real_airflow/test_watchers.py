@@ -75,6 +75,7 @@ def whole_airflow(airflow: LocalAirflow) -> Iterator[LocalAirflow]:
     airflow.start()
 
 
+@pytest.mark.on_the_ends
 def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:

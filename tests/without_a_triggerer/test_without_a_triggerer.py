@@ -83,6 +83,7 @@ def test_airflow_tasks_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
     assert over in said
 
 
+@pytest.mark.on_the_ends
 def test_dag_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
     if AIRFLOW_2:
         # Its dag.test marks any task that takes too long as failed, and then stops itself.
@@ -92,6 +93,7 @@ def test_dag_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
         assert states_of("shut_gate_with_execution_timeout") == {"gate": "failed"}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.skipif(AIRFLOW_2, reason="its tasks test defers no task that has an execution_timeout")
 def test_airflow_tasks_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
     said = command("tasks", "test", "shut_gate_with_execution_timeout", "gate", "2026-01-01")
