@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pendulum
 import pytest
