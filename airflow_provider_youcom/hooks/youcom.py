@@ -38,7 +38,9 @@ class YouComHook(BaseHook):
 
     The connection's password is the API key. Its host is the base URL (default: ``https://api.you.com``); a
     host without a scheme is combined with the connection's schema and port. Its extra may contain ``timeout``
-    (the most seconds that one call may take, default 30) and ``retries`` (within that time, default 2).
+    (the most seconds that one call may take, default 30), ``retries`` (within that time, default 2),
+    ``ledger_conn_id`` (the connection to the ledger of reservations) and ``settle_seconds`` (how late You.com
+    may post a charge, default 60).
 
     A copied or pickled hook contains no key: the copy reads the connection again.
 

@@ -42,7 +42,7 @@ class BalanceSensor(BaseSensorOperator):
     Hold a pipeline until a You.com account can pay for it.
 
     The reading that opened the gate is the task's return value. Airflow's own sensor arguments keep their
-    meaning, with one exception: under ``soft_fail`` a refused key still fails.
+    meaning, with one exception: ``soft_fail`` skips a timeout and a shortfall, but no other failure.
 
     With ``reserve``, the gate opens when enough is *available*, which is the balance minus what others have
     reserved, and reserves ``min_usd`` in the same step. Without it, two gates can open on the same balance.
