@@ -22,7 +22,7 @@ def is_retried_soon(task: Any) -> bool:
     """
     Return whether a try of a task may still spend after the next try has ended.
 
-    Airflow can take a try for lost while it is running, and starts the next one after the task's delay.
+    Airflow can take a try for lost while it is still running. After the retry delay, it starts the next one.
 
     :param task: a task of a DAG.
     """

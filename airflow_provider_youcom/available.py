@@ -13,16 +13,16 @@ from airflow_provider_youcom.money import format_usd, json_number
 @dataclass(frozen=True)
 class AvailableCredits:
     """
-    A balance, and how much of it is available to one who wants to reserve.
+    A balance, and how much of it is available to an attempt that wants to reserve.
 
-    The figures leave out what this one has reserved already.
+    What the attempt itself has already reserved is not subtracted.
 
     :param balance: You.com's answer.
     :param available_usd: the balance, minus what is reserved, in dollars; may be negative.
     :param reserved_usd: what others have reserved, in dollars.
     :param reserved_runs: how many runs have reserved that.
     :param own_run_usd: how much of it is for other tasks of the same run, in dollars.
-    :param reservation_id: what is reserved now for the one who asked; None if nothing is.
+    :param reservation_id: the reservation that now stands for this attempt; None if none does.
     """
 
     balance: AccountBalance

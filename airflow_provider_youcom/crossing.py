@@ -82,7 +82,7 @@ class Line:
     :param rearm_usd: how far the balance must come back before the next crossing is an event, in dollars.
     :param at_start: what to do if the balance is beyond the line at the first reading: ``"fire"`` an event,
         or ``"remember"`` it and wait until the balance has come back.
-    :param blind_after: after how many seconds without a balance to fire an event.
+    :param blind_after: seconds without a balance after which to fire an event.
     """
 
     direction: Direction

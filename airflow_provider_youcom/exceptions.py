@@ -1,8 +1,8 @@
 """
-What can go wrong with You.com and the ledger, by what helps: waiting, acting or neither.
+The errors of You.com and the ledger, grouped by whether waiting helps or someone must act.
 
-None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a green
-skip, and a revoked key must be red.
+None of these derives from AirflowException: ``soft_fail`` turns every AirflowException into a skip, and a
+revoked key must fail the task.
 """
 
 from __future__ import annotations

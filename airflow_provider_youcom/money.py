@@ -62,7 +62,7 @@ def cents_to_usd(amount_cents: Decimal) -> Decimal:
 
 def plain_text(amount: Decimal) -> str:
     """
-    Return the one way to write an amount: exact, without an exponent and without zeros at its end.
+    Return the canonical text of an amount: exact, without an exponent and without trailing zeros.
 
     :param amount: any finite amount.
     """

@@ -26,8 +26,8 @@ def youcom_sandbox(youcom_conn_id: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     """
     Start a You.com sandbox that holds $100, and make it the connection ``youcom_default``.
 
-    The connection is set in the environment. After the test the sandbox is stopped, and the environment is
-    as before. The test fails before it starts if Airflow reads the connection from another place.
+    The connection is set in the environment. After the test, the sandbox is stopped and the environment is
+    restored. The test fails before it starts if Airflow reads the connection from another place.
     """
     from airflow_provider_youcom.sandbox import Sandbox
 

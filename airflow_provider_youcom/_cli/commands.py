@@ -98,7 +98,7 @@ def _errors_in_one_line() -> Iterator[None]:
 
 @contextmanager
 def _as_airflows_own_commands() -> Iterator[None]:
-    """Let Airflow read connections from its database too, as in its own command that tests one."""
+    """Let Airflow read connections from its database too, as ``airflow connections test`` does."""
     before = os.environ.get(_CONTEXT)
     os.environ[_CONTEXT] = "server"
     try:

@@ -2,7 +2,8 @@
 Bound one call in time and in size, retries included.
 
 requests bounds the connect and each read. A server that sends a byte a second, or headers without end,
-can hold the caller for hours. Here the socket itself is told how much of the call is left.
+can hold the caller for hours. So each read here gets only the time that is left of the whole call, and its
+bytes count against the limit of the call.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _NAME_OF_A_KEY = re.compile(r"(x[-_])?((youcom|ydc)[-_]?)?(api[-_]?)?(key|token|
 @dataclass(frozen=True)
 class Settings:
     """
-    What a connection says.
+    The settings in a connection.
 
     :param client: asks You.com, with the connection's key.
     :param ledger_conn_id: the connection to the ledger of reservations, or an empty string.
@@ -39,7 +39,7 @@ class Settings:
 
 def read_connection(connection: Connection, key_name: str) -> Settings:
     """
-    Return what a connection says.
+    Return the settings in a connection.
 
     :param connection: its password is the API key, its host the base URL.
     :param key_name: the name of the connection in error messages.

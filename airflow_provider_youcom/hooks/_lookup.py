@@ -49,7 +49,7 @@ async def wait_for_connection(reading: Coroutine[Any, Any, Result], key_name: st
 
 def explain(error: Exception, key_name: str, to_add: str = _TO_ADD) -> YouComError | None:
     """
-    Return the error that says why Airflow did not return a connection; None if it was not Airflow's.
+    Return the error that says why Airflow did not return a connection; None if Airflow did not raise it.
 
     :param error: what Airflow raised.
     :param key_name: the name of the connection in error messages.

@@ -114,7 +114,7 @@ class YouComHook(BaseHook):
 
     @property
     def settle_seconds(self) -> float:
-        """How late You.com may post a charge, in seconds, as the connection says."""
+        """How late You.com may post a charge, in seconds, as set in the connection."""
         return self._connected().settle_seconds
 
     def get_available(self) -> AvailableCredits:
@@ -207,7 +207,7 @@ class YouComHook(BaseHook):
         return read_connection(connection, key_name)
 
     async def aread_connection(self) -> Settings:
-        """Return what the connection says, without blocking the event loop."""
+        """Return the settings in the connection, without blocking the event loop."""
         return await wait_for_connection(self._aconnect(), self._key_name)
 
     async def _aconnect(self) -> Settings:

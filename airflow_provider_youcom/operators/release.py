@@ -29,17 +29,17 @@ class ReleaseCreditsOperator(BaseOperator):
     """
     Release what a gate has reserved, as the teardown of the gate.
 
-    ``gate.reservation()`` makes it. Write it yourself for a mapped gate, which has no such method::
+    ``gate.reservation()`` creates it. Write it yourself for a mapped gate, which has no such method::
 
         release = ReleaseCreditsOperator(task_id="release", gate_task_id="gate")
         gate.as_setup() >> release.as_teardown()
         with release:
             research()
 
-    In a mapped task group, it releases what the gate of the same index has reserved; behind a mapped gate,
-    what all of its indexes have.
+    In a mapped task group, it releases what the gate of the same index has reserved. Behind a mapped gate, it
+    releases what all indexes of the gate have reserved.
 
-    It does not fail if the ledger does not answer: what it could not release ends with the run.
+    If the ledger does not answer, it does not fail: what it could not release ends with the run.
 
     :param gate_task_id: the task id of the gate, with the ids of its task groups.
     :param youcom_conn_id: the gate's connection; templated. Default: ``youcom_default``.
@@ -152,7 +152,7 @@ class ReleaseCreditsOperator(BaseOperator):
         return count(Tasks(self.dag_id, run_id, tuple(task_ids), states))
 
     def _report_none(self, ended: list[Reservation]) -> None:
-        """Report why nothing stands: as a rule, because the gate did not open."""
+        """Report why no reservation stands: usually because the gate did not open."""
         newest = {each.gate.map_index: each for each in reversed(ended)}
         expired = [each for each in newest.values() if each.end_reason is EndReason.EXPIRED]
         if not expired:

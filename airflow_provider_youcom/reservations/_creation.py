@@ -1,4 +1,4 @@
-"""Create the ledger's tables at the first use, in any number of processes at once; refuse another version."""
+"""Create the ledger's tables at the first use, even in several processes at once; refuse other versions."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon
     """
     Return the reason why a teardown ends its reservations.
 
-    A teardown also runs while a task that was marked failed has not stopped yet. And a try that Airflow has
+    A teardown also runs while a task that was marked failed has not stopped yet. Also, a try that Airflow has
     given up may still spend after the next try has ended, if its retry delay was shorter than the grace.
 
     :param run_is_running: whether the DAG run is in the state running.

@@ -24,7 +24,7 @@ class Sandbox(YouCom):
     :param api_key: the key to accept.
     :param accounts: further keys, each with the balance of its account in dollars.
     :param host: a loopback address.
-    :param port: port to listen at; 0, the default, takes a free one.
+    :param port: port to listen on; 0, the default, takes a free one.
     :param post_charges_after: seconds until the billing API shows a charge, 0 by default. Whether an
         account can pay is always decided by what it holds.
     :raises ValueError: if ``host`` is not a loopback address, or a balance is not an amount.
@@ -61,7 +61,7 @@ class Sandbox(YouCom):
         self.stop()
 
     def start(self) -> None:
-        """Listen, and answer in the background; a sandbox that was stopped listens at the same port again."""
+        """Listen, and answer in the background; a sandbox that was stopped listens on the same port again."""
         self._server = Server(self._address, self)
         self._address = self._server.server_address[:2]  # type: ignore[assignment]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)

@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 5.0
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a You.com; port 0 takes a free one."""
+    """Serve a You.com; port 0 takes a free port."""
 
     daemon_threads = True
     block_on_close = False
@@ -48,7 +48,7 @@ class Server(ThreadingHTTPServer):
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
-        """End a connection, but first read what is left: unread bytes would turn the end into a reset."""
+        """Close a connection, but first read what is left: unread bytes would turn the close into a reset."""
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         with suppress(OSError):
             request.shutdown(socket.SHUT_WR)

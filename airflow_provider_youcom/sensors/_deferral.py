@@ -69,8 +69,8 @@ def has_timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
     """
     Return whether Airflow resumes a task because its deferral has timed out.
 
-    :param next_method: what Airflow wants to call.
-    :param next_kwargs: with which arguments.
+    :param next_method: the method that Airflow calls to resume the task.
+    :param next_kwargs: its arguments.
     """
     if next_method != "__fail__":
         return False

@@ -1,4 +1,4 @@
-"""What a gate does to reserve, beside checking the balance."""
+"""What a gate does to reserve, besides checking the balance."""
 
 from __future__ import annotations
 

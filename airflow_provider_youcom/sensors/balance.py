@@ -61,7 +61,7 @@ class BalanceSensor(BaseSensorOperator):
     :param end_from_trigger: succeed or be skipped in the triggerer, without a worker; needs ``deferrable``.
     :param reserve: reserve ``min_usd`` for the tasks behind the gate: see ``reservation``. The connection
         must name a ledger. Default: False.
-    :param reserve_for: after how long the reservation expires, should nothing else end it; a timedelta, or
+    :param reserve_for: after how long the reservation expires if nothing else ends it; a timedelta, or
         seconds. Default: 1 day.
     :raises ValueError: if an option is not valid, or two contradict each other.
     """
@@ -149,8 +149,8 @@ class BalanceSensor(BaseSensorOperator):
         """
         Return or raise what the wait in the triggerer led to.
 
-        :param event: the verdict, a time-out, or something else: then the task starts over here, for a
-            template that the triggerer could not render, and in ``dag.test`` with ``end_from_trigger``.
+        :param event: the verdict, a time-out, or something else. Then the task starts over on this worker: the
+            triggerer could not render a template, or ``dag.test`` ran with ``end_from_trigger``.
         """
         if isinstance(event, dict) and event.get("action") == "time out":
             return self.time_out(context)
@@ -166,7 +166,7 @@ class BalanceSensor(BaseSensorOperator):
         """
         Check once more at the end of the wait in the triggerer. As in poke mode, the last check decides.
 
-        :raises AirflowSensorTimeout: if the gate would still wait; no retry.
+        :raises AirflowSensorTimeout: if the gate would still wait; it is not retried.
         :raises AirflowTaskTimeout: the same, if ``execution_timeout`` is shorter; ``retries`` apply.
         """
         verdict = self._check(context)

@@ -50,8 +50,8 @@ class BalanceEventTrigger(BaseEventTrigger):
         ``"fire"`` (default with ``below_usd``) or ``"remember"`` (default with ``above_usd``), which waits
         until the balance has come back.
     :param poke_interval: seconds between two checks, or a timedelta; at least 1. Default: 60.
-    :param blind_after: after how many seconds without a balance, or which timedelta, to fire an event of the
-        kind ``"unknown"``. Default: 1 hour.
+    :param blind_after: seconds without a balance, or a timedelta, after which to fire an event of the kind
+        ``"unknown"``. Default: 1 hour.
     :raises TypeError: if an option is not valid, and on Airflow 2, which has no watchers.
     """
 
@@ -76,12 +76,12 @@ class BalanceEventTrigger(BaseEventTrigger):
             raise TypeError(f"BalanceEventTrigger: {error}") from None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the keyword arguments that make this trigger again."""
+        """Return the class path and the keyword arguments that recreate this trigger."""
         options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return f"{type(self).__module__}.{type(self).__qualname__}", options
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return the name of the poll to share."""
+        """Return the key of the poll to share."""
         return poll_key(self.youcom_conn_id, self.poke_interval)
 
     @classmethod

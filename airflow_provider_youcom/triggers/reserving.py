@@ -64,7 +64,7 @@ class ReservingBalanceTrigger(BalanceTrigger):
         return available
 
     async def _end_what_is_over(self, noted: Noted, claim: Claim, available: AvailableCredits) -> None:
-        """End what keeps this gate shut although nobody spends it any more, for the next check."""
+        """End reservations that nobody spends from any more, so that the next check does not count them."""
         from airflow_provider_youcom.hooks._reservations.checking import ask_ledger
         from airflow_provider_youcom.hooks._reservations.counts import count_through
         from airflow_provider_youcom.hooks._reservations.ending import end_of_earlier_tries, end_of_lost

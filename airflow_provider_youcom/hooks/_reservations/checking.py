@@ -1,4 +1,4 @@
-"""One check for all who poll together: what is reserved, and then the balance."""
+"""One check for all triggers that share a poll: what is reserved, and then the balance."""
 
 from __future__ import annotations
 

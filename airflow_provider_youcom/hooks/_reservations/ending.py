@@ -27,7 +27,7 @@ _ASK_FOR_SECONDS = 10.0
 
 def end_of_earlier_tries(ledger: Ledger, attempt: Attempt, count: Count) -> None:
     """
-    End what earlier tries of a gate have reserved, once no task behind it can spend from it any more.
+    End the reservations of earlier tries of a gate, once no task behind it can spend from them any more.
 
     :param ledger: where reservations are kept.
     :param attempt: the new try.
@@ -52,10 +52,10 @@ def end_of_earlier_tries(ledger: Ledger, attempt: Attempt, count: Count) -> None
 
 def end_of_lost(ledger: Ledger, gate: Gate, count: Count) -> None:
     """
-    End what has expired, and what runs of this deployment have left that are over.
+    End reservations that have expired, and those of this deployment whose runs are over.
 
     :param ledger: where reservations are kept.
-    :param gate: who looks.
+    :param gate: the gate that does this, for the history.
     :param count: asks Airflow.
     """
     for reservation in ledger.end_expired(by=_name_of(gate)):
@@ -74,7 +74,7 @@ def end_of_lost(ledger: Ledger, gate: Gate, count: Count) -> None:
 
 def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
     """
-    Return what stands for earlier tries of a gate.
+    Return the standing reservations of earlier tries of a gate.
 
     :param ledger: where reservations are kept.
     :param attempt: the new try.

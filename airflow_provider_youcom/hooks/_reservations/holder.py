@@ -30,7 +30,7 @@ def current_holder() -> Attempt:
 
 def attempt_of_gate(context: Any) -> Attempt:
     """
-    Return the attempt of the task that runs, the same one whenever this try asks.
+    Return the attempt of the running task; it is the same at each call within one try.
 
     :param context: Airflow's context.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
