@@ -149,8 +149,8 @@ class BalanceSensor(BaseSensorOperator):
         """
         Return or raise what the wait in the triggerer led to.
 
-        :param event: the verdict, a time-out, or something else. Then the task starts over on this worker: the
-            triggerer could not render a template, or ``dag.test`` ran with ``end_from_trigger``.
+        :param event: the verdict, a time-out, or something else. Then the task starts over on this worker:
+            the triggerer could not render a template, or ``dag.test`` ran with ``end_from_trigger``.
         """
         if isinstance(event, dict) and event.get("action") == "time out":
             return self.time_out(context)
