@@ -1,8 +1,8 @@
 """
-### Work off what waited, once credits come back
+### Work through a backlog once credits come back
 
-The Variable `youcom_backlog` holds the questions that nobody could pay for, as a JSON list. A run starts when
-the balance reaches $25 again. Its gate checks that the credits are still there, and `work_off` asks one
+The Variable `youcom_backlog` holds the questions that could not be paid for, as a JSON list. A run starts
+when the balance reaches $25 again. Its gate checks that the credits are still there, and `work_off` asks one
 question after the other, until none is left or the credits run out.
 
 Needs Airflow 3. The watcher runs while this DAG is not paused.
