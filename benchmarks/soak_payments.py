@@ -26,7 +26,7 @@ PAYMENTS = 3
 MIN_USD = 9
 TOP_UP_USD = MIN_USD + PAYMENTS
 SETTLE_SECONDS = 5
-# The run that waits for so much looks after the ledger when all others are over.
+# The last run waits for more than the account ever holds, and ends what the others have left reserved.
 LAST_RUN_USD = 100_000
 PATIENCE = 600.0
 

@@ -69,7 +69,7 @@ async def poll(options: Mapping[str, Any]) -> AsyncIterator[Check]:
         failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0
         await _report(check, options["youcom_conn_id"])
         yield check
-        await asyncio.sleep(max(0.0, _pause(options, check.reading, checks, failures) - (clock() - started)))
+        await asyncio.sleep(_rest(_pause(options, check.reading, checks, failures), clock() - started))
 
 
 async def _check(youcom_conn_id: str) -> Check:
@@ -112,6 +112,12 @@ def _rest_of_the_pause(options: Mapping[str, Any], now: float) -> float:
     # lost. The worker's clock may differ from this one.
     pause = max(SHORTEST_PAUSE, float(options["poke_interval"]))
     return min(pause, max(0.0, float(options["looked_at"]) + pause - now))
+
+
+def _rest(pause: float, check_took: float) -> float:
+    """Return the seconds until the next check."""
+    # A check that took longer than the pause is not followed by the next one at once.
+    return pause - check_took if check_took < pause else SHORTEST_PAUSE
 
 
 def _pause(options: Mapping[str, Any], reading: Reading, checks: int, failures: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, _pause, _rest_of_the_pause, poll_key
+from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, _pause, _rest, _rest_of_the_pause, poll_key
 
 
 @pytest.mark.parametrize(("conn_id", "interval"), [(1234, 60), ("1234", "60"), ("1234", 60.0)])
@@ -49,3 +49,10 @@ def test_exponential_backoff_doubles_the_pauses_up_to_max_wait(checks: int, seco
 def test_no_pause_is_shorter_than_the_shortest():
     hasty = {"poke_interval": 0, "exponential_backoff": True, "max_wait": 0.001}
     assert _pause(hasty, YouComRefusedError("No."), checks=1, failures=0) == SHORTEST_PAUSE
+
+
+@pytest.mark.parametrize(("check_took", "seconds"), [(0, 60), (15, 45), (59.5, 0.5), (60, 1), (90, 1)])
+def test_the_pause_begins_with_the_check_and_no_slow_check_is_followed_by_another_at_once(
+    check_took: float, seconds: float
+):
+    assert _rest(60, check_took) == seconds
