@@ -213,17 +213,17 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Look at the account fifty times a second, and at the ledger every second."""
-        looks = 0
+        """Read the balance fifty times a second, and the ledger every second."""
+        readings = 0
         while not self._over.wait(0.02):
             usd = float(self._sandbox.balance_usd())
             if not self.balances or self.balances[-1][1] != usd:
                 self.balances.append((time.time(), usd))
-            looks += 1
-            if looks % 50 == 0:
-                self._look_at_ledger()
+            readings += 1
+            if readings % 50 == 0:
+                self._read_ledger()
 
-    def _look_at_ledger(self) -> None:
+    def _read_ledger(self) -> None:
         asked = self._sandbox.request_count
         with suppress(YouComError):
             if not self._one_could_be_paid():

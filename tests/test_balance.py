@@ -68,7 +68,7 @@ def test_whole_amounts_are_whole_in_xcom():
     assert isinstance(carried["balance_usd"], int)
 
 
-def test_an_amount_too_large_for_every_reader_of_json_integers_is_carried_as_a_float():
+def test_an_amount_too_large_for_some_readers_of_json_integers_is_carried_as_a_float():
     assert isinstance(AccountBalance.from_response(body("1e30"), NOW).to_json()["balance_cents"], float)
 
 
@@ -113,13 +113,13 @@ def test_an_answer_that_breaks_the_contract_is_named_in_one_sentence(answer: byt
     ],
     ids=["another type", "empty id", "id that cannot be printed", "byte order mark"],
 )
-def test_what_the_schema_allows_is_read_and_can_be_printed(answer: bytes, account_id: str):
+def test_any_answer_that_the_schema_allows_is_read_and_can_be_printed(answer: bytes, account_id: str):
     balance = AccountBalance.from_response(answer, NOW)
     assert balance.account_id == account_id
     assert str(balance).isprintable()
 
 
-def test_a_balance_that_a_task_returns_itself_is_refused_there_and_names_to_json():
+def test_the_error_for_a_task_that_returns_a_balance_names_to_json():
     balance = AccountBalance.from_response(body(), NOW)
     with pytest.raises(ValueError, match=r"return balance.to_json\(\) instead"):
         XCom.serialize_value(balance)
@@ -168,13 +168,13 @@ def test_an_amount_of_dollars_is_taken_as_its_author_wrote_it(amount: object, do
         "x" * 999,
     ],
 )
-def test_what_is_not_an_amount_of_dollars_is_refused_in_one_sentence_that_names_the_argument(amount: object):
+def test_an_invalid_amount_of_dollars_is_refused_in_one_sentence_that_names_the_argument(amount: object):
     with pytest.raises(ValueError, match="^min_usd=.* is not an amount in dollars: use ") as caught:
         parse_usd(amount, "min_usd")
     assert len(str(caught.value)) < 200
 
 
-def test_what_is_missing_is_rounded_up_so_that_bringing_it_is_enough():
+def test_a_shortfall_is_rounded_up_so_that_adding_it_is_enough():
     missing = subtract_usd(Decimal(25), Decimal("24.995"))
     assert format_usd(missing, ROUND_CEILING) == "$0.01"
 
@@ -208,7 +208,7 @@ def test_a_reading_may_be_the_xcom_of_a_gate():
             assert balance_fall_usd(first, second) == Decimal("0.036")
 
 
-def test_nothing_is_known_of_a_gate_that_opened_without_a_balance():
+def test_there_is_no_fall_to_report_for_a_gate_that_opened_without_a_balance():
     assert balance_fall_usd(UNKNOWN_BALANCE, reading("100")) is None
     assert balance_fall_usd(reading("100"), UNKNOWN_BALANCE) is None
 

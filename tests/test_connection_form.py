@@ -97,13 +97,13 @@ def test_the_standard_fields_are_an_api_key_and_a_base_url_with_its_default_as_p
     }
 
 
-def test_what_a_key_and_a_url_do_not_need_is_hidden(form: dict[str, Any]):
+def test_fields_that_a_key_and_a_url_do_not_need_are_hidden(form: dict[str, Any]):
     needs_form(form)
     assert sorted(form["hidden"]) == ["login", "port", "schema"]
     assert "extra" in form_behaviour()["hidden_fields"]
 
 
-def test_the_forms_own_fields_have_a_label_and_a_description_that_tells_the_default(form: dict[str, Any]):
+def test_the_forms_own_fields_have_a_label_and_a_description_that_states_the_default(form: dict[str, Any]):
     needs_form(form)
     assert form["fields"] == {
         "timeout": ["Timeout (seconds)", "How long one call may take, retries included. Default: 30."],
@@ -120,20 +120,20 @@ def test_no_deprecation_warning_comes_from_the_form(form: dict[str, Any]):
     assert form["warnings"] == []
 
 
-def test_no_field_of_the_extra_is_a_secret_for_the_extra_is_shown():
+def test_no_field_of_the_extra_is_secret_because_the_extra_is_shown():
     assert [
         name for name, field in form_fields().items() if field["schema"].get("format") == "password"
     ] == []
 
 
 @pytest.mark.parametrize("schema", ["provider_info", "customized_form_field_behaviours"])
-def test_airflows_own_schema_accepts_what_it_reads(schema: str):
+def test_airflows_own_schema_accepts_the_provider_info_and_the_form(schema: str):
     document = get_provider_info() if schema == "provider_info" else YouComHook.get_ui_field_behaviour()
     rules = Path(airflow.__file__).parent / f"{schema}.schema.json"
     jsonschema.validate(document, json.loads(rules.read_text()))
 
 
-def test_both_generations_of_airflow_are_handed_the_same_form():
+def test_airflow_2_and_airflow_3_get_the_same_form():
     (connection,) = get_provider_info()["connection-types"]
     declared = {name.replace("-", "_"): value for name, value in connection["ui-field-behaviour"].items()}
     assert declared == YouComHook.get_ui_field_behaviour()

@@ -66,7 +66,7 @@ def test_a_balance_that_came_back_by_the_margin_fires_again():
     assert kinds(line(above_usd=100), 99, 101, 95, 101)[1:] == ["above", "", "above"]
 
 
-def test_the_margin_may_be_nothing():
+def test_the_margin_may_be_zero():
     assert kinds(line(below_usd=5, rearm_usd=0), 6, 4, 5, 4) == ["", "below", "", "below"]
     assert kinds(line(above_usd=5, rearm_usd=0), 4, 5, "4.99", 5) == ["", "above", "", "above"]
 
@@ -78,7 +78,7 @@ def test_the_margin_may_be_nothing():
         ({"below_usd": 5, "at_start": "remember"}, ["", "", "", "below"]),
     ],
 )
-def test_a_balance_that_is_below_the_line_at_the_start(options: dict, fired: list[str]):
+def test_a_balance_below_the_line_at_the_start_fires_unless_it_is_only_remembered(options: dict, fired: list[str]):
     assert kinds(line(**options), 3, 3, 10, 3) == fired
 
 
@@ -89,7 +89,7 @@ def test_a_balance_that_is_below_the_line_at_the_start(options: dict, fired: lis
         ({"above_usd": 5, "at_start": "fire"}, ["above", "", "", "above"]),
     ],
 )
-def test_a_balance_that_is_above_the_line_at_the_start(options: dict, fired: list[str]):
+def test_a_balance_above_the_line_at_the_start_fires_only_on_request(options: dict, fired: list[str]):
     assert kinds(line(**options), 7, 7, 1, 7) == fired
 
 
@@ -162,7 +162,7 @@ def test_options_that_are_not_valid_are_refused_in_one_sentence(options: dict, p
     assert str(refusal.value).endswith(".")
 
 
-def test_a_memory_that_nobody_here_wrote_is_refused():
+def test_a_memory_in_an_unknown_format_is_refused():
     for stored in (
         {},
         {**Memory().to_json(), "unknown_since": "noon"},
@@ -205,7 +205,7 @@ def crossings(watched: Line, *balances_usd: object) -> int:
 
 @THE_SAME_VALUES_EACH_TIME
 @given(lines, series)
-def test_between_two_events_the_balance_comes_back_by_the_margin(watched: Line, usd: list) -> None:
+def test_the_balance_comes_back_by_the_margin_between_two_events(watched: Line, usd: list) -> None:
     fired = [i for i, kind in enumerate(kinds(watched, *usd)) if kind == watched.direction]
     assert all(is_beyond(watched, usd[i]) for i in fired)
     for first, second in pairwise(fired):
@@ -224,7 +224,7 @@ def test_a_balance_that_stays_at_each_amount_fires_as_often_as_one_that_moves_on
 
 @THE_SAME_VALUES_EACH_TIME
 @given(lines, st.lists(st.tuples(st.none() | st.integers(-3, 25), st.sampled_from([None, *Killed]))))
-def test_a_triggerer_that_is_killed_at_any_moment_loses_no_event_and_repeats_one_of_the_last_check_only(
+def test_a_triggerer_killed_at_any_moment_loses_no_event_and_repeats_at_most_that_of_the_last_check(
     watched: Line, checks: list[tuple[int | None, Killed | None]]
 ) -> None:
     undisturbed = memory = stored = Memory()

@@ -43,7 +43,7 @@ def test_a_key_without_the_billing_scope_ends_the_demo_with_the_remedy() -> None
     assert "give the key the billing scope" in done.stderr
 
 
-def test_an_overdrawn_account_is_told_to_top_up_first() -> None:
+def test_the_demo_asks_for_a_top_up_of_an_overdrawn_account_first() -> None:
     with Sandbox() as sandbox:
         sandbox.accounts[sandbox.api_key].balance_cents -= 10_001
         done = demo(sandbox.api_key, sandbox.base_url)

@@ -87,7 +87,7 @@ def test_a_balance_that_is_unknown_is_never_called_low():
     assert verdict.balance is None
 
 
-def test_opening_without_a_balance_hands_on_nulls_and_warns():
+def test_a_gate_that_opens_without_a_balance_returns_nulls_and_warns():
     verdict = CreditGate(25, on_unavailable="pass").judge(UNAVAILABLE)
     assert verdict.log_level == logging.WARNING
     assert verdict.xcom == {
@@ -122,12 +122,12 @@ def test_a_verdict_survives_the_way_from_the_triggerer_to_the_worker(reading: Re
         ({"on_unavailable": None}, 'use one of "wait", "fail", "pass"'),
     ],
 )
-def test_a_policy_that_the_gate_does_not_know_is_refused(policy: dict, sentence: str):
+def test_an_unknown_policy_is_refused(policy: dict, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         CreditGate(25, **policy)
 
 
-def test_a_threshold_that_rendered_to_nonsense_is_a_refusal():
+def test_a_threshold_that_rendered_to_nonsense_is_refused():
     verdict = judge(ENOUGH, min_usd="ten", on_shortfall="skip", on_unavailable="pass")
     assert verdict.action is Action.FAIL
     assert isinstance(verdict.error, YouComRefusedError)

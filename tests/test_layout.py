@@ -43,7 +43,7 @@ def all_imports(name: str, seen: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_module_imports_one_that_imports_it(name: str) -> None:
+def test_no_two_modules_import_each_other(name: str) -> None:
     assert name not in all_imports(name, set())
 
 

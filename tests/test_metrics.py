@@ -130,7 +130,7 @@ def test_a_check_without_a_balance_is_counted_on_the_worker_and_in_the_poll(
     ]
 
 
-def test_a_name_holds_only_what_every_backend_takes(sandbox: Sandbox, backend: Backend):
+def test_a_name_contains_only_characters_that_every_backend_accepts(sandbox: Sandbox, backend: Backend):
     _metrics.count("gates_opened", "team a/you.com")
     assert backend.sent == [
         ("youcom.team_a_you_com.gates_opened", None),
@@ -138,7 +138,7 @@ def test_a_name_holds_only_what_every_backend_takes(sandbox: Sandbox, backend: B
     ]
 
 
-def test_a_backend_that_fails_changes_no_gate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+def test_a_backend_that_fails_does_not_affect_the_gate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
     def fail() -> Any:
         raise RuntimeError("the metrics server is on fire")
 
@@ -148,7 +148,7 @@ def test_a_backend_that_fails_changes_no_gate(sandbox: Sandbox, monkeypatch: pyt
 
 
 @pytest.mark.airflow_process
-def test_statsd_gets_them_from_a_worker_and_from_a_triggerer(sandbox: Sandbox):
+def test_statsd_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: Sandbox):
     pytest.importorskip("statsd", reason="Airflow's StatsD backend needs the package statsd")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
@@ -162,7 +162,7 @@ def test_statsd_gets_them_from_a_worker_and_from_a_triggerer(sandbox: Sandbox):
 
 
 @pytest.mark.airflow_process
-def test_opentelemetry_gets_them_from_a_worker_and_from_a_triggerer(sandbox: Sandbox):
+def test_opentelemetry_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: Sandbox):
     with collector() as (port, received):
         settings = {"OTEL_HOST": "127.0.0.1", "OTEL_PORT": str(port), "OTEL_SSL_ACTIVE": "False"}
         # On Airflow 2.11 and 3.0, a process that ends does not send what it has.

@@ -39,7 +39,7 @@ def test_a_fraction_is_exact_or_rounded_up(amount: Fraction, dollars: str):
         ("str_", "7.50", "7.50"),
     ],
 )
-def test_a_number_of_numpy_is_read_as_it_is_printed(kind: str, given: object, dollars: str):
+def test_a_numpy_number_is_read_as_it_is_printed(kind: str, given: object, dollars: str):
     assert parse_usd(numpy_scalar(kind, given), "min_usd") == Decimal(dollars)
 
 
@@ -47,12 +47,12 @@ def test_a_number_of_numpy_is_read_as_it_is_printed(kind: str, given: object, do
     ("kind", "given"),
     [("int64", -1), ("float64", "nan"), ("float32", "inf"), ("bool_", True), ("complex128", 5)],
 )
-def test_a_value_of_numpy_that_is_no_amount_is_refused(kind: str, given: object):
+def test_a_numpy_value_that_is_not_an_amount_is_refused(kind: str, given: object):
     with pytest.raises(ValueError, match="is not an amount in dollars"):
         parse_usd(numpy_scalar(kind, given), "min_usd")
 
 
-def test_a_number_of_a_pandas_series_is_an_amount():
+def test_a_number_from_a_pandas_series_is_an_amount():
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     assert parse_usd(pandas.Series([7, 25]).max(), "min_usd") == 25
     with pytest.raises(ValueError, match="is not an amount in dollars"):

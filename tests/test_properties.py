@@ -101,7 +101,7 @@ def nearly_the_contract(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
-def test_no_body_leads_to_anything_but_a_balance_or_an_error_in_one_sentence(body: bytes) -> None:
+def test_any_body_leads_to_a_balance_or_to_an_error_in_one_sentence(body: bytes) -> None:
     answer = read(body)
     assert isinstance(answer, YouComResponseError)
     assert is_one_sentence(str(answer))
@@ -118,7 +118,7 @@ def test_a_body_near_the_contract_is_read_exactly_or_is_an_error(document: dict[
 
 
 @given(number_literals)
-def test_a_number_is_read_digit_by_digit_or_is_none_that_a_double_can_hold(literal: str) -> None:
+def test_a_number_is_read_exactly_unless_a_double_cannot_hold_it(literal: str) -> None:
     answer = read(json.dumps(CONTRACT).replace("718924.5", literal).encode())
     if isinstance(answer, YouComResponseError):
         assert isinf(float(literal)) or Decimal(literal).as_tuple().exponent not in range(-1074, 309)
@@ -128,7 +128,7 @@ def test_a_number_is_read_digit_by_digit_or_is_none_that_a_double_can_hold(liter
 
 
 @given(number_literals)
-def test_what_is_read_is_plain_json_for_every_reader(literal: str) -> None:
+def test_a_balance_is_plain_json_for_every_reader(literal: str) -> None:
     answer = read(json.dumps(CONTRACT).replace("718924.5", literal).encode())
     if isinstance(answer, AccountBalance):
         carried = json.loads(json.dumps(answer.to_json(), allow_nan=False))
@@ -145,7 +145,7 @@ def test_money_is_shown_to_the_cent_below_in_every_decimal_context(amount: Decim
 
 
 @given(balances, amounts.map(abs), st.integers(1, 60))
-def test_a_gate_opens_exactly_from_its_minimum_on(
+def test_a_gate_opens_exactly_when_the_balance_reaches_its_minimum(
     balance: AccountBalance, least: Decimal, precision: int
 ) -> None:
     with decimal.localcontext(prec=precision):
@@ -178,7 +178,7 @@ def test_a_minimum_is_taken_exactly_or_refused_in_one_sentence(min_usd: object) 
 
 
 @given(json_values, json_values, json_values, readings)
-def test_a_rule_that_a_template_rendered_to_anything_never_raises(
+def test_judging_by_whatever_a_template_rendered_never_raises(
     min_usd: object, on_shortfall: Any, on_unavailable: Any, reading: Reading
 ) -> None:
     verdict = judge(reading, min_usd=min_usd, on_shortfall=on_shortfall, on_unavailable=on_unavailable)
@@ -186,7 +186,7 @@ def test_a_rule_that_a_template_rendered_to_anything_never_raises(
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(TRIGGER_OPTIONS, json_values)))
-def test_a_trigger_is_made_of_anything_for_an_exception_would_end_the_triggerer(
+def test_constructing_a_trigger_never_raises_because_that_would_end_the_triggerer(
     kwargs: dict[str, Any],
 ) -> None:
     trigger = BalanceTrigger(**kwargs)
@@ -196,7 +196,7 @@ def test_a_trigger_is_made_of_anything_for_an_exception_would_end_the_triggerer(
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(TRIGGER_OPTIONS, stored_values)))
-def test_a_trigger_comes_out_of_the_database_as_it_went_in(kwargs: dict[str, Any]) -> None:
+def test_a_trigger_is_unchanged_after_its_way_through_the_database(kwargs: dict[str, Any]) -> None:
     trigger = BalanceTrigger(**kwargs)
     stored = Trigger.from_object(trigger)
     again = BalanceTrigger(**stored.kwargs)
@@ -204,7 +204,7 @@ def test_a_trigger_comes_out_of_the_database_as_it_went_in(kwargs: dict[str, Any
 
 
 @given(st.integers(0, 10**300) | amounts.map(abs) | st.floats(0, allow_nan=False, allow_infinity=False))
-def test_a_deferred_gate_has_the_very_minimum_of_its_task(min_usd: Any) -> None:
+def test_a_deferred_gate_has_the_exact_minimum_of_its_task(min_usd: Any) -> None:
     sensor = BalanceSensor(task_id="gate", min_usd=min_usd, deferrable=True, start_from_trigger=True)
     start = sensor.start_trigger_args
     assert start is not None

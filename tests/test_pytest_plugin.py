@@ -97,7 +97,7 @@ def test_it_changes_nothing_and_loads_nothing_until_a_test_requests_it(tmp_path:
     code = """
 import sys
 
-def test_of_something_else(request):
+def test_that_does_not_request_the_sandbox(request):
     assert "airflow_provider_youcom.pytest_plugin" in sys.modules
     ours = {name for name in sys.modules if name.startswith("airflow_provider_youcom.")}
     assert ours == {"airflow_provider_youcom.pytest_plugin"}
@@ -132,7 +132,7 @@ def test_that_fails(youcom_sandbox):
 
 
 @pytest.mark.on_the_ends
-def test_a_connection_that_was_in_the_environment_is_there_again(tmp_path: Path) -> None:
+def test_a_connection_in_the_environment_is_restored(tmp_path: Path) -> None:
     code = """
 def test_the_users_connection_is_back():
     assert os.environ["AIRFLOW_CONN_YOUCOM_DEFAULT"] == "youcom://:ydc-sk-1@"

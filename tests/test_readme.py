@@ -86,7 +86,7 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_what_a_page_says_to_make_can_be_made(name: str) -> None:
+def test_every_make_target_that_a_page_names_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z]+)", PAGES[PROJECT / name], re.MULTILINE))
     assert named
@@ -168,7 +168,7 @@ def base_urls() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(("host", "schema", "port", "base_url"), base_urls())
-def test_a_connection_leads_where_the_page_says(host: str, schema: str, port: str, base_url: str) -> None:
+def test_a_connection_has_the_base_url_that_the_page_says(host: str, schema: str, port: str, base_url: str) -> None:
     connection = Connection(
         conn_id="written",
         conn_type="youcom",
@@ -205,7 +205,7 @@ def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch:
 
 
 @pytest.mark.airflow_process
-def test_the_test_of_a_users_dag_passes_as_it_is_printed(tmp_path: Path) -> None:
+def test_the_test_of_a_users_dag_passes_as_printed(tmp_path: Path) -> None:
     for folder in ("dags", "tests"):
         (tmp_path / folder).mkdir()
     (tmp_path / "dags" / QUICKSTART.name).write_text(QUICKSTART.read_text())

@@ -105,7 +105,7 @@ def test_a_field_that_cannot_be_used_is_named_in_every_mode(
     ["youcom://:a/b+c@", json.dumps({"conn_type": "youcom", "password": 1234})],
     ids=["raw key in a URI", "number as password"],
 )
-def test_a_connection_that_airflow_cannot_parse_is_said_to_be_perhaps_there_in_every_mode(
+def test_the_error_for_an_unparsable_connection_says_how_to_write_it_in_every_mode(
     written: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", written)
@@ -120,7 +120,7 @@ def check(sentence: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["hook", "hook, on an event loop", "poke", "deferred", "triggerer"])
-def test_a_port_in_its_own_field_is_where_the_key_goes_in_every_mode(
+def test_the_key_is_sent_to_the_port_in_its_own_field_in_every_mode(
     mode: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     connection = json.loads(sandbox.connection())

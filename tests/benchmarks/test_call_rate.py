@@ -13,11 +13,11 @@ BURSTS = [burst * PERIOD + gate * 0.2 for burst in range(3) for gate in range(GA
 
 
 @pytest.mark.parametrize("first", range(GATES))
-def test_bursts_give_the_same_rate_wherever_the_count_begins(first: int) -> None:
+def test_the_rate_of_bursts_does_not_depend_on_where_the_count_begins(first: int) -> None:
     assert calls_per_minute(BURSTS[first:], GATES) == pytest.approx(GATES / PERIOD * 60)
 
 
-def test_a_time_without_a_burst_gives_no_rate_instead_of_zero() -> None:
+def test_there_is_no_rate_without_a_burst() -> None:
     assert calls_per_minute([], GATES) is None
     assert calls_per_minute(BURSTS[:GATES], GATES) is None
 

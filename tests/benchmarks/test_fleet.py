@@ -42,21 +42,21 @@ def missed(report: FleetReport) -> list[str]:
     return [what for what, met in report.targets() if not met]
 
 
-def test_in_the_ideal_schedule_each_run_starts_when_the_account_has_got_its_money():
+def test_the_ideal_schedule_starts_each_run_once_the_account_can_pay_for_it():
     costs_usd = [Decimal(15)] * 7
     assert ideal_ends(costs_usd, Decimal(45), 10, 2) == [2, 2, 2, 12, 12, 12, 22]
 
 
-def test_in_the_ideal_schedule_the_cheapest_run_comes_first():
+def test_the_ideal_schedule_starts_the_cheapest_run_first():
     costs_usd = [Decimal(90), Decimal(5), Decimal(40)]
     assert ideal_ends(costs_usd, Decimal(45), 10, 2) == [2, 2, 22]
 
 
-def test_the_account_is_topped_up_until_all_can_be_paid():
+def test_the_account_is_topped_up_until_it_can_pay_for_all_runs():
     assert Plan(runs=100, payments=3, payment_usd=Decimal(5), top_up_usd=Decimal(45)).top_ups == 34
 
 
-def test_the_lowest_balance_is_that_after_the_first_charge():
+def test_the_lowest_balance_counts_only_after_the_first_charge():
     assert lowest_usd([(0, 0), (1, 45), (2, 40), (3, 35), (4, 80)]) == 35
     assert lowest_usd([(0, 0), (1, 45)]) == 0
 
@@ -78,13 +78,13 @@ def test_a_fleet_that_reserves_and_loses_nothing_meets_its_targets(report: Fleet
         ({"seconds": 443.0}, "1.30 times the ideal 340 s"),
     ],
 )
-def test_a_fleet_that_reserves_misses_a_target(report: FleetReport, change: dict, target: str):
+def test_a_target_that_a_reserving_fleet_misses_is_reported(report: FleetReport, change: dict, target: str):
     report.outcomes = [replace(OUTCOME, **change)]
     (what,) = missed(report)
     assert target in what
 
 
-def test_a_load_that_refuses_no_payment_behind_gates_that_check_is_too_weak(report: FleetReport):
+def test_the_load_is_too_weak_if_gates_that_only_check_see_no_refused_payment(report: FleetReport):
     checking = replace(OUTCOME, arm="fleet_checking")
     report.outcomes = [checking, OUTCOME]
     (what,) = missed(report)

@@ -40,13 +40,13 @@ def test_a_gate_that_reserves_may_cost_half_as_much_again(report: Report, times:
     assert target is is_met
 
 
-def test_without_a_result_to_compare_with_there_is_no_ratio(report: Report) -> None:
+def test_there_is_no_ratio_without_a_result_to_compare_with(report: Report) -> None:
     report.costs = [cost for cost in report.costs if cost.mode != "a" or cost.gates != 50]
     assert not list(report.ratios())
 
 
 @pytest.mark.parametrize("mode", ["a", "d"])
-def test_calls_that_were_not_counted_are_called_so_and_give_no_ratio(report: Report, mode: str) -> None:
+def test_uncounted_calls_are_marked_and_have_no_ratio(report: Report, mode: str) -> None:
     report.costs = [
         replace(cost, api_calls_per_minute=None) if cost.mode == mode else cost
         for cost in report.costs
@@ -60,7 +60,7 @@ def test_calls_that_were_not_counted_are_called_so_and_give_no_ratio(report: Rep
     assert report.text().count("not counted") == 2
 
 
-def test_cpu_that_is_lost_in_the_noise_gives_no_ratio(report: Report) -> None:
+def test_cpu_time_lost_in_the_noise_has_no_ratio(report: Report) -> None:
     report.costs = [
         replace(cost, cpu_per_gate_minute=-0.01)
         for cost in report.costs
@@ -72,7 +72,7 @@ def test_cpu_that_is_lost_in_the_noise_gives_no_ratio(report: Report) -> None:
     assert "in a minute" not in ratio
 
 
-def test_more_is_called_more(report: Report) -> None:
+def test_a_higher_figure_is_reported_as_more(report: Report) -> None:
     report.costs = [
         replace(cost, api_calls_per_minute=60 if cost.mode == "d" else 6)
         for cost in report.costs
@@ -84,7 +84,7 @@ def test_more_is_called_more(report: Report) -> None:
     assert "10.0 times more API calls" in ratio
 
 
-def test_a_report_that_is_read_writes_the_same_file(report: Report, tmp_path: Path) -> None:
+def test_a_report_that_was_read_writes_the_same_file(report: Report, tmp_path: Path) -> None:
     report.out = tmp_path / "again"
     report.write_json()
     assert (tmp_path / "again.json").read_text() == MEASURED.read_text()

@@ -93,7 +93,7 @@ def test_a_longer_settle_time_never_lowers_waits_or_idle_money(cost: Any) -> Non
 
 
 @pytest.mark.parametrize("load", [0.9, 1.0, 1.1])
-def test_knowing_all_costs_leaves_less_money_idle(load: float) -> None:
+def test_gates_that_know_all_costs_leave_less_money_idle(load: float) -> None:
     assert mean_idle_usd(Scenario(load, gates=IdealGates)) < mean_idle_usd(Scenario(load))
 
 
@@ -198,7 +198,7 @@ def test_the_next_gate_to_check_is_the_next_in_the_interval_for_which_enough_is_
     assert (found and (found[0], found[1].number)) == expected
 
 
-def test_a_gate_that_was_removed_waits_no_more() -> None:
+def test_a_removed_gate_no_longer_waits() -> None:
     gates = waiting((10, 10), (10, 10))
 
     def next_run() -> Run:
@@ -212,7 +212,7 @@ def test_a_gate_that_was_removed_waits_no_more() -> None:
     assert gates.next_check(0, 10) is None
 
 
-def test_the_table_compares_with_the_ideal_of_the_same_load(variants: list[Variant]) -> None:
+def test_the_table_compares_each_variant_with_the_ideal_at_the_same_load(variants: list[Variant]) -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(variants).splitlines()]
     assert len(rows) == 2 + len(variants)
     assert [row[-2] for row in rows if row[1] == IDEAL] == ["1.00", "1.00"]

@@ -7,7 +7,7 @@ from airflow_provider_youcom.exceptions import YouComRefusedError
 
 
 @pytest.mark.parametrize("key", ["ydc-sk-4f1c", "a/b+c==", "yourcompany-key", "a*b", "key", "nonesuch"])
-def test_a_key_stays_as_it_is_without_the_blanks_around_it(key: str):
+def test_a_key_loses_only_the_blanks_around_it(key: str):
     assert check_api_key(f"  {key}\n", "the key of x") == key
 
 
@@ -31,7 +31,7 @@ def test_a_key_stays_as_it_is_without_the_blanks_around_it(key: str):
         ("a\x00b", "a character that no key has"),
     ],
 )
-def test_what_is_not_a_key_is_refused_without_being_shown(key: str, problem: str):
+def test_an_invalid_key_is_refused_without_being_shown(key: str, problem: str):
     with pytest.raises(YouComRefusedError, match=problem) as caught:
         check_api_key(key, "the key of x")
     assert "\n" not in str(caught.value)

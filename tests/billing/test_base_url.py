@@ -19,7 +19,7 @@ from airflow_provider_youcom.exceptions import YouComRefusedError
         "http://[::1]:8765",
     ],
 )
-def test_an_address_that_may_have_the_key_stays_as_it_is(base_url: str):
+def test_a_valid_base_url_loses_only_its_trailing_slash(base_url: str):
     assert check_base_url(base_url, "the key") == base_url
     assert check_base_url(f"{base_url}/", "the key") == base_url
 
@@ -54,12 +54,12 @@ def test_an_address_that_may_have_the_key_stays_as_it_is(base_url: str):
         "",
     ],
 )
-def test_a_slip_or_another_machine_in_plain_http_is_refused(base_url: str):
+def test_a_malformed_url_or_plain_http_to_another_machine_is_refused(base_url: str):
     with pytest.raises(YouComRefusedError, match="^The Base URL of the key ") as caught:
         check_base_url(base_url, "the key")
     assert str(caught.value).endswith("; set it to https://api.you.com, or leave it empty.")
 
 
-def test_the_origin_has_the_port_that_its_scheme_stands_for():
+def test_the_origin_has_the_default_port_of_its_scheme():
     assert origin_of("https://api.you.com/v1") == ("https", "api.you.com", 443)
     assert origin_of("http://LOCALHOST") == ("http", "localhost", 80)

@@ -45,14 +45,14 @@ def test_no_connect_and_no_read_outlasts_the_call():
         assert 0 < timeout.read_timeout <= 1  # type: ignore[operator]
 
 
-def test_a_head_without_an_end_is_given_up_at_its_size():
+def test_a_head_without_an_end_is_abandoned_at_the_size_limit():
     with BrokenServer(says_for_ever(HEAD, b"X-More: of this\r\n")) as server:
         client = BillingClient("key", server.base_url, timeout=600, retries=0)
         with pytest.raises(YouComUnavailableError, match="the connection was cut"):
             client.get_balance()
 
 
-def test_informational_answers_without_an_end_are_given_up_at_their_size():
+def test_informational_answers_without_an_end_are_abandoned_at_the_size_limit():
     with BrokenServer(says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         client = BillingClient("key", server.base_url, timeout=600, retries=0)
         # Python 3.14 gives up by itself, after 100 of them.
@@ -60,7 +60,7 @@ def test_informational_answers_without_an_end_are_given_up_at_their_size():
             client.get_balance()
 
 
-def test_a_head_that_comes_byte_by_byte_is_given_up_in_time():
+def test_a_head_that_comes_byte_by_byte_is_abandoned_in_time():
     with BrokenServer(says_for_ever(HEAD, b"x", 0.05)) as server:
         client = BillingClient("key", server.base_url, timeout=0.5, retries=0)
         with pytest.raises(YouComUnavailableError, match="nothing complete within 0.5 s"):

@@ -36,7 +36,7 @@ def test_a_passing_failure_is_tried_again_within_the_call(sandbox: Sandbox, stat
     assert sandbox.request_count == 3
 
 
-def test_a_failure_that_stays_is_unavailable_after_the_retries(sandbox: Sandbox):
+def test_a_lasting_failure_is_unavailable_after_the_retries(sandbox: Sandbox):
     sandbox.inject(Fault(status=503, body='{"detail": "Maintenance"}'), times=None)
     with pytest.raises(YouComUnavailableError, match='HTTP 503, "Maintenance"') as caught:
         client(sandbox, retries=1).get_balance()
@@ -67,7 +67,7 @@ def test_a_long_retry_after_is_left_to_the_caller(sandbox: Sandbox, retry_after:
 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-5", "", "9" * 400])
-def test_a_retry_after_that_says_nothing_is_ignored(sandbox: Sandbox, retry_after: str):
+def test_an_invalid_retry_after_is_ignored(sandbox: Sandbox, retry_after: str):
     sandbox.inject(Fault(status=503, headers={"Retry-After": retry_after}), times=None)
     with pytest.raises(YouComUnavailableError):
         client(sandbox, timeout=3).get_balance()
@@ -125,18 +125,18 @@ def test_a_client_whose_call_ran_out_of_time_can_be_asked_again(sandbox: Sandbox
     assert asked.get_balance().balance_cents == 10_000
 
 
-def test_nobody_listening_is_unavailable(sandbox: Sandbox):
+def test_a_port_on_which_nobody_listens_is_unavailable(sandbox: Sandbox):
     sandbox.stop()
     with pytest.raises(YouComUnavailableError, match="the connection was refused"):
         client(sandbox, retries=0).get_balance()
 
 
-def test_a_host_that_cannot_exist_is_refused_as_waiting_will_not_make_it():
+def test_a_host_that_cannot_exist_is_refused_because_waiting_does_not_help():
     with pytest.raises(YouComRefusedError, match="is not a URL"):
         BillingClient("key", "https://a..b", retries=0).get_balance()
 
 
-def test_a_ca_file_that_is_not_there_is_refused_as_waiting_will_not_bring_it(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_ca_file_is_refused_because_waiting_does_not_help(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     with pytest.raises(YouComRefusedError, match="The CA file for https://api.you.com cannot be read"):
         BillingClient("key", retries=0).get_balance()

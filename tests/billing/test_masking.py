@@ -35,11 +35,11 @@ def test_a_key_inside_a_longer_text_is_masked_in_base64(before: str):
     assert sightings(mask_key(text, CANARY_KEY)) == 0
 
 
-def test_what_is_not_the_key_stays():
+def test_text_other_than_the_key_is_unchanged():
     text = f"account 4f1c of {quote('a+b/c')}, {base64.b64encode(b'another text').decode()}"
     assert mask_key(text, CANARY_KEY) == text
     assert not holds_key(text, CANARY_KEY)
 
 
-def test_a_short_key_is_masked_in_plain_only():
+def test_a_short_key_is_masked_only_in_plain_text():
     assert mask_key("the key k, a2", "k") == "the ***ey ***, a2"

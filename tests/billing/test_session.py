@@ -84,7 +84,7 @@ def test_a_session_never_sleeps_as_long_as_a_server_says(sandbox: Sandbox, retry
     assert sandbox.request_count == 1
 
 
-def test_the_request_says_who_asks_and_wants_plain_json(recorder: Recorder):
+def test_the_request_names_the_provider_and_accepts_uncompressed_json(recorder: Recorder):
     with pytest.raises(YouComResponseError):
         BillingClient("sandbox-key", recorder.url).get_balance()
     sent = recorder.headers[0]
@@ -103,7 +103,7 @@ def test_the_request_says_who_asks_and_wants_plain_json(recorder: Recorder):
         "http://[::1]:5",
     ],
 )
-def test_https_anywhere_and_http_on_this_machine_are_fit_for_a_key(base_url: str):
+def test_https_anywhere_and_http_on_this_machine_are_accepted(base_url: str):
     assert BillingClient("key", base_url).base_url == base_url.rstrip("/")
 
 
@@ -130,12 +130,12 @@ def test_any_other_base_url_is_refused_before_the_key_is_sent(base_url: str):
         BillingClient("key", base_url)
 
 
-def test_a_key_is_taken_without_the_white_space_around_it(sandbox: Sandbox):
+def test_white_space_around_a_key_is_removed(sandbox: Sandbox):
     assert BillingClient(" sandbox-key\n", sandbox.base_url).get_balance().balance_cents == 10_000
 
 
 @pytest.mark.parametrize("api_key", ["", "  \n"])
-def test_no_key_says_where_to_get_one(api_key: str):
+def test_the_error_for_a_missing_key_says_where_to_get_one(api_key: str):
     with pytest.raises(
         YouComRefusedError, match="There is no API key: create one at https://you.com/platform"
     ):
@@ -160,7 +160,7 @@ def test_a_proxy_is_used_as_requests_users_expect(recorder: Recorder, monkeypatc
 
 
 @pytest.mark.parametrize("proxy", ["http://", "ftp://127.0.0.1:1", "carrier-pigeon://127.0.0.1:1"])
-def test_a_proxy_that_cannot_be_is_refused_by_its_own_name(proxy: str, monkeypatch: pytest.MonkeyPatch):
+def test_the_error_for_an_unusable_proxy_names_the_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("https_proxy", proxy)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -168,7 +168,7 @@ def test_a_proxy_that_cannot_be_is_refused_by_its_own_name(proxy: str, monkeypat
         BillingClient("sandbox-key", "https://api.you.com", retries=0).get_balance()
 
 
-def test_a_proxy_is_never_sent_the_key_in_plain(
+def test_a_proxy_is_never_sent_the_key_in_plain_text(
     sandbox: Sandbox, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("http_proxy", recorder.url)

@@ -73,7 +73,7 @@ def test_reservations_lists_the_ended_ones_with_their_reason(ledger: Ledger, com
 
 
 @pytest.mark.parametrize("answer", ["y", "Y", " y "])
-def test_release_ends_after_a_yes(ledger: Ledger, command: Command, answer: str):
+def test_release_ends_reservations_once_confirmed(ledger: Ledger, command: Command, answer: str):
     monday = reserve_for("monday", "30")
     said = command("release", monday, answer=answer)
     assert "$30 for task gate of run monday in DAG pipeline, since" in said
@@ -83,14 +83,14 @@ def test_release_ends_after_a_yes(ledger: Ledger, command: Command, answer: str)
 
 
 @pytest.mark.parametrize("answer", ["", "n", "yes please not"])
-def test_release_ends_nothing_without_a_yes(ledger: Ledger, command: Command, answer: str):
+def test_release_ends_nothing_unless_confirmed(ledger: Ledger, command: Command, answer: str):
     monday = reserve_for("monday", "30")
     with pytest.raises(SystemExit, match="Nothing was ended"):
         command("release", monday, answer=answer)
     assert ledger.get([monday])[0].stands
 
 
-def test_release_asks_nothing_with_the_option_yes(ledger: Ledger, command: Command):
+def test_release_does_not_ask_with_the_option_yes(ledger: Ledger, command: Command):
     command("release", "--yes", reserve_for("monday", "30"), answer="n")
     assert ledger.standing() == []
 

@@ -45,7 +45,7 @@ def test_a_fault_ends_in_its_error_in_little_memory_and_without_the_key(
 
 
 @pytest.mark.parametrize("case", WITHOUT_END, ids=lambda case: case.name)
-def test_a_server_without_an_end_is_left_when_the_time_of_the_call_is_over(case: Case) -> None:
+def test_a_call_to_a_server_that_never_stops_sending_ends_at_its_timeout(case: Case) -> None:
     with case.place() as base_url:
         started = time.monotonic()
         call(base_url, case.timeout)

@@ -52,5 +52,5 @@ def states(dags_folder: None, request: pytest.FixtureRequest) -> Iterator[dict[s
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_waiting_gate_gets_over_a_fault_or_ends_by_it(fault: str, states: dict[str, str]) -> None:
+def test_a_waiting_gate_survives_a_fault_or_ends_because_of_it(fault: str, states: dict[str, str]) -> None:
     assert states[fault] == ENDS[fault]

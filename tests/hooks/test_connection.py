@@ -24,7 +24,7 @@ def client(**fields: Any) -> BillingClient:
 
 @pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("extra", ["[1, 2]", "7", '"text"', "timeout=10", "true", [1, 2], 7, "[" * 100_000])
-def test_an_extra_that_is_no_json_object_is_refused_by_name(extra: object):
+def test_an_extra_that_is_not_a_json_object_is_refused_by_name(extra: object):
     with pytest.raises(
         YouComRefusedError, match="The extra of connection 'x' is not a JSON object: write it"
     ):
@@ -77,7 +77,7 @@ def test_a_connection_without_any_key_says_what_to_add():
         ({"host": "http://[::1]", "port": 8765}, "http://[::1]:8765"),
     ],
 )
-def test_host_schema_and_port_make_the_url_that_their_writer_meant(fields: dict[str, Any], base_url: str):
+def test_host_schema_and_port_make_the_intended_url(fields: dict[str, Any], base_url: str):
     assert client(**fields).base_url == base_url
 
 
@@ -103,7 +103,7 @@ def test_host_schema_and_port_make_the_url_that_their_writer_meant(fields: dict[
         ({"host": "key:4f1c@proxy.local", "port": 8443}, "Base URL"),
     ],
 )
-def test_what_contradicts_itself_or_is_a_slip_is_refused_by_the_name_of_its_field(
+def test_a_contradictory_or_malformed_field_is_refused_by_name(
     fields: dict[str, Any], field: str
 ):
     with pytest.raises(YouComRefusedError, match=f"^The {field} of connection 'x' "):
@@ -133,7 +133,7 @@ def test_a_field_that_airflow_cannot_decrypt_is_refused_by_name():
 @pytest.mark.parametrize(
     "written", ["youcom://:a/b+c@", json.dumps({"conn_type": "youcom", "password": 1234}), "{"]
 )
-def test_a_connection_that_airflow_cannot_read_is_said_to_be_perhaps_there(
+def test_the_error_for_an_unreadable_connection_says_that_it_may_exist(
     monkeypatch: pytest.MonkeyPatch, written: str
 ):
     monkeypatch.setenv("AIRFLOW_CONN_X", written)

@@ -52,7 +52,7 @@ def test_a_used_hook_works_in_another_process(sandbox: Sandbox):
 
 
 @pytest.mark.parametrize("make_copy", [copy.copy, copy.deepcopy, pickle.dumps])
-def test_a_session_refuses_in_one_sentence_to_be_copied(
+def test_copying_a_session_is_refused_in_one_sentence(
     make_copy: Callable[[object], object], sandbox: Sandbox
 ):
     with pytest.raises(TypeError, match="holds the API key; copy the hook instead") as caught:

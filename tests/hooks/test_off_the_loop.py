@@ -83,7 +83,7 @@ def test_a_call_returns_its_result_or_raises_its_error():
         asyncio.run(run_off_the_loop(fail, 60))
 
 
-def test_a_call_that_takes_too_long_is_left_alone():
+def test_a_call_that_takes_too_long_is_abandoned():
     release = threading.Event()
     with pytest.raises(TimeoutError):
         asyncio.run(run_off_the_loop(release.wait, 0.01))

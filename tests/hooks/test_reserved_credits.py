@@ -41,7 +41,7 @@ def test_credits_are_set_aside_while_the_code_runs_and_released_after_it(ledger:
     assert ledger.standing() == []
 
 
-def test_a_second_use_gets_only_what_the_first_has_left(ledger: Ledger):
+def test_a_second_use_gets_only_what_the_first_leaves(ledger: Ledger):
     with (
         YouComHook().reserved_credits(70),
         pytest.raises(
@@ -75,7 +75,7 @@ def test_several_threads_never_reserve_more_than_there_is(ledger: Ledger):
     assert ledger.standing() == []
 
 
-def test_code_that_fails_releases_with_time_for_calls_on_their_way(ledger: Ledger):
+def test_code_that_fails_releases_with_a_grace_for_calls_in_progress(ledger: Ledger):
     with pytest.raises(LookupError), YouComHook().reserved_credits(30):
         raise LookupError("a search failed")
     (ended,) = ledger.history()
@@ -85,7 +85,7 @@ def test_code_that_fails_releases_with_time_for_calls_on_their_way(ledger: Ledge
     assert ended.counts_until - ended.ended_at >= timedelta(minutes=2)
 
 
-def test_a_new_try_ends_what_an_earlier_one_left(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+def test_a_new_try_ends_the_reservation_that_an_earlier_one_left(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     run_as(monkeypatch, "1")
     killed = YouComHook().reserved_credits(10)
     left = killed.__enter__()

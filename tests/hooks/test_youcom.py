@@ -25,11 +25,11 @@ def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **extra: object) 
     monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(connection))
 
 
-def test_the_balance_comes_by_way_of_the_connection(sandbox: Sandbox):
+def test_the_balance_is_read_through_the_connection(sandbox: Sandbox):
     assert YouComHook().get_balance().balance_cents == 10_000
 
 
-def test_the_settle_time_is_the_connections(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+def test_the_settle_time_comes_from_the_connection(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
     connect(monkeypatch, sandbox, settle_seconds="2.5")
     assert YouComHook().settle_seconds == 2.5
     connect(monkeypatch, sandbox)
@@ -45,7 +45,7 @@ def test_the_connection_of_a_sandbox_says_when_it_posts_charges(
         assert YouComHook().settle_seconds == seconds
 
 
-def test_the_balance_comes_without_blocking_the_event_loop(sandbox: Sandbox):
+def test_the_balance_is_read_without_blocking_the_event_loop(sandbox: Sandbox):
     sandbox.inject(Fault(delay=0.5))
 
     async def count_while_asking() -> tuple[int, int]:
@@ -61,7 +61,7 @@ def test_the_balance_comes_without_blocking_the_event_loop(sandbox: Sandbox):
     assert turns > 5
 
 
-def test_looks_at_a_silent_you_com_leave_the_threads_of_the_event_loop_to_others(
+def test_checks_of_a_silent_you_com_do_not_use_up_the_threads_of_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ):
     more_than_the_loop_has = 40
@@ -87,7 +87,7 @@ def test_looks_at_a_silent_you_com_leave_the_threads_of_the_event_loop_to_others
         assert asyncio.run(somebody_else()) == 0
 
 
-def test_a_rotated_key_counts_at_the_next_asynchronous_look(
+def test_a_rotated_key_is_used_by_the_next_asynchronous_check(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     hook = YouComHook()
@@ -98,7 +98,7 @@ def test_a_rotated_key_counts_at_the_next_asynchronous_look(
     assert asyncio.run(hook.aget_balance()).balance_cents == 10_000
 
 
-def test_a_session_for_other_calls_on_the_same_origin(sandbox: Sandbox):
+def test_the_session_can_make_other_calls_to_the_same_origin(sandbox: Sandbox):
     hook = YouComHook()
     answer = hook.get_conn().post(
         hook.base_url + RESEARCH_PATH, json={"input": "tides", "research_effort": "lite"}
@@ -118,11 +118,11 @@ def test_a_session_for_other_calls_on_the_same_origin(sandbox: Sandbox):
         ("youcom://:key@http%3A%2F%2Flocalhost%3A8765", "http://localhost:8765"),
     ],
 )
-def test_the_host_is_a_base_url_or_goes_with_schema_and_port(uri: str, base_url: str):
+def test_the_host_is_a_base_url_or_is_combined_with_schema_and_port(uri: str, base_url: str):
     assert base_url_of(uri) == base_url
 
 
-def test_an_ipv6_address_may_stand_without_brackets():
+def test_an_ipv6_address_may_be_written_without_brackets():
     connection = Connection(
         conn_id="x", conn_type="youcom", host="::1", port=8765, schema="http", password="key"
     )
@@ -144,7 +144,7 @@ def test_an_ipv6_address_may_stand_without_brackets():
         ("youcom://:key@?retries=-1", "retries='?-1'?"),
     ],
 )
-def test_a_connection_that_cannot_be_used_says_what_to_put_where(uri: str, problem: str):
+def test_the_error_for_an_unusable_connection_says_what_to_set_where(uri: str, problem: str):
     with pytest.raises(YouComRefusedError, match=problem) as caught:
         base_url_of(uri)
     assert "\n" not in str(caught.value)
@@ -153,14 +153,14 @@ def test_a_connection_that_cannot_be_used_says_what_to_put_where(uri: str, probl
 @pytest.mark.parametrize(
     "extra", [{}, {"timeout": "", "retries": None}, {"timeout": "5", "retries": "0"}, {"timeout": 2.5}]
 )
-def test_extras_may_be_numbers_text_as_a_form_gives_it_or_left_out(
+def test_extras_may_be_numbers_or_text_or_left_out(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, extra: dict
 ):
     connect(monkeypatch, sandbox, **extra)
     assert YouComHook().get_balance().balance_cents == 10_000
 
 
-def test_timeout_and_retries_of_the_connection_are_kept_to(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+def test_timeout_and_retries_of_the_connection_are_respected(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
     connect(monkeypatch, sandbox, timeout=7, retries=0)
     sandbox.inject(Fault(status=503), times=None)
     with pytest.raises(YouComUnavailableError):
@@ -174,7 +174,7 @@ def test_timeout_and_retries_of_the_connection_are_kept_to(sandbox: Sandbox, mon
 
 
 @pytest.mark.usefixtures("airflow_database")
-def test_a_missing_connection_says_what_to_add():
+def test_the_error_for_a_missing_connection_says_what_to_add():
     with pytest.raises(
         YouComRefusedError,
         match="There is no connection 'nowhere' that Airflow can read: add one of type You.com",
@@ -200,7 +200,7 @@ def test_the_connection_test_answers_with_what_is_wrong(sandbox: Sandbox, monkey
     )
 
 
-def test_a_connection_that_is_being_read_is_read_to_its_end_when_the_look_is_cancelled(
+def test_a_cancelled_check_still_reads_its_connection_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ):
     asked, answered = asyncio.Event(), asyncio.Event()

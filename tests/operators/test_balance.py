@@ -32,7 +32,7 @@ def test_a_refusal_fails_without_retries(sandbox: Sandbox):
         run()
 
 
-def test_no_answer_and_no_balance_leave_it_to_the_retries(sandbox: Sandbox):
+def test_a_missing_answer_or_balance_is_left_to_the_retries(sandbox: Sandbox):
     sandbox.inject(Fault(status=503), times=3)
     with pytest.raises(YouComUnavailableError):
         run()
@@ -41,7 +41,7 @@ def test_no_answer_and_no_balance_leave_it_to_the_retries(sandbox: Sandbox):
         run()
 
 
-def test_each_member_has_a_key_of_its_own_unless_that_is_switched_off():
+def test_each_member_has_its_own_xcom_key_unless_that_is_switched_off():
     assert GetBalanceOperator(task_id="a").multiple_outputs is True
     assert GetBalanceOperator(task_id="b", multiple_outputs=False).multiple_outputs is False
 

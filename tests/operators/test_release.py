@@ -85,7 +85,7 @@ def test_it_releases_in_order_when_all_work_is_done(ledger: Ledger, answers: Air
 
 
 @pytest.mark.parametrize("state", ["failed", "upstream_failed", "running", "up_for_retry", None])
-def test_work_that_did_not_end_well_may_still_be_dying(ledger: Ledger, answers: Airflow, state: str | None):
+def test_work_that_did_not_succeed_may_still_be_dying(ledger: Ledger, answers: Airflow, state: str | None):
     reserve_for()
     answers.tasks["search"] = state
     run(teardown())
@@ -102,7 +102,7 @@ def test_a_run_that_somebody_marked_may_have_work_that_is_still_dying(
     assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
 
 
-def test_a_try_that_was_lost_may_still_spend_when_the_next_one_did_not_wait(ledger: Ledger, answers: Airflow):
+def test_a_lost_try_may_still_spend_if_the_next_one_did_not_wait(ledger: Ledger, answers: Airflow):
     reserve_for()
     run(teardown(retry_delay=timedelta(seconds=30)))
     assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
@@ -115,7 +115,7 @@ def test_it_releases_nothing_of_another_run(ledger: Ledger, answers: Airflow, ta
     assert "Gate gate has nothing reserved in this run." in task_log.text
 
 
-def test_behind_a_mapped_gate_it_releases_all_indexes_and_in_a_mapped_group_its_own(
+def test_it_releases_all_indexes_of_a_mapped_gate_and_only_its_own_in_a_mapped_group(
     ledger: Ledger, answers: Airflow
 ):
     for map_index in range(3):
@@ -150,7 +150,7 @@ def test_a_task_that_runs_after_the_teardown_does_not_keep_the_reservation(ledge
 
 
 @pytest.mark.parametrize("found_by_a_gate", [True, False])
-def test_a_reservation_that_expired_is_said_so(
+def test_an_expired_reservation_is_logged_as_expired(
     ledger: Ledger, answers: Airflow, task_log: Log, found_by_a_gate: bool
 ):
     reserve_for(seconds=1e-6)
@@ -169,7 +169,7 @@ def test_a_ledger_that_does_not_answer_does_not_fail_the_teardown(
     assert "Nothing was released; what this gate reserved ends with the run: There is no" in task_log.text
 
 
-def test_a_gate_that_is_not_there_is_named(ledger: Ledger, answers: Airflow):
+def test_a_missing_gate_is_named(ledger: Ledger, answers: Airflow):
     operator = teardown()
     operator.gate_task_id = "group.gate"
     with pytest.raises(AirflowFailException, match="DAG 'pipeline' has no task 'group.gate': set gate"):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.real_airflow
 
 
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])
-def test_a_cleared_gate_reserves_anew_only_once_the_other_tasks_have_paid(
+def test_a_cleared_gate_reserves_again_only_once_the_other_tasks_have_paid(
     runs: ReservedRuns, mode: str
 ) -> None:
     dag_id, run_id = f"siblings_{mode}", f"cleared_{mode}"
@@ -37,6 +37,6 @@ def test_a_cleared_gate_reserves_anew_only_once_the_other_tasks_have_paid(
     assert runs.no_payment_was_refused()
 
 
-def test_the_triggerer_has_answered_in_order(runs: ReservedRuns) -> None:
+def test_the_triggerer_reads_its_answers_in_order(runs: ReservedRuns) -> None:
     log = (runs.airflow.home / "logs" / "triggerer.log").read_text(errors="replace")
     assert "out of order" not in log

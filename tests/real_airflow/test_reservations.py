@@ -31,7 +31,7 @@ def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> N
     assert "Released $5.00 after 0:" in runs.log("reserved_run", "succeeds", "release_gate")
 
 
-def test_a_killed_task_is_tried_again_and_what_pays_for_it_is_kept_for_the_first_try(
+def test_a_killed_task_is_retried_and_its_reservation_allows_for_the_first_try(
     runs: ReservedRuns,
 ) -> None:
     runs.start("retried_run", "is_killed", work=["hold", "pay"])
@@ -91,7 +91,7 @@ def test_a_run_marked_by_hand_while_its_work_runs_ends_its_reservation(
     runs.wait_for_log("reserved_run", run_id, "release_gate", "Released $5.00 after")
 
 
-def test_the_next_gate_on_a_worker_ends_what_a_run_has_left_that_timed_out(runs: ReservedRuns) -> None:
+def test_the_next_gate_on_a_worker_ends_the_reservation_of_a_run_that_timed_out(runs: ReservedRuns) -> None:
     run_id = time_out(runs, "times_out_first")
     runs.let_a_minute_pass(run_id)
     finder = runs.start("reserved_run", "finds_what_was_left")
@@ -104,7 +104,7 @@ def test_the_next_gate_on_a_worker_ends_what_a_run_has_left_that_timed_out(runs:
     assert sentence in runs.log("reserved_run", finder, "gate")
 
 
-def test_a_gate_that_waits_in_the_triggerer_ends_what_others_have_left(runs: ReservedRuns) -> None:
+def test_a_gate_that_waits_in_the_triggerer_ends_reservations_that_others_left(runs: ReservedRuns) -> None:
     keeper = runs.start("waiting_run", "keeper")
     runs.airflow.wait_for_task("waiting_run", keeper, "gate", "deferred")
     timed_out = time_out(runs, "times_out_next")

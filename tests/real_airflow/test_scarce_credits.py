@@ -24,7 +24,7 @@ def nobody_was_refused(runs: ReservedRuns) -> Iterator[None]:
     assert runs.no_payment_was_refused()
 
 
-def test_a_task_that_still_pays_after_its_run_was_marked_failed_is_provided_for(runs: ReservedRuns) -> None:
+def test_credits_are_kept_for_a_task_that_still_pays_after_its_run_was_marked_failed(runs: ReservedRuns) -> None:
     dying = runs.start(DAG_ID, "dies", work=["hold"])
     runs.wait_until_held(dying, "work")
     runs.mark(DAG_ID, dying, "failed")
@@ -35,7 +35,7 @@ def test_a_task_that_still_pays_after_its_run_was_marked_failed_is_provided_for(
     assert runs.ends(following) == [RELEASED]
 
 
-def test_a_run_that_is_deleted_and_made_again_waits_until_its_predecessor_has_paid(
+def test_a_run_that_is_deleted_and_created_again_waits_until_its_predecessor_has_paid(
     runs: ReservedRuns,
 ) -> None:
     run_id = runs.start(DAG_ID, "is_made_again", work=["hold"])
@@ -67,7 +67,7 @@ def test_a_run_that_is_cleared_half_way_waits_until_its_task_has_paid(runs: Rese
     assert runs.ends(run_id) == [superseded, RELEASED]
 
 
-def test_another_airflow_with_the_same_dag_and_run_is_another_who_reserves(runs: ReservedRuns) -> None:
+def test_the_same_run_in_another_airflow_has_its_own_reservation(runs: ReservedRuns) -> None:
     elsewhere = runs.reserve_elsewhere(KEY, DAG_ID, "twin", 5)
     runs.start(DAG_ID, "twin")
     runs.wait_for_log(DAG_ID, "twin", "gate", "holds $9.00, of which 1 run has reserved $5.00: $1.00 short")

@@ -49,7 +49,7 @@ def test_a_templated_gate_starts_in_the_triggerer_from_airflow_3_3_on(airflow: L
     assert (ON_A_WORKER in log) == (minor_version(airflow) < (3, 3))
 
 
-def test_a_gate_never_opens_at_a_threshold_that_renders_from_nothing(airflow: LocalAirflow) -> None:
+def test_a_gate_never_opens_if_its_threshold_cannot_be_rendered(airflow: LocalAirflow) -> None:
     airflow.wait_for_dag("threshold_of_nothing")
     run_id = airflow.trigger("threshold_of_nothing")
 

@@ -11,7 +11,7 @@ from tests.real_airflow.conftest import hold, minor_version
 pytestmark = pytest.mark.real_airflow
 
 
-def test_a_crowd_of_gates_shares_one_poll(airflow: LocalAirflow, you_com: Sandbox) -> None:
+def test_many_gates_share_one_poll(airflow: LocalAirflow, you_com: Sandbox) -> None:
     if minor_version(airflow) < (3, 3):
         pytest.skip("below Airflow 3.3 each trigger polls for itself")
     hold(you_com, "youcom_waiting", "3.20")

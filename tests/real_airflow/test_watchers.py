@@ -76,7 +76,7 @@ def whole_airflow(airflow: LocalAirflow) -> Iterator[LocalAirflow]:
 
 
 @pytest.mark.on_the_ends
-def test_the_examples_warn_of_low_credits_and_work_off_what_waited(
+def test_the_examples_warn_of_low_credits_and_work_off_the_backlog(
     airflow: LocalAirflow, accounts: dict[str, Sandbox]
 ) -> None:
     account = accounts["youcom_default"]

@@ -3,7 +3,7 @@ A model of runs that share one account: every interleaving of their steps, over 
 
 Time is counted in ticks: You.com posts a charge within one tick, and a process that Airflow has given up
 pays for up to one tick more. A state is a tuple, and holds times relative to now, so that states that can
-go on in the same ways are the same state: the walk is finite although time has no end in it.
+continue in the same ways are the same state: their number is finite although time has no end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEED = 2
 
 # States of a run.
 RUNNING, MARKED_FAILED, OVER, VANISHED = range(4)
-# Phases of a gate; each look goes through the first three.
+# Phases of a gate; each check goes through the first three.
 SHUT, NOTED, ASKED, SUMMED, OPEN, DEAD = range(6)
 # States of a task behind the gate, which pays once for each try.
 NONE, PAYING, RESTARTING, SUCCESS, FAILED = range(5)
@@ -59,8 +59,8 @@ class Note(NamedTuple):
     time: int
 
 
-class Look(NamedTuple):
-    """One try of a gate, and how far its look has come."""
+class Check(NamedTuple):
+    """One try of a gate, and how far its check has come."""
 
     attempt: int
     phase: int = SHUT
@@ -69,7 +69,7 @@ class Look(NamedTuple):
 
 
 class End(NamedTuple):
-    """An end on its way to the ledger: it was established, and may arrive late."""
+    """An end that is decided and on its way to the ledger, where it may arrive late."""
 
     attempts: tuple[int, ...]
     reason: str
@@ -79,20 +79,20 @@ class Run(NamedTuple):
     """A gate, two tasks behind it that each pay 1, and a teardown."""
 
     state: int = RUNNING
-    gate: Look = Look(0)
+    gate: Check = Check(0)
     tasks: tuple[int, int] = (NONE, NONE)
     rows: tuple[Row, ...] = ()
     newest: int = 0
-    # Looks of earlier tries that nobody waits for any more, and that may still decide.
-    lost_looks: tuple[Look, ...] = ()
-    # For how long each process that was given up may still pay.
+    # Checks of earlier tries that nobody waits for any more, and that may still decide.
+    lost_checks: tuple[Check, ...] = ()
+    # How long each process that was given up may still pay.
     dying: tuple[int, ...] = ()
     teardown: End | tuple[()] = ()
     # Ends of teardowns that were cleared while they ran, and may still arrive.
     late_ends: tuple[End, ...] = ()
     # The rows that stood when somebody began to ask whether this run is over.
     asked_about: tuple[int, ...] = ()
-    # Whether a task was tried again without a delay, because Airflow had lost its try.
+    # Whether a task was retried without a delay, because Airflow had lost its try.
     is_retried_soon: bool = False
 
 
@@ -115,7 +115,7 @@ class World(NamedTuple):
 
 @dataclass(frozen=True)
 class Ledger:
-    """How the model's runs use the rule; the changes that must break it override one method each."""
+    """How the model's runs use the rule; each change that must break it overrides one method."""
 
     def counts(self, row: Row, note: Note, own: bool) -> bool:
         return bool(rule.counts(row, note))
@@ -168,13 +168,13 @@ def _steps(world: World, ledger: Ledger) -> Iterator[World]:
         yield world._replace(posted=world.posted + NEED, top_ups=world.top_ups - 1)
     for index, run in enumerate(world.runs):
         if index and run == world.runs[index - 1]:
-            continue  # What this run can do, the one before it, which is the same, has done.
+            continue  # The run before it is in the same state, and its steps have been yielded.
         for after, changed in _run_steps(world, run, ledger):
             yield after._replace(runs=(*world.runs[:index], changed, *world.runs[index + 1 :]))
 
 
 def _tick(world: World) -> World:
-    """A moment passes: what was spent is posted, and what has been dying long enough is dead."""
+    """A moment passes: what was spent is posted, and work that has been dying long enough is dead."""
     runs = tuple(_older_run(run) for run in world.runs)
     return world._replace(posted=world.posted - world.unposted, unposted=0, runs=runs)
 
@@ -183,7 +183,7 @@ def _tick(world: World) -> World:
 def _older_run(run: Run) -> Run:
     return run._replace(
         gate=_older(run.gate),
-        lost_looks=tuple(_older(look) for look in run.lost_looks),
+        lost_checks=tuple(_older(check) for check in run.lost_checks),
         rows=tuple(
             row if row.stands else row._replace(counts_until=row.counts_until - 1) for row in run.rows
         ),
@@ -191,10 +191,10 @@ def _older_run(run: Run) -> Run:
     )
 
 
-def _older(look: Look) -> Look:
-    if look.phase not in {NOTED, ASKED}:
-        return look
-    return look._replace(note=look.note._replace(time=look.note.time - 1))
+def _older(check: Check) -> Check:
+    if check.phase not in {NOTED, ASKED}:
+        return check
+    return check._replace(note=check.note._replace(time=check.note.time - 1))
 
 
 def _run_steps(world: World, run: Run, ledger: Ledger) -> Iterator[tuple[World, Run]]:
@@ -213,56 +213,56 @@ def _gate_steps(world: World, run: Run, ledger: Ledger) -> Iterator[tuple[World,
             unfinished = sum(task in _UNFINISHED for task in run.tasks)
             if earlier and ledger.may_supersede(unfinished):
                 yield _end(world, run, earlier, EndReason.SUPERSEDED, ledger)
-        for after, changed, look in _look_on(world, run, gate, ledger):
-            yield after, changed._replace(gate=look)
-    for index, lost in enumerate(run.lost_looks):
-        others = (*run.lost_looks[:index], *run.lost_looks[index + 1 :])
-        for after, changed, look in _look_on(world, run, lost, ledger):
-            left = (*others, look) if look.phase in {ASKED, SUMMED} else others
-            yield after, changed._replace(lost_looks=tuple(sorted(left)))
+        for after, changed, check in _continue_check(world, run, gate, ledger):
+            yield after, changed._replace(gate=check)
+    for index, lost in enumerate(run.lost_checks):
+        others = (*run.lost_checks[:index], *run.lost_checks[index + 1 :])
+        for after, changed, check in _continue_check(world, run, lost, ledger):
+            left = (*others, check) if check.phase in {ASKED, SUMMED} else others
+            yield after, changed._replace(lost_checks=tuple(sorted(left)))
 
 
-def _look_on(world: World, run: Run, look: Look, ledger: Ledger) -> Iterator[tuple[World, Run, Look]]:
-    if look.phase == SHUT:
-        yield world, run, look._replace(phase=NOTED, note=Note(world.counter, 0))
-    elif look.phase == NOTED:
-        yield world, run, look._replace(phase=ASKED, reading=world.posted)
-    elif look.phase == ASKED:
-        available = look.reading - _counting(world, run, look, ledger)
+def _continue_check(world: World, run: Run, check: Check, ledger: Ledger) -> Iterator[tuple[World, Run, Check]]:
+    if check.phase == SHUT:
+        yield world, run, check._replace(phase=NOTED, note=Note(world.counter, 0))
+    elif check.phase == NOTED:
+        yield world, run, check._replace(phase=ASKED, reading=world.posted)
+    elif check.phase == ASKED:
+        available = check.reading - _counting(world, run, check, ledger)
         if ledger.locks():
-            yield (world, *_decide(run, look, available, ledger))
+            yield (world, *_decide(run, check, available, ledger))
         else:
-            yield world, run, Look(look.attempt, SUMMED, reading=available)
-    elif look.phase == SUMMED:
-        yield (world, *_decide(run, look, look.reading, ledger))
+            yield world, run, Check(check.attempt, SUMMED, reading=available)
+    elif check.phase == SUMMED:
+        yield (world, *_decide(run, check, check.reading, ledger))
 
 
-def _counting(world: World, run: Run, look: Look, ledger: Ledger) -> int:
+def _counting(world: World, run: Run, check: Check, ledger: Ledger) -> int:
     return NEED * sum(
-        ledger.counts(row, look.note, own=other is run)
+        ledger.counts(row, check.note, own=other is run)
         for other in world.runs
         for row in other.rows
-        if not (other is run and ledger.opens_with(row, look.attempt))
+        if not (other is run and ledger.opens_with(row, check.attempt))
     )
 
 
-def _decide(run: Run, look: Look, available: int, ledger: Ledger) -> tuple[Run, Look]:
-    if any(ledger.opens_with(row, look.attempt) for row in run.rows):
-        return run, Look(look.attempt, OPEN)
+def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run, Check]:
+    if any(ledger.opens_with(row, check.attempt) for row in run.rows):
+        return run, Check(check.attempt, OPEN)
     outcome = rule.decide(
         needed=NEED,
         available=available,
         counter=0,
         oldest_counter=0,
-        order=str(look.attempt),
+        order=str(check.attempt),
         newest_order=str(run.newest),
     )
     if outcome is Outcome.STALE:
-        return run, Look(look.attempt, DEAD)
-    run = run._replace(newest=max(run.newest, look.attempt))
+        return run, Check(check.attempt, DEAD)
+    run = run._replace(newest=max(run.newest, check.attempt))
     if outcome is Outcome.SHORT:
-        return run, Look(look.attempt)
-    return run._replace(rows=(*run.rows, Row(look.attempt))), Look(look.attempt, OPEN)
+        return run, Check(check.attempt)
+    return run._replace(rows=(*run.rows, Row(check.attempt))), Check(check.attempt, OPEN)
 
 
 def _task_steps(world: World, run: Run) -> Iterator[tuple[World, Run]]:
@@ -333,7 +333,7 @@ def _run_over_steps(world: World, run: Run, ledger: Ledger) -> Iterator[tuple[Wo
 
 
 def _people_and_trouble(world: World, run: Run, ledger: Ledger) -> Iterator[tuple[World, Run]]:
-    is_looking = run.gate.phase in {NOTED, ASKED}
+    is_checking = run.gate.phase in {NOTED, ASKED}
     if world.clears and run.state != VANISHED and (run.gate.phase != SHUT or run.rows):
         cleared = tuple(RESTARTING if task in _UNFINISHED else NONE for task in run.tasks)
         yield world._replace(clears=world.clears - 1), _new_try(run)._replace(tasks=cleared)
@@ -349,7 +349,7 @@ def _people_and_trouble(world: World, run: Run, ledger: Ledger) -> Iterator[tupl
     if (
         world.crashes
         and run.state == RUNNING
-        and (is_looking or (run.gate.phase == OPEN and run.tasks == (NONE, NONE)))
+        and (is_checking or (run.gate.phase == OPEN and run.tasks == (NONE, NONE)))
     ):
         yield world._replace(crashes=world.crashes - 1), _new_try(run)
     if world.lost_tries and run.state == RUNNING and sorted(run.tasks) == [NONE, PAYING]:
@@ -367,9 +367,9 @@ def _people_and_trouble(world: World, run: Run, ledger: Ledger) -> Iterator[tupl
 def _new_try(run: Run) -> Run:
     """The gate and its teardown are cleared; what is on its way to the ledger may still arrive."""
     late = (run.teardown,) if run.teardown else ()
-    return _lose_look(run)._replace(
+    return _lose_check(run)._replace(
         state=RUNNING,
-        gate=Look(run.gate.attempt + 1),
+        gate=Check(run.gate.attempt + 1),
         teardown=(),
         late_ends=tuple(sorted((*run.late_ends, *late))),
     )
@@ -377,17 +377,17 @@ def _new_try(run: Run) -> Run:
 
 def _stopped(run: Run, state: int) -> Run:
     processes = sum(task in _UNFINISHED for task in run.tasks)
-    # A gate that was open stays a success, and its teardown runs; one that was not, has failed.
-    gate = run.gate if run.gate.phase == OPEN else Look(run.gate.attempt, DEAD)
+    # An open gate stays a success, and its teardown runs. Any other gate has failed.
+    gate = run.gate if run.gate.phase == OPEN else Check(run.gate.attempt, DEAD)
     tasks = tuple(task if task == SUCCESS else FAILED for task in run.tasks)
-    return _given_up(_lose_look(run), processes)._replace(state=state, gate=gate, tasks=tasks)
+    return _given_up(_lose_check(run), processes)._replace(state=state, gate=gate, tasks=tasks)
 
 
-def _lose_look(run: Run) -> Run:
+def _lose_check(run: Run) -> Run:
     if run.gate.phase not in {NOTED, ASKED, SUMMED}:
         return run
-    # A look that has not asked yet asks before it decides: no later look can do more harm.
-    return run._replace(lost_looks=tuple(sorted((*run.lost_looks, run.gate))))
+    # A check that has not asked yet asks before it decides: no later check can do more harm.
+    return run._replace(lost_checks=tuple(sorted((*run.lost_checks, run.gate))))
 
 
 def _end(
@@ -406,7 +406,7 @@ def _end(
 
 
 def _canonical(world: World) -> World:
-    """Write states that can go on in the same ways as one and the same."""
+    """Return the same world for all states that can continue in the same ways."""
     notes = [note for run in world.runs for note in _held_notes(run)]
     counters = tuple(sorted({note.counter for note in notes}))
     times = tuple(sorted({note.time for note in notes if note.time < 0}, reverse=True))
@@ -416,30 +416,30 @@ def _canonical(world: World) -> World:
 
 @cache
 def _held_notes(run: Run) -> tuple[Note, ...]:
-    return tuple(look.note for look in (run.gate, *run.lost_looks) if look.phase in {NOTED, ASKED})
+    return tuple(check.note for check in (run.gate, *run.lost_checks) if check.phase in {NOTED, ASKED})
 
 
 @cache
 def _canonical_run(run: Run, counters: tuple[int, ...], times: tuple[int, ...]) -> Run:
-    def canonical(look: Look) -> Look:
-        if look.phase not in {NOTED, ASKED}:
-            return look
-        time = -1 - times.index(look.note.time) if look.note.time < 0 else 0
-        return look._replace(note=Note(counters.index(look.note.counter), time))
+    def canonical(check: Check) -> Check:
+        if check.phase not in {NOTED, ASKED}:
+            return check
+        time = -1 - times.index(check.note.time) if check.note.time < 0 else 0
+        return check._replace(note=Note(counters.index(check.note.counter), time))
 
     rows = []
     for row in run.rows:
         if row.stands:
             rows.append(row)
             continue
-        # All that matters is which notes it ended after, and which were made before it was settled.
+        # Only this matters: which notes it ended after, and which were made before it had settled.
         number = sum(counter < row.end_number for counter in counters)
         until = row.counts_until if row.counts_until > 0 else -sum(time >= row.counts_until for time in times)
         if number > 0 or until > -len(times):
             rows.append(Row(row.attempt, number, until))
     return run._replace(
         gate=canonical(run.gate),
-        lost_looks=tuple(sorted([canonical(look) for look in run.lost_looks])),
+        lost_checks=tuple(sorted([canonical(check) for check in run.lost_checks])),
         tasks=tuple(sorted(run.tasks)),
         rows=tuple(sorted(rows)),
         dying=tuple(sorted(run.dying)),

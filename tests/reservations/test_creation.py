@@ -36,7 +36,7 @@ def _use_first(url: str, everyone: Barrier, number: int) -> str:
     return reserve(ledger, claim_of(f"run {number}"), 25 * PROCESSES).outcome.value
 
 
-def test_many_processes_make_the_tables_at_once(url: str) -> None:
+def test_many_processes_can_create_the_tables_at_once(url: str) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with context.Manager() as manager, context.Pool(PROCESSES) as pool:
@@ -51,7 +51,7 @@ def test_many_processes_make_the_tables_at_once(url: str) -> None:
         ]
 
 
-def test_sqlite_keeps_a_write_ahead_log(tmp_path: Path) -> None:
+def test_sqlite_uses_a_write_ahead_log(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
     Ledger(engine).note()
     with closing(engine.connect()) as connection:
@@ -134,7 +134,7 @@ def test_a_login_that_fails_is_refused(postgres: PrivatePostgres, change: tuple[
         Ledger(sa.create_engine(url)).note()
 
 
-def test_a_server_that_is_not_there_is_unavailable() -> None:
+def test_a_missing_server_is_unavailable() -> None:
     pytest.importorskip("psycopg2")
     # Nothing listens on port 1.
     ledger = Ledger(sa.create_engine("postgresql+psycopg2://u:secret@127.0.0.1:1/ledger"), name="credits")
@@ -152,13 +152,13 @@ def test_a_sqlite_file_that_cannot_be_opened_is_refused(tmp_path: Path, path: st
         Ledger(sa.create_engine(f"sqlite:///{tmp_path / path}")).note()
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("Dear ledger, " * 1000)
     with pytest.raises(YouComLedgerRefusedError, match="file is not a database"):
         Ledger(sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")).note()
 
 
-def test_a_ledger_that_somebody_holds_locked_is_unavailable(engine: sa.engine.Engine) -> None:
+def test_a_locked_ledger_is_unavailable(engine: sa.engine.Engine) -> None:
     ledger = Ledger(engine, answer_within=0.2)
     reserve(ledger, claim_of("monday"), 40)
     is_locked, is_done = threading.Event(), threading.Event()
@@ -183,7 +183,7 @@ def test_a_ledger_that_somebody_holds_locked_is_unavailable(engine: sa.engine.En
     assert reserve(ledger, claim_of("tuesday"), 400, note).outcome is Outcome.OPEN
 
 
-def test_the_connections_that_a_restart_has_cut_are_made_anew(postgres: PrivatePostgres) -> None:
+def test_connections_that_a_restart_cut_are_opened_again(postgres: PrivatePostgres) -> None:
     ledger = Ledger(sa.create_engine(new_postgres_database(postgres)))
     reserve(ledger, claim_of("monday"), 40)
     with closing(postgres.connect()) as connection:

@@ -18,7 +18,7 @@ from airflow_provider_youcom.reservations.rule import EndReason, Outcome
 from tests.reservations.spending import NOON, account_with, attempt_of, claim_of, pass_time, reserve
 
 
-def test_a_gate_sets_its_credits_aside_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
+def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
     second = reserve(ledger, claim_of("tuesday"), 40)
     assert first.outcome is Outcome.OPEN
@@ -104,7 +104,7 @@ def test_a_commit_whose_answer_is_lost_reserves_once(
     assert len(ledger.history()) == 1
 
 
-def test_what_ended_after_the_note_counts(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_a_reservation_that_ended_after_the_note_counts(ledger: Ledger, engine: sa.engine.Engine) -> None:
     first = reserve(ledger, claim_of("monday", settle_seconds=0), 40)
     note = ledger.note()
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
@@ -113,7 +113,7 @@ def test_what_ended_after_the_note_counts(ledger: Ledger, engine: sa.engine.Engi
     assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
 
 
-def test_what_ended_after_the_note_counts_although_the_clock_went_back(
+def test_a_reservation_that_ended_after_the_note_counts_although_the_clock_went_back(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
@@ -134,7 +134,7 @@ def test_what_ended_after_the_note_counts_although_the_clock_went_back(
         (EndReason.BY_HAND, 180),
     ],
 )
-def test_an_end_counts_for_its_settle_time_and_grace(
+def test_an_ended_reservation_counts_for_its_settle_time_and_grace(
     ledger: Ledger, engine: sa.engine.Engine, reason: EndReason, seconds: int
 ) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
@@ -147,7 +147,7 @@ def test_an_end_counts_for_its_settle_time_and_grace(
     assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
 
 
-def test_settling_is_judged_at_the_note(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_a_reservation_counts_unless_it_had_settled_at_the_note(ledger: Ledger, engine: sa.engine.Engine) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
     note = ledger.note()
@@ -173,7 +173,7 @@ def test_a_teardown_gives_an_earlier_try_its_grace(ledger: Ledger) -> None:
     assert ended == {ids[0]: EndReason.SUPERSEDED, ids[1]: EndReason.RELEASED}
 
 
-def test_what_has_expired_is_ended_by_whoever_looks(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_an_expired_reservation_is_ended_by_the_next_caller(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 60)
     reserve(ledger, claim_of("tuesday"), 60)
     assert ledger.end_expired(by="triggerer") == []
@@ -194,7 +194,7 @@ def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
     assert [row.end_reason for row in ledger.history()] == [EndReason.EXPIRED]
 
 
-def test_a_note_tells_what_is_reserved_and_which_gates_could_open(ledger: Ledger) -> None:
+def test_a_note_shows_what_is_reserved_and_which_gates_could_open(ledger: Ledger) -> None:
     assert ledger.note().of("4f1c").reserved_usd == 0
     reserve(ledger, claim_of("monday"), 60)
     released = reserve(ledger, claim_of("tuesday"), 60)
@@ -233,7 +233,7 @@ def test_an_amount_that_cannot_be_reserved_is_refused(usd: object) -> None:
 
 @pytest.mark.parametrize("option", ["settle_seconds", "reserve_for_seconds"])
 @pytest.mark.parametrize("seconds", [-1, "soon", float("nan"), float("inf"), True, None])
-def test_a_duration_that_is_none_is_refused(option: str, seconds: object) -> None:
+def test_an_invalid_duration_is_refused(option: str, seconds: object) -> None:
     with pytest.raises(ValueError, match=r"is not a duration: use a timedelta or a number of seconds"):
         claim_of("monday", **{option: seconds})
 
@@ -251,7 +251,7 @@ def test_each_run_is_asked_about_once_a_minute(ledger: Ledger, engine: sa.engine
     assert len(ledger.take_to_ask("production")) == 1
 
 
-def test_what_stands_and_what_stood_can_be_listed(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_standing_and_ended_reservations_can_be_listed(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday"), 100)
     pass_time(engine, 1)
     second = reserve(ledger, claim_of("tuesday", task_id="another_gate"), 100)
@@ -266,7 +266,7 @@ def test_what_stands_and_what_stood_can_be_listed(ledger: Ledger, engine: sa.eng
     assert ledger.get([second.reservation.id])[0].end_reason is EndReason.BY_HAND
 
 
-def test_old_ends_are_purged_with_the_notes_that_might_miss_them(
+def test_a_purge_deletes_old_ends_and_outdates_the_notes_that_might_miss_them(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
     first = reserve(ledger, claim_of("monday", reserve_for_seconds=10**7), 100)

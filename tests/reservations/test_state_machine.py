@@ -106,7 +106,7 @@ class Spending(RuleBasedStateMachine):
         self.runs[run].reading_usd = self.posted_usd
 
     @rule(run=RUNS, usd=DOLLARS)
-    def look(self, run: str, usd: int) -> None:
+    def note_ask_and_decide(self, run: str, usd: int) -> None:
         self.note_and_ask(run)
         if self.can_decide(run):
             self.learn(run, self.call_decide(run, usd))
@@ -294,16 +294,16 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "_begin", begin_nothing_on_sqlite)
 
 
-def test_nothing_is_spent_that_is_not_there(url: str) -> None:
+def test_no_more_is_spent_than_the_account_holds(url: str) -> None:
     play(Spending, url, examples=60)
 
 
-def test_without_the_counter_it_finds_a_way(url: str) -> None:
+def test_overspending_is_found_without_the_counter(url: str) -> None:
     with pytest.raises(AssertionError):
         play(SpendingWithoutTheCounter, url, examples=300, steps=80)
 
 
 @pytest.mark.usefixtures("no_lock")
-def test_without_the_lock_it_finds_a_way(url: str) -> None:
+def test_overspending_is_found_without_the_lock(url: str) -> None:
     with pytest.raises(AssertionError):
         play(Spending, url, examples=200, steps=80)

@@ -39,7 +39,7 @@ def test_each_example_runs(code: str):
     exec(compile(code, "sandbox.md", "exec"), {})
 
 
-def test_the_command_greets_as_printed():
+def test_the_command_prints_what_the_page_shows():
     command = re.search(r"^python (-m .*)$", PAGE, re.MULTILINE)
     assert command
     program = subprocess.Popen(
@@ -66,7 +66,7 @@ def test_each_option_is_in_the_table():
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == options
 
 
-def test_the_connection_leads_to_the_command():
+def test_the_connection_on_the_page_reaches_the_command():
     line = re.search(r"AIRFLOW_CONN_YOUCOM_DEFAULT='(.*)'", PAGE)
     assert line
     connection = json.loads(line[1])

@@ -49,7 +49,7 @@ def test_any_other_key_is_unauthorized(sandbox: Sandbox, key: str):
     assert conforms(answer)
 
 
-def test_the_key_counts_in_its_own_header_only(sandbox: Sandbox):
+def test_the_key_is_accepted_only_in_its_own_header(sandbox: Sandbox):
     url = sandbox.base_url + BALANCE_PATH
     bearer = requests.get(url, headers={"Authorization": f"Bearer {sandbox.api_key}"}, timeout=10)
     in_query = requests.get(url, params={"X-API-Key": sandbox.api_key}, timeout=10)
@@ -155,7 +155,7 @@ def test_each_key_has_an_account_of_its_own():
         assert sandbox.request_count == 4
 
 
-def test_faults_strike_in_order_and_as_often_as_asked(sandbox: Sandbox):
+def test_faults_occur_in_order_and_as_often_as_requested(sandbox: Sandbox):
     sandbox.inject(Fault(status=503), times=2)
     sandbox.inject(Fault(status=429, headers={"Retry-After": "7"}))
     answers = [ask(sandbox) for _ in range(4)]
@@ -163,7 +163,7 @@ def test_faults_strike_in_order_and_as_often_as_asked(sandbox: Sandbox):
     assert answers[2].headers["Retry-After"] == "7"
 
 
-def test_it_can_be_steered_over_http(sandbox: Sandbox):
+def test_it_can_be_controlled_over_http(sandbox: Sandbox):
     def control(command: str, **request: object) -> dict:
         return requests.post(f"{sandbox.base_url}/sandbox/{command}", json=request, timeout=10).json()
 
@@ -182,7 +182,7 @@ def test_it_can_be_steered_over_http(sandbox: Sandbox):
     assert "usd='ten' is not an amount" in wrong.json()["detail"]
 
 
-def test_a_fault_lasts_as_often_as_asked_and_then_the_next_one_comes(sandbox: Sandbox):
+def test_a_fault_occurs_as_often_as_requested_before_the_next_one(sandbox: Sandbox):
     sandbox.inject(Fault(status=503), times=10**9)
     assert sandbox.state()["faults"] == 10**9
     assert ask(sandbox).status_code == 503
@@ -212,7 +212,7 @@ def test_a_fault_that_could_not_be_served_is_refused(wrong: dict):
         Fault(**wrong)
 
 
-def test_a_sandbox_that_was_stopped_comes_back_at_the_same_place_with_the_same_money(sandbox: Sandbox):
+def test_a_restarted_sandbox_has_the_same_address_and_the_same_balance(sandbox: Sandbox):
     with requests.Session() as session:
         url, headers = sandbox.base_url + BALANCE_PATH, {"X-API-Key": sandbox.api_key}
         assert session.get(url, headers=headers, timeout=10).status_code == 200
@@ -249,7 +249,7 @@ def test_it_listens_on_this_machine_only(host: str):
         Sandbox(host=host)
 
 
-def test_it_runs_as_a_program_of_its_own():
+def test_it_runs_as_a_separate_program():
     program = subprocess.Popen(
         [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--port", "0", "--balance-usd", "3.20"],
         stdout=subprocess.PIPE,
@@ -267,7 +267,7 @@ def test_it_runs_as_a_program_of_its_own():
         program.wait(10)
 
 
-def test_it_refuses_to_run_for_others():
+def test_it_refuses_a_host_that_lets_others_in():
     program = subprocess.run(
         [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--host", "0.0.0.0"],
         capture_output=True,

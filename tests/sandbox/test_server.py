@@ -60,7 +60,7 @@ def head(method: str, path: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("path", METHODS)
-def test_a_method_that_a_path_does_not_have_is_refused_with_the_one_that_it_has(path: str, sandbox: Sandbox):
+def test_an_unsupported_method_is_refused_and_the_supported_one_is_named(path: str, sandbox: Sandbox):
     for method in ALL_METHODS:
         if method == METHODS[path]:
             continue
@@ -72,7 +72,7 @@ def test_a_method_that_a_path_does_not_have_is_refused_with_the_one_that_it_has(
 
 
 @pytest.mark.parametrize("path", ["/", "*", "/v1", f"{BALANCE_PATH}/", "/sandbox/", "/sandbox/state", "/%00"])
-def test_another_path_is_not_found_by_any_method(path: str, sandbox: Sandbox):
+def test_an_unknown_path_is_not_found_by_any_method(path: str, sandbox: Sandbox):
     for method in ALL_METHODS:
         answer = exchange(sandbox, head(method, path, "Connection: close"))
         assert answer.status == 404
@@ -111,7 +111,7 @@ LONG = "x" * 70_000
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_request_is_refused_and_the_connection_ends(
+def test_an_invalid_request_is_refused_and_the_connection_is_closed(
     request_: bytes, status: int, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     # A busy machine may take long to send what is left of a request.
@@ -137,7 +137,7 @@ BODIES = [b"{", b"\xff", b"[]", b"null", b"1", b'"text"', b"[" * 100_000, b"1" *
 
 
 @pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method == "POST"])
-def test_a_body_that_cannot_be_used_is_refused_and_the_connection_goes_on(path: str, sandbox: Sandbox):
+def test_an_unusable_body_is_refused_and_the_connection_stays_open(path: str, sandbox: Sandbox):
     wrong = [{"usd": value} for value in (None, True, [], {}, "ten", "NaN", -1, 1e300)] + [
         {"usd": 1, "api_key": "nobody"},
         {"status": []},
@@ -156,7 +156,7 @@ def test_a_body_that_cannot_be_used_is_refused_and_the_connection_goes_on(path: 
     assert sandbox.balance_usd() == 100
 
 
-def test_a_body_is_read_whatever_becomes_of_it(sandbox: Sandbox):
+def test_a_body_is_read_even_if_it_is_not_used(sandbox: Sandbox):
     with requests.Session() as session:
         for method, path in (("GET", BALANCE_PATH), ("DELETE", BALANCE_PATH), ("PUT", "/nowhere")):
             answer = session.request(

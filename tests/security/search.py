@@ -33,12 +33,12 @@ class Search:
         """Search every file: logs, what the components printed, the configuration, the raw database."""
         for path in self._home.rglob("*"):
             if path.is_file():
-                self._look("bytes of files", str(path.relative_to(self._home)), path.read_bytes())
+                self._search("bytes of files", str(path.relative_to(self._home)), path.read_bytes())
 
     def database(self) -> None:
         """Search every value of every table."""
         for place, value in self._values():
-            self._look("values of the database", place, value)
+            self._search("values of the database", place, value)
 
     def triggers(self) -> int:
         """Search the arguments of the waiting triggers, decrypted, and return how many triggers there are."""
@@ -48,20 +48,20 @@ class Search:
         stored = [value for place, value in self._values() if place in _TRIGGER_ARGUMENTS]
         for value in stored:
             # Airflow 3 does not encrypt the arguments that a worker hands over.
-            self._look("triggers", "trigger", value if value.startswith(b"{") else fernet.decrypt(value))
+            self._search("triggers", "trigger", value if value.startswith(b"{") else fernet.decrypt(value))
         return len(stored)
 
     def processes(self) -> None:
         """Search the arguments of every process of this machine."""
         for arguments in subprocess.check_output(["ps", "-A", "-ww", "-o", "args="]).splitlines():
-            self._look("processes", arguments.decode(errors="replace")[:60], arguments)
+            self._search("processes", arguments.decode(errors="replace")[:60], arguments)
 
     def summary(self) -> str:
         """Return a table of what was searched."""
         rows = [*self.searched.items(), ("keys found", len(self.found))]
         return "\n".join(["The key is invisible", *(f"{what:<38} {count}" for what, count in rows)])
 
-    def _look(self, what: str, place: str, data: bytes) -> None:
+    def _search(self, what: str, place: str, data: bytes) -> None:
         self.searched[what] = self.searched.get(what, 0) + (len(data) if what.startswith("bytes") else 1)
         if sightings(data):
             self.found.append(place)

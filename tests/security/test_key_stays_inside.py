@@ -43,7 +43,7 @@ def test_no_log_record_shows_the_key(you_com: Sandbox, caplog: pytest.LogCapture
     assert sightings(caplog.text) == 0
 
 
-def test_no_object_of_ours_shows_the_key_when_it_is_printed(you_com: Sandbox) -> None:
+def test_no_object_of_the_provider_shows_the_key_when_it_is_printed(you_com: Sandbox) -> None:
     hook = YouComHook()
     kept = [hook, hook.get_conn(), hook.get_balance(), BalanceTrigger(), BillingClient(CANARY_KEY)]
     modules = ((str(type(each).__module__), each) for each in gc.get_objects())

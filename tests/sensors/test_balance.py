@@ -46,7 +46,7 @@ def gate(**options: object) -> BalanceSensor:
         ({"end_from_trigger": True}, "need deferrable=True"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dict, sentence: str):
+def test_an_invalid_option_is_refused_when_the_dag_is_parsed(options: dict, sentence: str):
     with pytest.raises(ValueError, match=sentence):
         gate(**{"deferrable": False, **options})
 
@@ -63,7 +63,7 @@ def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dic
         ({"multiple_outputs": True}, "multiple_outputs"),
     ],
 )
-def test_what_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
+def test_an_option_that_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
     with pytest.raises(ValueError, match=f"end_from_trigger=True would ignore {lost}"):
         gate(deferrable=True, end_from_trigger=True, **options)
 
@@ -78,12 +78,12 @@ def test_a_threshold_from_another_task_cannot_start_in_the_triggerer():
 
 
 @pytest.mark.parametrize("limit", ["max_active_tis_per_dag", "max_active_tis_per_dagrun"])
-def test_a_limit_that_a_start_in_the_triggerer_would_pass_over_is_refused_when_the_dag_is_parsed(limit: str):
+def test_a_limit_that_a_start_in_the_triggerer_would_ignore_is_refused_when_the_dag_is_parsed(limit: str):
     with pytest.raises(ValueError, match=f"start_from_trigger=True would ignore {limit}"):
         gate(deferrable=True, start_from_trigger=True, **{limit: 1})
 
 
-def test_a_mapped_gate_which_starts_on_a_worker_may_have_what_no_start_in_the_triggerer_can():
+def test_a_mapped_gate_that_starts_on_a_worker_may_have_options_that_the_triggerer_would_ignore():
     with DAG("d", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
         limit = GetBalanceOperator(task_id="limit").output["balance_usd"]
         mapped = BalanceSensor.partial(
@@ -93,7 +93,7 @@ def test_a_mapped_gate_which_starts_on_a_worker_may_have_what_no_start_in_the_tr
     assert made_on_the_worker.youcom_conn_id == "youcom_default"
 
 
-def test_a_template_or_another_tasks_output_is_left_to_the_run():
+def test_a_template_or_another_tasks_output_is_checked_only_when_the_task_runs():
     gate(min_usd="{{ params.nothing }}")
     with DAG("d", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
         limit = GetBalanceOperator(task_id="limit")
@@ -112,7 +112,7 @@ def test_a_threshold_that_rendered_to_nonsense_fails_without_retries_and_stays_r
 
 
 @pytest.mark.parametrize("min_usd", [25, 25.0, "25", "25.00", Decimal("25")])
-def test_enough_opens_the_gate_and_returns_the_reading(sandbox: Sandbox, min_usd: object):
+def test_a_sufficient_balance_opens_the_gate_and_is_returned(sandbox: Sandbox, min_usd: object):
     sandbox.set_balance(25)
     assert gate(min_usd=min_usd).execute({})["balance_usd"] == 25
 
@@ -124,7 +124,7 @@ def test_a_gate_that_times_out_says_what_it_last_saw(sandbox: Sandbox):
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_a_gate_that_may_not_fail_is_skipped_when_it_times_out(sandbox: Sandbox, option: str):
+def test_a_gate_with_soft_fail_or_never_fail_is_skipped_when_it_times_out(sandbox: Sandbox, option: str):
     sandbox.set_balance(0)
     with pytest.raises(AirflowSkipException):
         gate(timeout=0, **{option: True}).execute({})
@@ -136,7 +136,7 @@ def test_never_fail_skips_even_a_refused_key(sandbox: Sandbox):
         gate(never_fail=True).execute({})
 
 
-def test_a_missing_connection_is_red_under_soft_fail(airflow_database: None):
+def test_a_missing_connection_fails_the_task_under_soft_fail(airflow_database: None):
     with pytest.raises(AirflowFailException, match="There is no connection 'nowhere'"):
         gate(youcom_conn_id="nowhere", soft_fail=True).execute({})
 
@@ -154,13 +154,13 @@ def test_an_open_gate_does_not_defer(sandbox: Sandbox):
 @pytest.mark.parametrize(
     "fault", [Fault(status=503), Fault(body="{}")], ids=["unavailable", "not the contract, under silent_fail"]
 )
-def test_a_gate_that_waits_defers_after_one_look(sandbox: Sandbox, fault: Fault):
+def test_a_gate_that_waits_defers_after_one_check(sandbox: Sandbox, fault: Fault):
     sandbox.inject(fault, times=3)
     with pytest.raises(TaskDeferred):
         gate(deferrable=True, silent_fail=True).execute({})
 
 
-def test_every_option_holds_when_deferred(sandbox: Sandbox):
+def test_every_option_is_kept_when_deferred(sandbox: Sandbox):
     sandbox.set_balance(1)
     sensor = gate(
         deferrable=True,
@@ -200,7 +200,7 @@ def verdict(reading: object, **policy: object) -> dict:
     return CreditGate(25, **policy).judge(reading).to_event()  # type: ignore[arg-type]
 
 
-def test_the_verdict_of_the_triggerer_is_what_the_task_ends_with(sandbox: Sandbox):
+def test_the_task_ends_with_the_verdict_of_the_triggerer(sandbox: Sandbox):
     unavailable = YouComUnavailableError("No answer.")
     passed = gate().execute_complete({}, verdict(unavailable, on_unavailable="pass"))
     assert passed["balance_usd"] is None
@@ -212,7 +212,7 @@ def test_the_verdict_of_the_triggerer_is_what_the_task_ends_with(sandbox: Sandbo
 
 
 @pytest.mark.parametrize("event", ["success", {"action": "ask the worker"}, None])
-def test_an_event_without_a_verdict_asks_the_worker_to_look(sandbox: Sandbox, event: object):
+def test_an_event_without_a_verdict_makes_the_worker_check(sandbox: Sandbox, event: object):
     assert gate(deferrable=True).execute_complete({}, event)["balance_usd"] == 100
 
 
@@ -239,7 +239,7 @@ def test_a_deferral_that_timed_out_checks_once_more_and_then_fails_without_retri
     assert sensor.resume_execution("__fail__", dict(stored), {})["balance_usd"] == 53.2
 
 
-def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_to_retries(sandbox: Sandbox):
+def test_an_earlier_execution_timeout_ends_the_wait_and_allows_retries(sandbox: Sandbox):
     sandbox.set_balance("3.20")
     sensor = gate(
         deferrable=True, timeout=60, execution_timeout=timedelta(seconds=5), start_from_trigger=True
@@ -251,14 +251,14 @@ def test_an_execution_timeout_that_comes_first_ends_the_wait_too_and_leaves_it_t
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
-def test_an_execution_timeout_that_would_come_later_changes_nothing(sandbox: Sandbox):
+def test_a_later_execution_timeout_changes_nothing(sandbox: Sandbox):
     sandbox.set_balance(0)
     sensor = gate(deferrable=True, timeout=5, execution_timeout=timedelta(seconds=60))
     with pytest.raises(AirflowSensorTimeout, match="The timeout of 5 s is over"):
         sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
-def test_a_triggerer_that_could_not_run_the_gate_is_red_under_soft_fail():
+def test_a_gate_that_the_triggerer_could_not_run_fails_under_soft_fail():
     failure = {"error": "Trigger failure", "traceback": ["ModuleNotFoundError: airflow_provider_youcom"]}
     with pytest.raises(Exception, match="Trigger failure") as caught:
         gate(deferrable=True, soft_fail=True).resume_execution("__fail__", dict(failure), {})
@@ -268,7 +268,7 @@ def test_a_triggerer_that_could_not_run_the_gate_is_red_under_soft_fail():
 
 
 @pytest.mark.parametrize("option", ["soft_fail", "never_fail"])
-def test_a_deferral_that_timed_out_is_skipped_where_it_may_not_fail(sandbox: Sandbox, option: str):
+def test_a_deferral_that_timed_out_is_skipped_under_soft_fail_or_never_fail(sandbox: Sandbox, option: str):
     sandbox.set_balance(0)
     with pytest.raises(AirflowSkipException):
         gate(deferrable=True, **{option: True}).resume_execution("__fail__", {"error": "Trigger timeout"}, {})

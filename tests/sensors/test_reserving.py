@@ -89,7 +89,7 @@ def airflow_counts(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], int]
         ({"reserve_for": True}, "reserve_for=True is not a duration"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_when_the_dag_is_parsed(options: dict[str, Any], sentence: str):
+def test_an_invalid_option_is_refused_when_the_dag_is_parsed(options: dict[str, Any], sentence: str):
     with pytest.raises(ValueError, match=sentence):
         BalanceSensor(**{"task_id": "gate", "min_usd": 25, "reserve": True, **options})
 
@@ -104,7 +104,7 @@ def test_a_gate_that_opens_has_reserved_what_it_needs_for_the_tasks_behind_it(le
     assert json.dumps(opened)
 
 
-def test_a_gate_opens_when_enough_is_available_not_when_enough_is_there(ledger: Ledger):
+def test_a_gate_opens_by_what_is_available_and_not_by_the_balance(ledger: Ledger):
     gate(min_usd=70).execute(try_of("monday"))
     with pytest.raises(
         AirflowFailException,
@@ -116,7 +116,7 @@ def test_a_gate_opens_when_enough_is_available_not_when_enough_is_there(ledger: 
     assert sum(each.amount_usd for each in ledger.standing()) == 100
 
 
-def test_what_the_same_run_holds_is_named(ledger: Ledger, caplog: pytest.LogCaptureFixture):
+def test_credits_reserved_by_the_same_run_are_named(ledger: Ledger, caplog: pytest.LogCaptureFixture):
     gate(min_usd=70).execute(try_of("monday"))
     other = try_of("monday")
     other["ti"].task_id, other["ti"].id = "second_gate", "another"
@@ -124,13 +124,13 @@ def test_what_the_same_run_holds_is_named(ledger: Ledger, caplog: pytest.LogCapt
         gate(min_usd=40, on_shortfall="skip").execute(other)
 
 
-def test_the_same_try_asks_again_and_reserves_once(ledger: Ledger):
+def test_a_try_that_checks_twice_reserves_once(ledger: Ledger):
     for _ in range(3):
         gate(min_usd=60).execute(try_of("monday"))
     assert len(ledger.standing()) == 1
 
 
-def test_a_gate_that_waits_in_poke_mode_opens_when_others_have_ended(
+def test_a_gate_that_waits_in_poke_mode_opens_when_other_reservations_have_ended(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
     gate(min_usd=70).execute(try_of("monday"))
@@ -150,7 +150,7 @@ def test_a_gate_that_waits_in_poke_mode_opens_when_others_have_ended(
     assert len(checks) >= 3
 
 
-def test_a_new_try_replaces_what_an_earlier_one_left_once_no_task_behind_the_gate_may_spend(
+def test_a_new_try_replaces_an_earlier_reservation_once_no_task_behind_the_gate_may_spend(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     gate(min_usd=70).execute(try_of("monday", 1))
@@ -188,7 +188,7 @@ def test_a_try_that_was_overtaken_fails_without_retries(ledger: Ledger, monkeypa
         gate(min_usd=10).execute(try_of("monday", 1))
 
 
-def test_what_runs_that_are_over_have_left_is_ended_by_whoever_waits(
+def test_a_waiting_gate_ends_the_reservations_of_finished_runs(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
     gate(min_usd=70).execute(try_of("monday"))
@@ -211,7 +211,7 @@ def test_what_runs_that_are_over_have_left_is_ended_by_whoever_waits(
     assert ends == {"monday": EndReason.RUN_OVER, "tuesday": None}
 
 
-def test_a_ledger_that_does_not_answer_is_unknown_and_the_policy_decides(
+def test_the_policy_decides_when_the_ledger_does_not_answer(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
     held = ledger._database._engine.connect()
@@ -225,7 +225,7 @@ def test_a_ledger_that_does_not_answer_is_unknown_and_the_policy_decides(
     held.close()
 
 
-def test_you_com_that_does_not_answer_reserves_nothing(ledger: Ledger, sandbox: Sandbox):
+def test_nothing_is_reserved_when_you_com_does_not_answer(ledger: Ledger, sandbox: Sandbox):
     sandbox.inject(Fault(status=503), times=20)
     with pytest.raises(YouComUnavailableError):
         gate(on_unavailable="fail").execute(try_of("monday"))
@@ -248,7 +248,7 @@ def test_a_connection_without_a_ledger_fails_and_says_where_to_name_one(
         gate().execute(try_of("monday"))
 
 
-def test_a_gate_that_waits_without_a_worker_takes_along_who_it_is(ledger: Ledger, sandbox: Sandbox):
+def test_a_gate_that_waits_without_a_worker_carries_its_identity(ledger: Ledger, sandbox: Sandbox):
     sandbox.set_balance(1)
     with pytest.raises(TaskDeferred) as deferred:
         gate(deferrable=True).execute(try_of("monday"))
@@ -286,14 +286,14 @@ def event_of(reservation_id: str | None) -> dict[str, Any]:
     return event if reservation_id is None else {**event, "reservation_id": reservation_id}
 
 
-def test_the_reservation_of_the_triggerer_is_what_the_task_ends_with(ledger: Ledger):
+def test_the_task_ends_with_the_reservation_of_the_triggerer(ledger: Ledger):
     gate().execute(try_of("monday"))
     (standing,) = ledger.standing()
     assert gate().execute_complete(try_of("monday"), event_of(standing.id)) == {"balance_usd": 100}
 
 
 @pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.BY_HAND])
-def test_a_reservation_that_ended_while_the_task_was_queued_is_made_anew(ledger: Ledger, reason: EndReason):
+def test_a_reservation_that_ended_while_the_task_was_queued_is_made_again(ledger: Ledger, reason: EndReason):
     gate(min_usd=40).execute(try_of("monday"))
     (ended,) = ledger.standing()
     ledger.end([ended.id], reason, by="test")
@@ -301,12 +301,12 @@ def test_a_reservation_that_ended_while_the_task_was_queued_is_made_anew(ledger:
     assert ledger.standing()[0].id != ended.id
 
 
-def test_an_event_of_a_time_before_the_gate_reserved_does_not_open_it(ledger: Ledger, sandbox: Sandbox):
+def test_an_event_from_before_the_gate_reserved_does_not_open_it(ledger: Ledger, sandbox: Sandbox):
     assert gate().execute_complete(try_of("monday"), event_of(None))["available_usd"] == 100
     assert len(ledger.standing()) == 1
 
 
-def test_reservation_is_the_teardown_of_its_gate_and_the_same_one_each_time():
+def test_reservation_always_returns_the_same_teardown_of_its_gate():
     with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None) as dag:
         made = BalanceSensor(task_id="enough_credit", min_usd=25, reserve=True)
         with made.reservation():
@@ -333,7 +333,7 @@ def test_a_gate_that_reserves_nothing_has_nothing_to_release():
         ({"conn_type": "postgres", "host": "127.0.0.1"}, "psycopg2"),
     ],
 )
-def test_a_package_that_is_missing_is_named(
+def test_a_missing_package_is_named(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, connection: dict[str, str], missing: str
 ):
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
@@ -345,7 +345,7 @@ def test_a_package_that_is_missing_is_named(
         gate().execute(try_of("monday"))
 
 
-def test_a_ledger_in_a_file_beside_several_machines_is_warned_of(
+def test_a_ledger_in_a_file_causes_a_warning_with_several_machines(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     gate(min_usd=1).execute(try_of("monday"))

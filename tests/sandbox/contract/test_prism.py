@@ -85,7 +85,7 @@ def test_the_connection_test_succeeds(hook: YouComHook) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [(401, YouComRefusedError), (403, YouComRefusedError), (500, YouComUnavailableError)]
 )
-def test_an_error_of_the_contract_is_raised_as_what_it_means(
+def test_an_error_in_the_contract_raises_the_matching_exception(
     code: int, error: type[YouComError], hook: YouComHook
 ) -> None:
     # Prism answers with the status that this header asks for.

@@ -25,13 +25,13 @@ def schemathesis(sandbox: Sandbox, folder: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_nothing_is_found_with_keys_that_are_made_up(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing_with_made_up_keys(sandbox: Sandbox, tmp_path: Path) -> None:
     schemathesis(sandbox, tmp_path)
     assert sandbox.request_count > 20
 
 
 @pytest.mark.parametrize("answer", [200, 403, 500])
-def test_nothing_is_found_in_any_answer_of_the_contract(
+def test_schemathesis_finds_nothing_in_any_answer_of_the_contract(
     answer: int, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     sandbox.set_balance("7189.245")
@@ -44,7 +44,7 @@ def test_nothing_is_found_in_any_answer_of_the_contract(
     assert sandbox.request_count > 0
 
 
-def test_a_wrong_answer_is_found(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_schemathesis_finds_a_wrong_answer(sandbox: Sandbox, tmp_path: Path) -> None:
     sandbox.inject(Fault(body='{"data": {"type": "account"}}'), times=None)
     with pytest.raises(AssertionError, match="Response violates schema"):
         schemathesis(sandbox, tmp_path, "--header", f"X-API-Key:{sandbox.api_key}")
