@@ -1,4 +1,4 @@
-"""How often You.com is asked while gates wait."""
+"""How often gates call You.com while they wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def calls_per_minute(times: Sequence[float], calls_per_round: int) -> float | None:
     """
-    Return the API calls a minute, counted over whole rounds; None if there was no whole round.
+    Return the API calls per minute, counted over whole rounds; None if there was no whole round.
 
     In reschedule mode all gates check in one burst, then not at all until the next interval. What falls into
     a given minute depends on where the minute begins. The time from the first call of a round to the first

@@ -2,7 +2,7 @@
 Measure how a fleet of runs spends one account, which is topped up in steps, on a whole Airflow.
 
 Arms: gates that only check; gates that check, with a pool of one slot and a second check at the start of each
-paying task; gates that reserve. All runs wait on an empty account when the first money comes.
+paying task; gates that reserve. All runs wait on an empty account until the first top-up.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def measure(plan: Plan, arms: list[str], report: FleetReport) -> None:
 
 
 def main() -> int:
-    """Measure, print and write; return 0 if every target was met."""
+    """Measure, print and write the results; return 0 if every target was met."""
     usual = Plan()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fleet",

@@ -1,4 +1,4 @@
-"""Let a fleet of runs pay, top up the account in steps, and record what became of them."""
+"""Let a fleet of runs pay, top up the account in steps, and record how the runs ended."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ARMS = {
     "fleet_reserving": "gates that reserve",
 }
 RESERVING = "fleet_reserving"
-# Airflow needs minutes. The rest is for a machine that does a lot besides.
+# Airflow needs minutes. The rest allows for a busy machine.
 PATIENCE = 3600.0
 
 
 @dataclass(frozen=True)
 class Outcome:
     """
-    What became of one arm's runs. Times are seconds after the first top-up.
+    How one arm's runs ended. Times are seconds after the first top-up.
 
     CPU seconds are those of all Airflow processes, less what an idle Airflow uses in the same time.
     """
@@ -245,9 +245,9 @@ class Watch(threading.Thread):
 
 def lowest_usd(balances: list[tuple[float, float]]) -> float:
     """
-    Return the least that an account held after the first charge.
+    Return the lowest balance of an account after the first charge.
 
-    :param balances: when its balance changed, and to what.
+    :param balances: each change of the balance: when, and to what.
     """
     changes = [usd for _, usd in balances]
     charged = [turn for turn, (before, after) in enumerate(pairwise(changes), 1) if after < before]

@@ -11,7 +11,7 @@ from decimal import Decimal
 @dataclass(frozen=True)
 class Plan:
     """
-    What is the same for every arm of the benchmark.
+    The plan that every arm of the benchmark follows.
 
     :param runs: how many runs there are.
     :param payments: how often each of them pays.
@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def top_ups(self) -> int:
-        """How many steps it takes until the account has got what all runs pay."""
+        """How many steps it takes until the account has received what all runs pay."""
         return math.ceil(self.runs * self.run_usd / self.top_up_usd)
 
 
@@ -49,8 +49,8 @@ def ideal_ends(
     """
     Return when each run ends in the ideal schedule, in seconds after the first top-up.
 
-    It knows what each run costs, and when the account is topped up. The cheapest run comes first, and each
-    starts in the moment in which the account has got the money for it and for all before it.
+    This schedule knows what each run costs, and when the account is topped up. The cheapest run comes first,
+    and each starts as soon as the account has received enough for it and for all runs before it.
 
     :param costs_usd: what each run pays in all, in dollars.
     :param top_up_usd: what is added at each step, in dollars.

@@ -15,7 +15,7 @@ from benchmarks.report import markdown
 
 CHECKING = "fleet_checking"
 SLOWEST = 1.3
-# The money comes at any moment of a check, and the gate opens at the next one.
+# A top-up may come at any time between two checks, and the gate opens at the next check.
 MOST_CHECKS_MISSED = 1
 _COLUMNS = (
     "gates", "payments refused", "runs that died", "money lost in them", "lowest balance",

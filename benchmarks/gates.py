@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from dev.local_airflow import LocalAirflow
 
 EMPTY_USD = "3.20"
-# What a gate needs. The account is filled so that all can reserve it.
+# What a gate needs. The top-up is enough for all gates to reserve it.
 GATE_USD = 25
 DEFERRED_MODES = "cde"
 DATABASE = "database"
-# Airflow needs seconds. The rest is for a machine that does a lot besides.
+# Airflow needs seconds. The rest allows for a busy machine.
 PATIENCE = 900.0
 
 
@@ -85,7 +85,7 @@ class Stage:
     :param sandbox: the You.com that the gates ask.
     :param ledger: the ledger of the gates that reserve.
     :param history: the changes of state that the database records.
-    :param minute: the least seconds to measure the wait for. The figures are scaled to 60.
+    :param minute: the minimum seconds to measure the wait for. The figures are scaled to 60.
     :param intervals: seconds between two checks of a gate, by mode.
     """
 
@@ -130,7 +130,7 @@ class Stage:
         """
         dag_id = f"gate_{mode}"
         if mode in DEFERRED_MODES:
-            # Memory that earlier gates took is not given back.
+            # The triggerer does not free the memory that earlier gates used.
             self.airflow.restart("triggerer")
         self.sandbox.set_balance(EMPTY_USD)
         known = len(self.history.endings(dag_id))

@@ -48,7 +48,7 @@ def measure(calls: int) -> dict[str, float]:
         bare_seconds: list[float] = []
         gc.disable()
         for turn in range(WARM_UP + calls):
-            # The first of the two finds the caches as the other left them, so they take turns.
+            # The first call finds the caches as the other one left them, so they take turns at being first.
             ways = [(hook.get_balance, hooked_seconds), (bare, bare_seconds)]
             for ask, seconds in ways if turn % 2 else ways[::-1]:
                 seconds.append(_time(ask))
@@ -78,7 +78,7 @@ def _sandbox_of_its_own() -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """Measure and print; return 0 if the ratio is small enough."""
+    """Measure and print the result; return 0 if the ratio is small enough."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hook_overhead", description=__doc__)
     parser.add_argument("--calls", type=int, default=500, help="calls of each kind (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file to write the result to")

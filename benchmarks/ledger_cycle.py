@@ -1,10 +1,10 @@
 """
-What the ledger costs, and that it holds under load.
+Measure what the ledger costs, and check that it holds under load.
 
     python -m benchmarks.ledger_cycle
 
-First a cycle of note, decision and release, beside the same statements sent by the bare driver. Then eight
-processes that hammer one account, whose charges are posted late.
+The first part compares a cycle of note, decision and release with the same statements sent by the bare
+driver. In the second part, eight processes hammer one account, whose charges are posted late.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def compare(url: str, count: int) -> tuple[float, float]:
         replay(connection, recorded, {keys[name]: new[name] for name in keys})
 
     with closing(_connect(engine)) as connection:
-        # In turns, so that both see the same machine and the same number of rows.
+        # They take turns, so that both have the same machine and the same number of rows.
         rounds = 10
         ours, theirs = [], []
         for turn in range(rounds):
@@ -187,9 +187,9 @@ def _connect(engine: sa.engine.Engine) -> Any:
 
 class Account:
     """
-    An account of You.com that processes share: it refuses what is not there, and posts charges late.
+    An account at You.com that processes share: it refuses to be overdrawn, and posts charges late.
 
-    Money is topped up only after it is spent, so that there is never more than ``usd``.
+    It is topped up only by what was spent, so that it never holds more than ``usd``.
 
     :param usd: what it holds, in dollars.
     :param posted_within: seconds within which a charge is posted.
@@ -241,7 +241,7 @@ class Account:
 
 @dataclass
 class Hammered:
-    """What a hammer found: refused payments, errors, and the seconds of each try to reserve."""
+    """The results of a hammer: refused payments, errors, and the seconds that each try to reserve took."""
 
     refused: int
     errors: list[str]

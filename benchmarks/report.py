@@ -23,7 +23,7 @@ MOST_FOR_RESERVING = 1.5
 # depend on what they wait for.
 MANY_GATES = 200
 MOST_KB_PER_GATE = 100
-# Seconds from the check that opens the gates to the end of the last of so many.
+# Seconds from the check that opens the gates to the end of the last gate, by number of gates.
 LONGEST_TO_LAST = {200: 5.0, 1000: 20.0}
 _COLUMNS = (
     "mode", "gates", "API calls/min", "CPU s/gate, a minute", "CPU s/gate, life", "worker starts",

@@ -1,8 +1,8 @@
 """
 Simulate a fleet of runs that pay from one account that is topped up in steps.
 
-Nothing but events takes time: a run arrives, a gate checks, a run pays, a charge is posted, a reservation
-ends. Amounts are whole cents and times whole microseconds.
+Time passes only from event to event: a run arrives, a gate checks, a run pays, a charge is posted, a
+reservation ends. Amounts are whole cents and times whole microseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEAN_CENTS = 100 * sum(usd * runs for usd, runs in SIZES_USD.items()) / sum(SIZE
 PAYMENTS = 4
 SLOWEST_TEARDOWN = 10 * MICROSECONDS
 TOP_UP_CENTS = 100_00
-# A top-up is left out while the account holds this much.
+# There is no top-up while the account holds this much.
 ENOUGH_CENTS = 1000_00
 
 
@@ -36,12 +36,12 @@ class Scenario:
     """
     What is varied.
 
-    :param load: how much money is wanted, as a multiple of what can be topped up.
+    :param load: how much money the runs need, as a multiple of what can be topped up.
     :param gates: the kind of gates.
     :param settle_seconds: the settle time in seconds.
     :param posted_within_seconds: how late charges are posted at most, in seconds.
     :param generosity: ``min_usd`` as a multiple of what a run spends.
-    :param crashing: the share of runs that neither pay on nor release at some point.
+    :param crashing: the share of runs that at some point neither continue to pay nor release.
     :param reserve_for_seconds: when the reservations of these expire, in seconds.
     :param arrival_seconds: the mean time between two runs, in seconds.
     :param shortest_seconds: how long a run takes at least, from its gate to its last payment, in seconds.
@@ -67,7 +67,7 @@ class Scenario:
         if self.generosity * max(SIZES_USD) * 100 > ENOUGH_CENTS:
             raise ValueError(
                 f"generosity={self.generosity:g} lets the largest run need more than ${ENOUGH_CENTS // 100}, "
-                "which the account never holds: it would wait for ever."
+                "which the account never holds: it would wait forever."
             )
 
 
@@ -85,7 +85,7 @@ class Waits:
 @dataclass(frozen=True)
 class Result:
     """
-    What became of a fleet.
+    The outcome of a fleet.
 
     :param runs: how many runs there were.
     :param refused: how many payments were refused; each ended its run.
@@ -110,7 +110,7 @@ class Result:
 
     @property
     def idle_usd(self) -> float:
-        """What lay on the account on average, and no run that had started would spend."""
+        """The part of the average balance that no run that had started would spend."""
         return self.balance_usd * (1 - self.in_use)
 
 
@@ -191,7 +191,7 @@ class WaitingGates:
 
     def add(self, run: Run) -> None:
         """
-        Let a gate wait. It checks at whole intervals after its run arrived.
+        Add a gate. It checks at whole intervals after its run arrived.
 
         :param run: its run.
         """
@@ -264,7 +264,7 @@ class Fleet:
         self._refused = self._lost_cents = self._succeeded = self._crashed = 0
 
     def simulate(self) -> Result:
-        """Let everything happen, and return what became of the fleet."""
+        """Simulate all events, and return the outcome of the fleet."""
         self._await_next_run()
         self._at(self._top_up_every, self._top_up)
         events = self._events
@@ -363,7 +363,7 @@ class Fleet:
         self.account.posted_cents -= cents
 
     def _finish(self, run: Run) -> None:
-        """From now on, a run spends nothing."""
+        """Let a run spend nothing from now on."""
         self.account.committed_cents -= run.size_cents - run.paid
         self._unfinished -= 1
         self._last_end = self._now

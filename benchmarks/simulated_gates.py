@@ -9,7 +9,7 @@ from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
 
 MICROSECONDS = 1_000_000
-# Every so many notes, what is reserved is summed up anew by the rule.
+# After this many notes, the rule sums up what is reserved again.
 VERIFY_EVERY = 100
 
 
@@ -172,7 +172,7 @@ class ReservingGates(CheckingGates):
     Gates that reserve, by the provider's own rule.
 
     A running sum serves the checks, since nearly all of them find too little. The rule counts every
-    reservation anew for each decision, and now and then for a note, where both must be equal.
+    reservation again for each decision, and from time to time for a note, where both must be equal.
     """
 
     def __init__(self, account: Account, settle_seconds: float) -> None:

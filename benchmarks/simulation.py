@@ -54,11 +54,11 @@ COLUMNS = (
 @dataclass(frozen=True)
 class Variant:
     """
-    What became of a fleet in one variant.
+    The outcome of a fleet in one variant.
 
     :param name: of the variant.
     :param scenario: what was varied.
-    :param result: what became of it.
+    :param result: the outcome.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Variant:
 
     @property
     def is_good(self) -> bool:
-        """Whether no payment was refused, but for gates that only check: there, the load must show it."""
+        """Whether no payment was refused; behind gates that only check, whether some were."""
         return bool(self.result.refused) == (self.name == CHECKING)
 
 
@@ -78,7 +78,7 @@ def simulate_all(runs: int, seed: int, fleet: Scenario, loads: tuple[float, ...]
     :param runs: how many runs in each.
     :param seed: of the random numbers.
     :param fleet: what all variants have in common.
-    :param loads: how much money is wanted, as multiples of what can be topped up.
+    :param loads: how much money the runs need, as multiples of what can be topped up.
     """
     variants: list[Variant] = []
     for load in loads:
@@ -104,7 +104,7 @@ def table(variants: list[Variant]) -> str:
 
 def two_digits(figure: float) -> str:
     """
-    Return a figure with as many digits as say something.
+    Return a figure with two significant digits.
 
     :param figure: above 0.
     """
@@ -145,7 +145,7 @@ def write(variants: list[Variant], conditions: dict[str, str], out: Path) -> Non
 
 def results_to_plot(variants: list[Variant]) -> dict[str, Result]:
     """
-    Return the results at the lowest load, where nobody waits for ever; the ideal comes first.
+    Return the results at the lowest load, where nobody waits forever; the ideal comes first.
 
     :param variants: all results.
     """

@@ -81,7 +81,7 @@ class TaskHistory:
         """
         Count the runs of a DAG that have not ended, and the callbacks that the dag-processor has not run.
 
-        Airflow sends it one for each task that ends in the triggerer, also for a task without callbacks.
+        Airflow sends one for each task that ends in the triggerer, even for a task without callbacks.
 
         :param dag_id: the DAG.
         """
@@ -108,7 +108,7 @@ class TaskHistory:
 
     def times_of(self, dag_id: str, *states: str) -> list[float]:
         """
-        Return when gates of a DAG came into one of these states, in order.
+        Return the times at which gates of a DAG entered one of these states, in order.
 
         :param dag_id: the DAG.
         :param states: the states.
@@ -120,7 +120,7 @@ class TaskHistory:
 
     def beginnings(self, dag_id: str) -> list[float]:
         """
-        Return when each gate of a DAG began to wait without a worker, in order.
+        Return the times at which gates of a DAG began to wait without a worker, in order.
 
         :param dag_id: the DAG.
         """

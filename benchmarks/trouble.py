@@ -40,10 +40,10 @@ FAULTS = {
 
 class FaultyYouCom(threading.Thread):
     """
-    Gives faulty answers for a share of the time, with one fault after another.
+    Makes a sandbox answer with one fault after another for a share of the time.
 
-    :param sandbox: the sandbox that gives them.
-    :param chance: decides when, and which.
+    :param sandbox: the sandbox.
+    :param chance: decides when, and which fault.
     """
 
     def __init__(self, sandbox: Sandbox, chance: random.Random) -> None:
@@ -68,7 +68,7 @@ class FaultyYouCom(threading.Thread):
             self.struck += (self._sandbox.request_count - asked) if faulty else 0
 
     def stop(self) -> None:
-        """Give correct answers from now on."""
+        """Return to correct answers."""
         self._over.set()
         self.join()
 

@@ -71,7 +71,7 @@ def measure(
     :param interval: seconds between two checks of a deferred gate.
     :param reschedule_interval: seconds between two checks of a gate in reschedule mode.
     :param imports: other modules that the DAG file of our gates imports.
-    :param minute: the least seconds for which the wait is measured.
+    :param minute: the minimum seconds to measure the wait for.
     :param crash_gates: how many gates wait when the triggerer is killed; 0 skips that.
     :param report: collects the results.
     """
@@ -136,7 +136,7 @@ def parse_phases(text: str) -> list[tuple[str, int]]:
 
 
 def main() -> int:
-    """Measure, print and write; return 0 if every gate ended once."""
+    """Measure, print and write the results; return 0 if every gate ended once."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.waiting",
         description=__doc__,

@@ -19,7 +19,7 @@ _LOG_CONTEXT = {"dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id
 
 
 class LocalAirflowError(RuntimeError):
-    """Airflow failed, or did not do in time what was asked of it."""
+    """Airflow failed, or did not finish in time."""
 
 
 class AirflowApi:

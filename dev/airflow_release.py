@@ -93,8 +93,8 @@ AIRFLOW_3 = Release(
             "task_instance_heartbeat_timeout": "30",
             "task_instance_heartbeat_timeout_detection_interval": "5",
         },
-        # How late the executor may learn that a task has deferred. It takes a task that was resumed earlier
-        # for one that was killed, and fails it.
+        # How late the executor may learn that a task has deferred. It mistakes a task that was resumed
+        # earlier for one that was killed, and fails it.
         "workers": {"min_heartbeat_interval": "1"},
     },
 )

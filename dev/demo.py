@@ -89,7 +89,7 @@ class GateRun:
         return self.airflow.task_states(self.dag_id, self.name).get((GATE, -1)) == "success"
 
     def finish(self) -> None:
-        """Wait for the end; anything but success of every task is an error."""
+        """Wait for the end; it is an error unless every task succeeds."""
         self.airflow.wait_for_run(self.dag_id, self.name, "success")
         states = self.airflow.task_states(self.dag_id, self.name)
         if set(states.values()) != {"success"}:
@@ -114,7 +114,7 @@ def show_with_sandbox(story: Story) -> None:
     """
     Hold two runs, top up the account for one of them, and let them through one after the other.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     """
     with Sandbox(TOO_LITTLE_USD) as sandbox:
         story.tell(f"A You.com sandbox runs on this machine; its account holds {held(sandbox)}.")
@@ -135,7 +135,7 @@ def hold(story: Story, runs: list[GateRun]) -> None:
     """
     Start runs, and wait until their gates wait.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     :param runs: the runs.
     """
     with story.waiting(f"Starting two runs of {RESERVING_DAG}, which need $25 each"):
@@ -153,7 +153,7 @@ def let_through(story: Story, runs: list[GateRun], sandbox: Sandbox) -> None:
     """
     Wait until one run has spent and released its credits, and then the other one.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     :param runs: two runs, whose gates wait.
     :param sandbox: their account, which can pay for one of them.
     """
@@ -195,9 +195,9 @@ def connections_with_ledger(sandbox: Sandbox) -> dict[str, str]:
 
 def show_with_key(story: Story, api_key: str, base_url: str) -> None:
     """
-    Let the pipeline through on a real account, and ask nothing that costs.
+    Let the pipeline run on a real account, without a call that costs credits.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     :param api_key: the account's key.
     :param base_url: where You.com is.
     """
@@ -233,7 +233,7 @@ def new_airflow(story: Story, connections: Mapping[str, str]) -> LocalAirflow:
     """
     Start a private Airflow that knows the examples and some connections.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     :param connections: environment variables.
     """
     shutil.rmtree(HOME, ignore_errors=True)
@@ -245,7 +245,7 @@ def new_airflow(story: Story, connections: Mapping[str, str]) -> LocalAirflow:
 
 
 def main() -> int:
-    """Run the demo, and tell by the exit status whether all went as it should."""
+    """Run the demo, and return 0 if everything worked."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--base-url", default=DEFAULT_BASE_URL, help=f"where {KEY_VARIABLE} is sent to")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Processes in a session of their own, which can be ended with all that came of them."""
+"""Processes in a session of their own, which can be ended with all their descendants."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def kill_session(process: subprocess.Popen[bytes]) -> None:
 
     :param process: What :func:`spawn` returned.
     """
-    # To kill its process group would not do: Airflow puts tasks and parsers in groups of their own.
+    # Killing its process group is not enough: Airflow puts tasks and parsers in groups of their own.
     while family := _family(process.pid):
         for pid in family:
             with contextlib.suppress(ProcessLookupError):

@@ -46,10 +46,10 @@ WELCOME = """
 
 def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     """
-    Put the connections where the UI shows them.
+    Add the connections where the UI shows them.
 
-    :param airflow: knows none of them yet.
-    :param sandbox: where they lead.
+    :param airflow: the Airflow, without these connections.
+    :param sandbox: the You.com that they connect to.
     """
     for connection_id, (api_key, _) in ACCOUNTS.items():
         connection = json.loads(sandbox.connection(api_key))
@@ -73,7 +73,7 @@ def serve(story: Story) -> None:
     """
     Start everything, and keep it running until it is interrupted.
 
-    :param story: where it is told.
+    :param story: prints what happens.
     """
     (default_key, default_usd), *others = ACCOUNTS.values()
     with Sandbox(default_usd, api_key=default_key, accounts=dict(others)) as sandbox:
@@ -99,7 +99,7 @@ def watch(airflow: LocalAirflow) -> None:
     """
     Wait for an interrupt, or for a part of Airflow that ends by itself.
 
-    :param airflow: runs.
+    :param airflow: the Airflow, running.
     """
     clock = threading.Event()
     while not clock.wait(1):
@@ -108,7 +108,7 @@ def watch(airflow: LocalAirflow) -> None:
 
 
 def main() -> int:
-    """Serve, and tell by the exit status whether it ended as it should."""
+    """Serve until interrupted, and return 0 if nothing failed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         serve(Story())

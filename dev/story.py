@@ -1,4 +1,4 @@
-"""Tell on the terminal what happens, line by line, with the seconds since the beginning."""
+"""Print what happens line by line, with the seconds since the beginning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 100
 
 
 class Story:
-    """A story that begins now."""
+    """Prints what happens. The seconds count from its construction."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -27,7 +27,7 @@ class Story:
 
     def tell(self, what: str, *quotes: str) -> None:
         """
-        Say what happened.
+        Print what happened.
 
         :param what: one sentence.
         :param quotes: what somebody else said about it, word for word.
@@ -39,9 +39,9 @@ class Story:
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """
-        Say what is waited for; on a terminal the seconds go on, and the line gives way to the next one.
+        Print what is waited for. On a terminal the seconds count up, and the next line replaces this one.
 
-        :param what: what goes on meanwhile.
+        :param what: what is waited for.
         """
         if not sys.stdout.isatty():
             self.tell(f"{what} ...")
@@ -58,7 +58,7 @@ class Story:
 
     def _count(self, what: str, over: threading.Event) -> None:
         while True:
-            # A line that wraps could not be taken back.
+            # A line that wraps could not be replaced.
             line = f"{self.seconds:4} s {what} ..."[: shutil.get_terminal_size().columns - 1]
             print(f"\r{line}", end="", flush=True)
             if over.wait(0.5):

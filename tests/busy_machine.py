@@ -1,4 +1,4 @@
-"""Settings for an Airflow that tests start: on a busy machine everything comes late, and nothing is lost."""
+"""Settings for an Airflow that tests start: on a busy machine everything is late, but nothing is lost."""
 
 # DAG files do not change while a test runs.
 _PARSE_AGAIN_AFTER = "60"

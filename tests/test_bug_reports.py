@@ -111,7 +111,7 @@ def test_a_trigger_is_recreated_although_an_argument_was_lost(left_out: str):
 
 @pytest.mark.parametrize("cents", ["2e30", "-0.5", "1e-300", "12345678901234567.89", "9007199254740993"])
 def test_the_event_is_plain_json_whatever_the_balance(cents: str):
-    """https://github.com/apache/airflow/issues/60120: an event that is not ended the triggerer."""
+    """https://github.com/apache/airflow/issues/60120: an event that was not JSON ended the triggerer."""
     balance = AccountBalance("4f1c", Decimal(cents), datetime(2026, 1, 1, tzinfo=UTC))
     for min_usd in (0, 10**20):
         event = CreditGate(min_usd).judge(balance).to_event()

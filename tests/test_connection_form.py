@@ -1,4 +1,4 @@
-"""The connection form: what the running Airflow makes of the one definition in provider info."""
+"""The connection form that the running Airflow builds from the one definition in provider info."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ needs_flask_appbuilder = pytest.mark.skipif(
     not WITH_FLASK_APPBUILDER, reason="only Airflow 2.11, or 3 with the fab provider, has flask_appbuilder"
 )
 
-# Each in a Python of its own: to read the form, Airflow replaces modules that are not installed by mocks.
+# Each runs in its own Python: to read the form, Airflow replaces modules that are not installed with mocks.
 _SHOW_FORM_TO_AIRFLOW_2 = """
 from airflow.providers_manager import ProvidersManager
 airflow = ProvidersManager()
@@ -67,7 +67,7 @@ print("\\n" + json.dumps({{**form, "warnings": ours}}))
 
 @pytest.fixture(scope="module")
 def form() -> dict[str, Any]:
-    """What the running Airflow hands to its UI."""
+    """The form that the running Airflow hands to its UI."""
     in_2 = airflow.__version__.startswith("2.")
     show_form = _SHOW_FORM_TO_AIRFLOW_2 if in_2 else _SHOW_FORM_TO_AIRFLOW_3
     program = _RECORD_WARNINGS.format(show_form=show_form.replace("\n", "\n    "))

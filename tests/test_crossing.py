@@ -33,14 +33,14 @@ def at(minute: int) -> datetime:
 
 
 def read(usd: object, minute: int) -> Reading:
-    """A balance in dollars, or None for an error, at a minute."""
+    """Return a balance in dollars, or an error for None, at a minute."""
     if usd is None:
         return REFUSED
     return AccountBalance("4f1c", Decimal(str(usd)) * 100, at(minute))
 
 
 def kinds(watched: Line, *balances_usd: object) -> list[str]:
-    """What is fired at each check of a series, one a minute; an empty text for nothing."""
+    """Return what each check of a series fires, one check a minute; an empty string for nothing."""
     memory, fired = Memory(), []
     for minute, usd in enumerate(balances_usd):
         memory = watched.observe(memory, read(usd, minute), at(minute))
@@ -78,7 +78,9 @@ def test_the_margin_may_be_zero():
         ({"below_usd": 5, "at_start": "remember"}, ["", "", "", "below"]),
     ],
 )
-def test_a_balance_below_the_line_at_the_start_fires_unless_it_is_only_remembered(options: dict, fired: list[str]):
+def test_a_balance_below_the_line_at_the_start_fires_unless_it_is_only_remembered(
+    options: dict, fired: list[str]
+):
     assert kinds(line(**options), 3, 3, 10, 3) == fired
 
 

@@ -1,4 +1,4 @@
-"""What `make demo` says about a key that it cannot use, before it starts anything."""
+"""The errors of `make demo` for a key that it cannot use, before it starts anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics, as StatsD and OpenTelemetry get them, and a backend that fails."""
+"""The metrics as StatsD and OpenTelemetry receive them, and a backend that fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
-# What a worker does with a gate that opens, and a triggerer with one that waits. In a process of its own,
+# A gate that opens on a worker, and one that waits in a triggerer. They run in a process of their own,
 # since Airflow sets up its backend once.
 SCRIPT = """
 import asyncio, os, sys
@@ -46,7 +46,7 @@ sys.stdin.read()
 
 
 class Backend:
-    """Keeps what it gets, as a backend of Airflow's would send it."""
+    """Records what it receives, as Airflow's backends would send it."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[Any, ...]] = []
@@ -165,7 +165,7 @@ def test_statsd_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: Sandbox
 def test_opentelemetry_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: Sandbox):
     with collector() as (port, received):
         settings = {"OTEL_HOST": "127.0.0.1", "OTEL_PORT": str(port), "OTEL_SSL_ACTIVE": "False"}
-        # On Airflow 2.11 and 3.0, a process that ends does not send what it has.
+        # On Airflow 2.11 and 3.0, a process that ends does not send its last metrics.
         with script(OTEL_ON="True", OTEL_INTERVAL_MILLISECONDS="200", **settings):
             names = {b"airflow.youcom.gates_opened", b"airflow.youcom.balance_usd", b"youcom_default"}
             while names:
@@ -175,7 +175,7 @@ def test_opentelemetry_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: 
 
 @contextmanager
 def collector() -> Iterator[tuple[int, Queue[bytes]]]:
-    """An endpoint as a collector of OpenTelemetry has it."""
+    """An endpoint like that of an OpenTelemetry collector."""
     received: Queue[bytes] = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -197,7 +197,7 @@ def collector() -> Iterator[tuple[int, Queue[bytes]]]:
 
 @contextmanager
 def script(**metrics: str) -> Iterator[None]:
-    """Run the script, which ends when the ``with`` block does."""
+    """Run the script until the end of the ``with`` block."""
     settings = {f"AIRFLOW__METRICS__{name}": value for name, value in metrics.items()}
     path = os.pathsep.join(path for path in sys.path if path)
     environment = {**os.environ, **settings, "PYTHONPATH": path}

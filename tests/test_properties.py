@@ -1,4 +1,4 @@
-"""What must hold for every value, tried with values that Hypothesis makes up."""
+"""What must hold for every value, tested with values that Hypothesis generates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_youcom.money import format_usd, is_amount, parse_usd
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
-# The same values in every run, and as long as a busy machine needs.
+# The same values in every run, and no deadline, since the machine may be busy.
 settings.register_profile("youcom", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("youcom")
 
@@ -88,7 +88,7 @@ def is_one_sentence(text: str) -> bool:
 
 @st.composite
 def nearly_the_contract(draw: st.DrawFn) -> dict[str, Any]:
-    """The contract's answer, with one member gone, or replaced by anything, or one more."""
+    """The contract's answer with one member missing, replaced or added."""
     document: dict[str, Any] = json.loads(json.dumps(CONTRACT))
     data = document["data"]
     parent = draw(st.sampled_from([document, data, data["attributes"]]))

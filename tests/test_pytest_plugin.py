@@ -1,4 +1,4 @@
-"""The plugin in a pytest of its own, which loads it with the installed package as a user's does."""
+"""The plugin in a separate pytest, which loads it from the installed package as a user's pytest does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.examples import ON_AIRFLOW_2
 
 pytestmark = pytest.mark.airflow_process
 
-LOOK_AROUND = """
+PREPARATION = """
 import os
 import socket
 import threading
@@ -110,7 +110,7 @@ def test_that_does_not_request_the_sandbox(request):
 
 
 def test_the_sandbox_is_the_connection_during_the_test_and_nothing_is_left_after_it(tmp_path: Path) -> None:
-    done = run_pytest(tmp_path, LOOK_AROUND, THE_CONNECTION_IS_THE_SANDBOX, NOTHING_IS_LEFT)
+    done = run_pytest(tmp_path, PREPARATION, THE_CONNECTION_IS_THE_SANDBOX, NOTHING_IS_LEFT)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -126,7 +126,7 @@ def test_that_fails(youcom_sandbox):
     wait_until(lambda: youcom_sandbox.request_count)
     raise AssertionError("as meant")
 """
-    done = run_pytest(tmp_path, LOOK_AROUND, code, NOTHING_IS_LEFT)
+    done = run_pytest(tmp_path, PREPARATION, code, NOTHING_IS_LEFT)
     assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "as meant" in done.stdout
 
@@ -140,7 +140,7 @@ def test_the_users_connection_is_back():
 """
     done = run_pytest(
         tmp_path,
-        LOOK_AROUND,
+        PREPARATION,
         code,
         THE_CONNECTION_IS_THE_SANDBOX,
         code.replace("is_back", "is_still_back"),
@@ -160,7 +160,7 @@ def test_another_connection(youcom_sandbox):
     assert YouComHook("youcom_research").get_balance().balance_usd == 100
     assert "AIRFLOW_CONN_YOUCOM_DEFAULT" not in os.environ
 """
-    done = run_pytest(tmp_path, LOOK_AROUND, code)
+    done = run_pytest(tmp_path, PREPARATION, code)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -182,7 +182,7 @@ def test_no_test_begins_if_a_secrets_backend_has_the_connection(setting: str, tm
         connections.write_text(f'{{"youcom_default": {account_of_the_user.connection()}}}')
         done = run_pytest(
             tmp_path,
-            LOOK_AROUND,
+            PREPARATION,
             NO_TEST_BEGINS,
             """
 def test_nothing_is_left():
@@ -207,7 +207,7 @@ def test_a_secrets_backend_that_does_not_have_the_connection_is_no_obstacle(tmp_
     connections.write_text('{"warehouse": "postgres://"}')
     done = run_pytest(
         tmp_path,
-        LOOK_AROUND,
+        PREPARATION,
         THE_CONNECTION_IS_THE_SANDBOX,
         AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
         AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(connections)}),

@@ -1,4 +1,4 @@
-"""What README and the pages say is what the code does."""
+"""The README and the pages describe what the code does."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ ENDS = {
 
 
 def answer(says: str, sandbox: Sandbox) -> AccountBalance | YouComError:
-    """Let the sandbox answer as the first words of a row of the decision table say."""
+    """Let the sandbox answer as described by the first words of a row of the decision table."""
     if says.startswith("less"):
         sandbox.set_balance(3)
     elif says.startswith("none"):
@@ -168,7 +168,9 @@ def base_urls() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize(("host", "schema", "port", "base_url"), base_urls())
-def test_a_connection_has_the_base_url_that_the_page_says(host: str, schema: str, port: str, base_url: str) -> None:
+def test_a_connection_has_the_base_url_that_the_page_says(
+    host: str, schema: str, port: str, base_url: str
+) -> None:
     connection = Connection(
         conn_id="written",
         conn_type="youcom",

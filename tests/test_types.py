@@ -1,4 +1,4 @@
-"""What users write type-checks in mypy's strict mode."""
+"""Code that users write passes mypy in strict mode."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_each_form_of_an_argument_that_works_type_checks(tmp_path: Path):
     pytest.importorskip("airflow.sdk", reason="the annotations are Airflow 3's")
     (tmp_path / "spend.py").write_text(DAG_OF_A_USER)
     done = subprocess.run(
-        # Silent, as mypy is about the insides of an installed package.
+        # Silent about the package itself, as mypy is about any installed package.
         [str(MYPY), "--strict", "--follow-imports=silent", "--python-executable", sys.executable, "spend.py"],
         cwd=tmp_path,
         env={**os.environ, "MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(tmp_path / "cache")},

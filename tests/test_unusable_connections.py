@@ -1,4 +1,4 @@
-"""What only a person can mend is refused in every mode, with one sentence, and nothing is sent."""
+"""A connection that somebody must correct is refused in every mode in one sentence, and nothing is sent."""
 
 from __future__ import annotations
 

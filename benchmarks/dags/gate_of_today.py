@@ -1,4 +1,4 @@
-"""A gate as people write it without this provider, in a file of its own for the sake of its imports."""
+"""A gate as people write it without this provider, in its own file because of its imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""API calls a minute are counted over whole rounds of checks."""
+"""API calls per minute are counted over whole rounds of checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ideal schedule is right, and the report says which targets a fleet has met."""
+"""The ideal schedule is right, and the report shows which targets a fleet met."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_fleet_that_reserves_and_loses_nothing_meets_its_targets(report: Fleet
         ({"dead": 2}, "2 runs died"),
         ({"reserved_at_the_end": 3}, "3 reservations stand at the end"),
         ({"checks_missed": 2}, "2 checks in a row opened no gate"),
-        # 34 top-ups in 330 s, and 10 s of the last run: ideal are 340 s.
+        # 34 top-ups take 330 s, and the last run 10 s: the ideal is 340 s.
         ({"seconds": 443.0}, "1.30 times the ideal 340 s"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The simulation follows the rule, and shows overspending as soon as a part of the rule is left out."""
+"""The simulation follows the rule, and shows overspending as soon as one part of the rule is missing."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class NothingCounts(ReservingGates):
         return False
 
     def verify(self, note: Note) -> None:
-        """Do not compare: nothing is left of the rule."""
+        """Skip the comparison: there is no rule left to compare with."""
 
 
 # Slow answers leave time for others to end between a check's note and its decision.

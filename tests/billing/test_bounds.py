@@ -18,7 +18,7 @@ from airflow_provider_youcom.billing._bounds import (
 )
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComUnavailableError
-from tests.faults.broken_server import BrokenServer, says_for_ever, says_nothing
+from tests.faults.broken_server import BrokenServer, says_nothing, says_without_end
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -46,22 +46,22 @@ def test_no_connect_and_no_read_outlasts_the_call():
 
 
 def test_a_head_without_an_end_is_abandoned_at_the_size_limit():
-    with BrokenServer(says_for_ever(HEAD, b"X-More: of this\r\n")) as server:
+    with BrokenServer(says_without_end(HEAD, b"X-More: of this\r\n")) as server:
         client = BillingClient("key", server.base_url, timeout=600, retries=0)
         with pytest.raises(YouComUnavailableError, match="the connection was cut"):
             client.get_balance()
 
 
 def test_informational_answers_without_an_end_are_abandoned_at_the_size_limit():
-    with BrokenServer(says_for_ever(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
+    with BrokenServer(says_without_end(b"", b"HTTP/1.1 100 Continue\r\n\r\n")) as server:
         client = BillingClient("key", server.base_url, timeout=600, retries=0)
-        # Python 3.14 gives up by itself, after 100 of them.
+        # Python 3.14 stops by itself after 100 of them.
         with pytest.raises(YouComUnavailableError, match=f"more than {LARGEST_CALL // 1024} KiB|was cut"):
             client.get_balance()
 
 
 def test_a_head_that_comes_byte_by_byte_is_abandoned_in_time():
-    with BrokenServer(says_for_ever(HEAD, b"x", 0.05)) as server:
+    with BrokenServer(says_without_end(HEAD, b"x", 0.05)) as server:
         client = BillingClient("key", server.base_url, timeout=0.5, retries=0)
         with pytest.raises(YouComUnavailableError, match="nothing complete within 0.5 s"):
             client.get_balance()

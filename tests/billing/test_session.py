@@ -18,7 +18,7 @@ from airflow_provider_youcom.sandbox import Fault, Sandbox
 
 
 class Recorder:
-    """A server that keeps the headers of what it is asked."""
+    """A server that records the headers of each request."""
 
     def __init__(self) -> None:
         self.headers: list[dict[str, str]] = []

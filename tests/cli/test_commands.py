@@ -1,4 +1,4 @@
-"""The commands, as they are typed."""
+"""The commands as users type them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def run(*arguments: str, answer: str = "") -> str:
         monkeypatch.setattr(sys, "argv", ["youcom", *arguments])
         monkeypatch.setattr("builtins.input", lambda question: answer)
-        # Airflow 2 logs to standard output what the test itself does.
+        # Airflow 2 logs the actions of the test itself to standard output.
         capsys.readouterr()
         module.main()
         return capsys.readouterr().out

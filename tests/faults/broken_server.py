@@ -16,7 +16,7 @@ Speech = Callable[[socket.socket], None]
 
 class BrokenServer:
     """
-    Reads the head of each request, and leaves the answer to a function.
+    Reads the head of each request, and lets a function answer it.
 
     :param speech: the function, called with the connection. None closes the connection before it reads.
     :param tls: the context that holds the server's certificate. None speaks plain HTTP.
@@ -73,13 +73,13 @@ class BrokenServer:
 
 
 def says(*parts: bytes) -> Speech:
-    """Send this, and close the connection."""
+    """Send these bytes, and close the connection."""
     whole = b"".join(parts)
     return lambda connection: connection.sendall(whole)
 
 
-def says_for_ever(start: bytes, more: bytes, pause: float = 0.0) -> Speech:
-    """Send the start, and then the same over and over, until the client hangs up."""
+def says_without_end(start: bytes, more: bytes, pause: float = 0.0) -> Speech:
+    """Send the start, and then the same bytes again and again until the client hangs up."""
 
     def speech(connection: socket.socket) -> None:
         connection.sendall(start)

@@ -16,7 +16,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="certificates-")
 
 @cache
 def ca_file() -> Path:
-    """The file of the only authority that our clients trust."""
+    """The file with the certificate of the only authority that our clients trust."""
     path = Path(_FOLDER.name) / "ca.pem"
     _authority().cert_pem.write_to_path(path)
     return path
@@ -28,12 +28,12 @@ def good() -> ssl.SSLContext:
 
 
 def for_another_host() -> ssl.SSLContext:
-    """A certificate of our authority, for a host that is not ours."""
+    """A certificate from our authority for another host."""
     return _shows(_authority().issue_cert("elsewhere.example"))
 
 
 def expired() -> ssl.SSLContext:
-    """A certificate of our authority that expired in 2001."""
+    """A certificate from our authority that expired in 2001."""
     return _shows(_authority().issue_cert("127.0.0.1", not_after=datetime(2001, 1, 1, tzinfo=UTC)))
 
 

@@ -1,4 +1,4 @@
-"""No proxy of this machine, and the certificate authority of the tests, for all tests here."""
+"""All tests here ignore the proxies of this machine and trust the certificate authority of the tests."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from tests.faults.broken_server import (
     says,
     says_and_holds,
     says_and_resets,
-    says_for_ever,
     says_nothing,
+    says_without_end,
 )
 from tests.faults.certificates import expired, for_another_host, good, self_signed
 from tests.faults.places import (
@@ -79,7 +79,7 @@ class Case:
     :param name: what goes wrong.
     :param place: where to call, to meet it.
     :param outcome: how it must end.
-    :param message: a pattern of the error's sentence, or of the accepted balance's.
+    :param message: a pattern for the sentence of the error or of the accepted balance.
     :param timeout: seconds that the call may take. Long by default, so that a fault ends by its own bound on
         a machine of any speed.
     """
@@ -112,7 +112,7 @@ _KEY_IN_BASE64 = base64.b64encode(CANARY_KEY.encode()).decode()
 _NO_END = HEAD + b"Connection: close\r\n\r\n"
 _CUT = "connection was cut"
 _TOO_LARGE = "more than 256 KiB"
-# Python 3.14 gives up by itself, after 100 informational answers.
+# Python 3.14 stops by itself after 100 informational answers.
 _ENDLESS = f"{_TOO_LARGE}|{_CUT}"
 _LATE = r"nothing complete within 0\.5 s|fell silent|could not be made in time"
 _PASSES = r"returned no balance \(HTTP {}.*usually passes"
@@ -144,14 +144,14 @@ CASES = [
     _without_end("silence", speaks(says_nothing)),
     _without_end("silence inside the body", speaks(says_and_holds(GOOD_ANSWER[:-9]))),
     _without_end("drips a byte a second", answers(drip=1)),
-    _without_end("drips its body", speaks(says_for_ever(_NO_END, b" ", 0.2))),
+    _without_end("drips its body", speaks(says_without_end(_NO_END, b" ", 0.2))),
     # not HTTP
     Case("another protocol", speaks(says(b"SSH-2.0-OpenSSH_9.6\r\n")), UNAVAILABLE, _CUT),
     Case("no status line", speaks(says(b'{"data": {}}\r\n\r\n')), UNAVAILABLE, _CUT),
-    Case("head without an end", speaks(says_for_ever(HEAD, b"X-More: of this\r\n")), UNAVAILABLE, _CUT),
-    Case("header without an end", speaks(says_for_ever(HEAD, b"x" * 8192)), UNAVAILABLE, _CUT),
+    Case("head without an end", speaks(says_without_end(HEAD, b"X-More: of this\r\n")), UNAVAILABLE, _CUT),
+    Case("header without an end", speaks(says_without_end(HEAD, b"x" * 8192)), UNAVAILABLE, _CUT),
     Case("headers of 60 KiB", speaks(says(HEAD, _LONG_HEADER * 90, b"\r\n{}")), UNAVAILABLE, _TOO_LARGE),
-    Case("Continue without an end", speaks(says_for_ever(b"", _CONTINUE)), UNAVAILABLE, _ENDLESS),
+    Case("Continue without an end", speaks(says_without_end(b"", _CONTINUE)), UNAVAILABLE, _ENDLESS),
     Case("Early Hints, and then the answer", speaks(says(_HINTS, GOOD_ANSWER)), UNAVAILABLE, "HTTP 103"),
     Case("two lengths", speaks(says(_TWO_LENGTHS, b"{}")), UNAVAILABLE, "connection failed"),
     Case("chunks are garbage", speaks(says(_CHUNKED, b"zz\r\n{}")), UNAVAILABLE, _CUT),
@@ -160,7 +160,7 @@ CASES = [
     # too much
     Case("endless body", answers(" " * 65536, repeat=-1), NOT_THE_CONTRACT, "more than 64 KiB"),
     Case("100 MB body", answers(" " * 100_000, repeat=1000), NOT_THE_CONTRACT, "more than 64 KiB"),
-    Case("endless chunks", speaks(says_for_ever(_CHUNKED, _CHUNK)), NOT_THE_CONTRACT, "64 KiB"),
+    Case("endless chunks", speaks(says_without_end(_CHUNKED, _CHUNK)), NOT_THE_CONTRACT, "64 KiB"),
     Case("gzip bomb", speaks(says(_GZIP, _BOMB)), NOT_THE_CONTRACT, "compressed body"),
     Case("gzip bomb unannounced", speaks(says(_NO_END, _BOMB)), NOT_THE_CONTRACT, "more than 64 KiB"),
     Case("endless body of a 500", answers(" " * 65536, 500, repeat=-1), UNAVAILABLE, _PASSES.format(500)),

@@ -38,7 +38,7 @@ def answers(
 
 
 def body(member: str = "", value: str = "", *, balance: str = "100", extra: str = "") -> Place:
-    """A You.com that answers 200 with the contract's body, but for one member; "" leaves the member out."""
+    """A You.com that answers 200 with the contract's body, except for one member; "" leaves it out."""
     texts = {"type": '"account"', "id": '"4f1c"', "balance": balance, "attributes": None, "data": None}
     if member:
         texts[member] = value or None
@@ -60,7 +60,7 @@ def later(retry_after: str) -> Place:
 
 
 def says_detail(secret: str) -> Place:
-    """A You.com that refuses the key, and repeats it."""
+    """A You.com that refuses the key and repeats it in the answer."""
     return answers(json.dumps({"detail": f"You sent {secret}."}), 401)
 
 
@@ -70,7 +70,7 @@ def html(status: int) -> Place:
 
 
 def speaks(speech: Speech | None) -> Place:
-    """A server that breaks the rules of HTTP."""
+    """A server that does not follow HTTP."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -107,7 +107,7 @@ def name_without_an_address() -> Iterator[str]:
 
 @contextmanager
 def nobody_listens() -> Iterator[str]:
-    """A port on which nobody listens; it stays reserved meanwhile."""
+    """A port on which nobody listens, and which no other process can take meanwhile."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -127,7 +127,7 @@ def nobody_accepts() -> Iterator[str]:
 
 
 def shows_certificate(certificate: Certificate) -> Place:
-    """A You.com behind TLS. Only a good certificate may get to see a request."""
+    """A You.com behind TLS. Only a server with a good certificate may receive a request."""
 
     @contextmanager
     def place() -> Iterator[str]:
@@ -166,7 +166,7 @@ def proxy(speech: Speech | None) -> Place:
 
 
 def proxy_named(address: str) -> Place:
-    """A proxy that does not exist, or cannot be used."""
+    """A proxy that does not exist or cannot be used."""
 
     @contextmanager
     def place() -> Iterator[str]:

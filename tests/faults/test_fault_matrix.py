@@ -74,7 +74,7 @@ def at_most(memory: int) -> Iterator[None]:
 
 
 def keys_in(reading: Reading) -> int:
-    """Count the keys in all that a log, an error tracker or a person could make of a reading."""
+    """Count the keys in everything that a log, an error tracker or a person could see of a reading."""
     texts: list[str | bytes] = [str(reading), repr(reading), *everything_in(reading)]
     if isinstance(reading, YouComError):
         texts += [f"{link!s} {link!r} {link.args!r}" for link in chain(reading)]

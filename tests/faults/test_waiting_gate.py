@@ -29,7 +29,7 @@ ENDS = {"drip": "success", "unavailable": "success", "refused": "failed", "not_t
 
 @pytest.fixture(scope="module")
 def dags_folder(airflow_database: None) -> None:
-    """From Airflow 3.1 on, dag.test looks for the DAG there."""
+    """From Airflow 3.1 on, dag.test loads the DAG from this folder."""
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir(exist_ok=True)
     shutil.copy(waiting_gates.__file__, folder)

@@ -1,4 +1,4 @@
-"""A script that spends credits, over and over; run by test_reserved_fleet.py."""
+"""A script that spends credits again and again; test_reserved_fleet.py runs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def change(command: str, usd: Decimal) -> int:
 
 
 def meet(where: str) -> None:
-    """Wait until all scripts have come here, so that they run at the same time on any machine."""
+    """Wait until all scripts have reached this point, so that they run at the same time on any machine."""
     place = Path(os.environ["MEETING_PLACE"], where)
     place.mkdir(exist_ok=True)
     place.joinpath(str(os.getpid())).touch()
@@ -36,7 +36,7 @@ def meet(where: str) -> None:
 
 @contextmanager
 def only_checked(usd: str) -> Iterator[None]:
-    """Check the balance, and set nothing aside."""
+    """Check the balance, and reserve nothing."""
     balance = YouComHook().get_balance()
     if balance.balance_usd < Decimal(usd):
         raise YouComShortfallError("Not enough.", missing_usd=Decimal(usd) - balance.balance_usd)
@@ -58,7 +58,7 @@ def main(rounds: int, how: str) -> None:
             continue
         rounds -= 1
         answers += payments
-        # Only what was spent comes back, so that there is never more than at the start.
+        # Only what was spent is added back, so that the balance never exceeds the one at the start.
         change("top-up", Decimal("0.10") * payments.count(200))
     sys.stdout.write(json.dumps({"paid": answers.count(200), "refused": answers.count(402)}))
 

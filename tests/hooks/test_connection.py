@@ -1,4 +1,4 @@
-"""What users write into a connection, and what comes of it."""
+"""What users enter in a connection, and how the hook reads it."""
 
 from __future__ import annotations
 
@@ -103,9 +103,7 @@ def test_host_schema_and_port_make_the_intended_url(fields: dict[str, Any], base
         ({"host": "key:4f1c@proxy.local", "port": 8443}, "Base URL"),
     ],
 )
-def test_a_contradictory_or_malformed_field_is_refused_by_name(
-    fields: dict[str, Any], field: str
-):
+def test_a_contradictory_or_malformed_field_is_refused_by_name(fields: dict[str, Any], field: str):
     with pytest.raises(YouComRefusedError, match=f"^The {field} of connection 'x' "):
         client(**fields)
 

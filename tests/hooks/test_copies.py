@@ -1,4 +1,4 @@
-"""A hook that was used may be copied, pickled and sent to another process, without its key."""
+"""A used hook can be copied, pickled and sent to another process without its key."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ async def cancel_while_you_com_is_silent():
 asyncio.run(cancel_while_you_com_is_silent())
 """
 
-# Airflow 2.11 cannot read a connection any more at that time, so the hook reads it before.
+# Airflow 2.11 can no longer read a connection at exit, so the hook reads it earlier.
 CHECK_AT_EXIT = """
 import atexit
 from airflow_provider_youcom.hooks.youcom import YouComHook

@@ -85,7 +85,9 @@ def test_code_that_fails_releases_with_a_grace_for_calls_in_progress(ledger: Led
     assert ended.counts_until - ended.ended_at >= timedelta(minutes=2)
 
 
-def test_a_new_try_ends_the_reservation_that_an_earlier_one_left(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+def test_a_new_try_ends_the_reservation_that_an_earlier_one_left(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
     run_as(monkeypatch, "1")
     killed = YouComHook().reserved_credits(10)
     left = killed.__enter__()

@@ -1,4 +1,4 @@
-"""Many scripts spend from one account at once, each what it has reserved."""
+"""Many scripts spend from one account at once, and each spends only what it reserved."""
 
 from __future__ import annotations
 

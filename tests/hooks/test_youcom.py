@@ -67,13 +67,13 @@ def test_checks_of_a_silent_you_com_do_not_use_up_the_threads_of_the_event_loop(
     more_than_the_loop_has = 40
 
     async def somebody_else() -> int:
-        looks = [asyncio.create_task(YouComHook().aget_balance()) for _ in range(more_than_the_loop_has)]
+        checks = [asyncio.create_task(YouComHook().aget_balance()) for _ in range(more_than_the_loop_has)]
         while not silent.heard:
             await asyncio.sleep(0.01)
         await asyncio.wait_for(asyncio.to_thread(int), 60)
-        ended = sum(look.done() for look in looks)
+        ended = sum(check.done() for check in checks)
         silent.hang_up()
-        await asyncio.gather(*looks, return_exceptions=True)
+        await asyncio.gather(*checks, return_exceptions=True)
         return ended
 
     with BrokenServer(says_nothing) as silent:
@@ -160,7 +160,9 @@ def test_extras_may_be_numbers_or_text_or_left_out(
     assert YouComHook().get_balance().balance_cents == 10_000
 
 
-def test_timeout_and_retries_of_the_connection_are_respected(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+def test_timeout_and_retries_of_the_connection_are_respected(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
     connect(monkeypatch, sandbox, timeout=7, retries=0)
     sandbox.inject(Fault(status=503), times=None)
     with pytest.raises(YouComUnavailableError):
@@ -212,11 +214,11 @@ def test_a_cancelled_check_still_reads_its_connection_to_the_end(
         return Connection(conn_id=conn_id, conn_type="youcom", password="key")
 
     async def cancel_in_between() -> None:
-        look = asyncio.create_task(YouComHook().aget_balance())
+        check = asyncio.create_task(YouComHook().aget_balance())
         await asked.wait()
-        look.cancel()
-        await asyncio.wait([look])
-        assert look.cancelled()
+        check.cancel()
+        await asyncio.wait([check])
+        assert check.cancelled()
         await asyncio.wait_for(answered.wait(), timeout=10)
 
     monkeypatch.setattr("airflow_provider_youcom.hooks.youcom.get_async_connection", ask_the_supervisor)

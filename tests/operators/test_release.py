@@ -1,4 +1,4 @@
-"""The teardown: what it releases, and for which reason."""
+"""The teardown: what it releases, and the reason it records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Log = pytest.LogCaptureFixture
 
 
 class Airflow:
-    """What Airflow answers: the state of each task instance, and of the run."""
+    """The answers of Airflow: the state of each task instance and of the run."""
 
     def __init__(self, tasks: dict[str, str | None], run: str = "running") -> None:
         self.tasks = tasks

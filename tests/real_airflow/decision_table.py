@@ -44,7 +44,7 @@ class Pace(NamedTuple):
 
     :param poke_interval: seconds between two checks.
     :param timeout: seconds, for a gate with a ``timeout``.
-    :param checks: how many checks get the first answer, if a second one follows.
+    :param checks: how many checks get the first answer, if there is a second one.
     """
 
     poke_interval: int
@@ -76,7 +76,7 @@ class Row:
         one check, or to a few where the gate waits off the worker.
     :param options: the gate's options.
     :param state: the state in which the task ends.
-    :param tries: how many tries that takes. Each task may take two.
+    :param tries: the number of tries until then. Each task may have two.
     :param xcom: what the task returns: a ``balance``, an ``unknown`` one, or None for nothing.
     :param because: words that the task's log must contain.
     :param modes: the modes in which it holds.
@@ -97,12 +97,12 @@ class Row:
         return "upstream_failed" if self.state == "failed" else self.state
 
 
-def _row(answers: Answer | Sequence[Answer], told: str, ends: str, because: str) -> Row:
-    """Return a row; ``told`` is ``option=value, flag, …``, and ``ends`` is ``state, tries[, xcom]``."""
+def _row(answers: Answer | Sequence[Answer], written: str, ends: str, because: str) -> Row:
+    """Return a row; ``written`` is ``option=value, flag, …``, and ``ends`` is ``state, tries[, xcom]``."""
     said = (answers,) if isinstance(answers, Answer) else tuple(answers)
-    options = {name: value or True for name, _, value in map(_halve, filter(None, told.split(", ")))}
+    options = {name: value or True for name, _, value in map(_halve, filter(None, written.split(", ")))}
     state, tries, *xcom = ends.split(", ")
-    name = ", ".join(filter(None, [" then ".join(answer.value for answer in said), told]))
+    name = ", ".join(filter(None, [" then ".join(answer.value for answer in said), written]))
     # A gate that reserves must not open without a reservation: it is refused when the DAG is parsed.
     passes = options.get("on_unavailable") == "pass"
     modes = [mode for mode in MODES if not (passes and mode in RESERVING)]
@@ -193,7 +193,7 @@ class Gate:
 
     @property
     def account_id(self) -> str:
-        """The id of its account, of its own: what one gate reserves is not available to another."""
+        """The id of the account. Each gate has its own: what one reserves is not available to another."""
         return f"4f{GATES.index(self):03x}c"
 
     def arguments(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ReservedRuns:
     Starts runs, orders what their tasks do, and reads the ledger.
 
     :param airflow: where they run.
-    :param you_com: what they pay.
+    :param you_com: the You.com that they pay.
     :param folder: where their tasks find what they wait for; see the DAGs.
     """
 
@@ -63,7 +63,7 @@ class ReservedRuns:
             self.airflow.request("POST", "/connections", json={"connection_id": key, **connection})
 
     def close(self) -> None:
-        """Let go of the ledger's file."""
+        """Close the ledger's file."""
         self._engine.dispose()
 
     def start(self, dag_id: str, run_id: str, **orders: Sequence[str]) -> str:
@@ -71,7 +71,7 @@ class ReservedRuns:
         Start a run, and return its id.
 
         :param dag_id: id of the DAG.
-        :param run_id: id of the run, which no other run here has.
+        :param run_id: id of the run; no other run here has the same.
         :param orders: what a task does, by its id: ``hold``, ``fail`` and ``pay``.
         """
         self.airflow.wait_for_dag(dag_id)
@@ -82,7 +82,7 @@ class ReservedRuns:
         self._you_com.set_balance(usd, key)
 
     def pay(self, key: str, usd: int) -> bool:
-        """Pay in the place of a task that Airflow has given up, and return whether You.com accepts."""
+        """Pay in place of a task that Airflow has given up, and return whether You.com accepts."""
         return self._you_com.spend(usd, key)
 
     def reserve_elsewhere(self, key: str, dag_id: str, run_id: str, usd: int) -> str:
@@ -132,9 +132,9 @@ class ReservedRuns:
         for file in self._folder.glob("*.pid"):
             file.with_suffix("").with_suffix(".go").touch()
 
-    def mend(self, run_id: str, task_id: str) -> None:
-        """Let a task that fails succeed at its next try."""
-        (self._folder / f"{run_id}.{task_id}.mended").touch()
+    def let_succeed(self, run_id: str, task_id: str) -> None:
+        """Let a failing task succeed at its next try."""
+        (self._folder / f"{run_id}.{task_id}.may_succeed").touch()
 
     def kill_task(self, run_id: str, task_id: str) -> None:
         """Kill the process of a task that holds, as the kernel does when memory is short."""
@@ -142,16 +142,16 @@ class ReservedRuns:
         os.kill(process_id, signal.SIGKILL)
 
     def mark(self, dag_id: str, run_id: str, state: str) -> None:
-        """Mark a run as failed or as success, as somebody who clicks in the UI."""
+        """Mark a run as failed or as success, as a user of the UI does."""
         self.airflow.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": state})
 
     def clear(self, dag_id: str, run_id: str, task_ids: Iterable[str], only_failed: bool = False) -> None:
-        """Clear tasks of a run and what is behind them, as the UI does, and what Airflow clears with them."""
+        """Clear tasks of a run, as the UI does: with those behind them, and whatever else Airflow clears."""
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
             "task_ids": list(task_ids),
-            # Without it, Airflow 3.1 clears no gate.
+            # Without this, Airflow 3.1 does not clear the gate.
             "include_downstream": True,
             "only_failed": only_failed,
             "reset_dag_runs": True,
@@ -163,7 +163,7 @@ class ReservedRuns:
         return self._ledger.history(run_id=run_id)[::-1]
 
     def ends(self, run_id: str) -> list[tuple[str | None, str | None]]:
-        """Return how each reservation of a run has ended, and who ended it."""
+        """Return how each reservation of a run ended, and who ended it."""
         return [
             (each.end_reason and each.end_reason.value, each.ended_by) for each in self.reservations(run_id)
         ]
@@ -181,7 +181,7 @@ class ReservedRuns:
     def wait_for_log(
         self, dag_id: str, run_id: str, task_id: str, words: str, *, try_number: int = 1, times: int = 1
     ) -> None:
-        """Wait until the log of a task contains these words, so many times."""
+        """Wait until the log of a task contains these words this many times."""
         self.airflow.wait_until(
             f"{words!r} in the log of {task_id} of {run_id}",
             lambda: self.log(dag_id, run_id, task_id, try_number),
@@ -198,7 +198,7 @@ class ReservedRuns:
         )
 
     def let_the_grace_pass(self, run_id: str) -> None:
-        """Let the ledger believe that a run's work can no longer pay after its reservation has ended."""
+        """Let the ledger believe that a run's work can no longer pay now that its reservation has ended."""
         self._write(
             "UPDATE youcom_reservations SET counts_until = counts_until - :time"
             " WHERE run_id = :run_id AND ended_at IS NOT NULL",

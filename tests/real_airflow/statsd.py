@@ -1,4 +1,4 @@
-"""A StatsD server that keeps what it gets."""
+"""A StatsD server that records what it receives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StatsdServer:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings with which Airflow sends its metrics here; only those of the provider."""
+        """The settings with which Airflow sends the provider's metrics here, and no others."""
         return {
             "AIRFLOW__METRICS__STATSD_ON": "True",
             "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""A new try of a gate leaves alone what its siblings still pay from, on a worker and in the triggerer."""
+"""A new try of a gate keeps the reservation that the tasks behind it still pay from, in both modes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def test_a_cleared_gate_reserves_again_only_once_the_other_tasks_have_paid(
     runs.wait_until_held(run_id, "second", "third")
     runs.airflow.wait_for_task(dag_id, run_id, "first", "failed")
 
-    runs.mend(run_id, "first")
+    runs.let_succeed(run_id, "first")
     runs.clear(dag_id, run_id, ["first"])
-    # The first of these checks is a worker's in both modes.
+    # In both modes, a worker makes the first of these checks.
     kept = "An earlier try of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
     runs.wait_for_log(dag_id, run_id, "gate", kept, try_number=2, times=3)
     assert runs.ends(run_id) == [(None, None)]

@@ -59,6 +59,6 @@ def test_gates_that_wait_through_a_crash_open_once(
 
 
 def end_reschedule_intervals(airflow: LocalAirflow) -> None:
-    """Let the gates that wait in reschedule mode check now."""
+    """Make the gates that wait in reschedule mode check now."""
     with sqlalchemy.create_engine(airflow.database_url).begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE task_reschedule SET reschedule_date = end_date"))

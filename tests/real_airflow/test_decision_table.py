@@ -109,7 +109,7 @@ def _xcom(airflow: LocalAirflow, gate: Gate, run_id: str) -> str | None:
             raise
         return None
     if gate.mode == "triggerer" and isinstance(returned, str):
-        # Airflow 3 encodes twice what a trigger pushes.
+        # Airflow 3 encodes an XCom that a trigger pushes twice.
         returned = json.loads(returned)
     if not isinstance(returned, dict):
         return repr(returned)

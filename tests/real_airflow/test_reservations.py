@@ -17,7 +17,7 @@ WAITING_GATE = "waiting_run.gate of keeper"
 
 @pytest.fixture(scope="module", autouse=True)
 def unattended(reserved_runs: ReservedRuns) -> None:
-    """Start what needs no hand. The first run gives this Airflow its id, alone."""
+    """Start the runs that need no attention. The first one runs alone and gives this Airflow its id."""
     reserved_runs.start("reserved_run", "succeeds")
     reserved_runs.airflow.wait_for_run("reserved_run", "succeeds", "success")
     reserved_runs.start("retried_run", "fails", work=["fail", "pay"])
@@ -40,7 +40,7 @@ def test_a_killed_task_is_retried_and_its_reservation_allows_for_the_first_try(
     assert runs.ends("is_killed") == [(None, None)]
     runs.let_go("is_killed", "work")
     runs.airflow.wait_for_run("retried_run", "is_killed", "success")
-    # The first try may still pay, for all that Airflow knows: it was retried at once.
+    # The task was retried at once, so the first try may still pay as far as Airflow knows.
     assert runs.ends("is_killed") == [CUT_SHORT]
 
 
@@ -67,7 +67,7 @@ def test_work_that_fails_after_its_retries_ends_its_reservation_with_a_grace(run
 
 def test_work_cleared_with_only_failed_pays_with_nothing_reserved(runs: ReservedRuns) -> None:
     runs.airflow.wait_for_run("retried_run", "fails", "failed")
-    runs.mend("fails", "work")
+    runs.let_succeed("fails", "work")
     runs.clear("retried_run", "fails", ["work"], only_failed=True)
     runs.airflow.wait_for_run("retried_run", "fails", "success")
     assert runs.ends("fails") == [CUT_SHORT]
@@ -79,7 +79,7 @@ def test_a_task_cleared_after_the_end_of_its_run_reserves_again(runs: ReservedRu
     assert runs.ends("succeeds") == [RELEASED, RELEASED]
 
 
-# Airflow does not tell a success by hand from another one, so that such work gets no grace.
+# Airflow cannot distinguish a success that was marked by hand, so such work gets no grace.
 @pytest.mark.parametrize(("state", "end"), [("failed", CUT_SHORT), ("success", RELEASED)])
 def test_a_run_marked_by_hand_while_its_work_runs_ends_its_reservation(
     runs: ReservedRuns, state: str, end: tuple[str, str]

@@ -24,7 +24,9 @@ def nobody_was_refused(runs: ReservedRuns) -> Iterator[None]:
     assert runs.no_payment_was_refused()
 
 
-def test_credits_are_kept_for_a_task_that_still_pays_after_its_run_was_marked_failed(runs: ReservedRuns) -> None:
+def test_credits_are_kept_for_a_task_that_still_pays_after_its_run_was_marked_failed(
+    runs: ReservedRuns,
+) -> None:
     dying = runs.start(DAG_ID, "dies", work=["hold"])
     runs.wait_until_held(dying, "work")
     runs.mark(DAG_ID, dying, "failed")
@@ -43,7 +45,7 @@ def test_a_run_that_is_deleted_and_created_again_waits_until_its_predecessor_has
     # Its teardown is skipped, so that its reservation stands.
     runs.let_the_run_time_out(DAG_ID, run_id)
     runs.airflow.wait_for_run(DAG_ID, run_id, "failed")
-    # Airflow's executor would take the end of this process for that of the same task in the new run.
+    # Airflow's executor would mistake the end of this process for that of the same task in the new run.
     runs.wait_until_dead(process_id)
     runs.airflow.request("DELETE", f"/dags/{DAG_ID}/dagRuns/{run_id}")
 

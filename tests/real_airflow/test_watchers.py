@@ -24,14 +24,14 @@ RUNNING = "triggerer_id is not null"
 
 
 class WatchedAccount:
-    """An account of its own, whose checks are those of one watcher."""
+    """An account that only one watcher checks."""
 
     def __init__(self, airflow: LocalAirflow, sandbox: Sandbox) -> None:
         self._airflow = airflow
         self._sandbox = sandbox
 
     def holds(self, usd: object) -> None:
-        """Let the account hold this much, and wait until the watcher knows."""
+        """Set the balance, and wait until the watcher has seen it."""
         self._sandbox.set_balance(usd)
         self.is_checked(2)
 
@@ -40,7 +40,7 @@ class WatchedAccount:
         self._airflow.wait_until("checks", lambda: self._sandbox.request_count, lambda seen: seen >= wanted)
 
     def is_left_alone(self) -> None:
-        """Wait until nobody has checked it for a while."""
+        """Wait until nobody has checked the account for a while."""
         self._last = (self._sandbox.request_count, time.monotonic())
         self._airflow.wait_until("the end of the checks", self._quiet_seconds, lambda seconds: seconds > 3)
 
@@ -52,7 +52,7 @@ class WatchedAccount:
 
 @pytest.fixture(scope="module")
 def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
-    """One You.com for each connection that something watches; all watchers run."""
+    """One You.com for each connection that is watched, with all watchers running."""
     if minor_version(airflow) < (3, 0):
         pytest.skip("Airflow 2 has no asset watchers")
     with Sandbox(10) as watched, Sandbox("3.20") as of_examples:
@@ -85,7 +85,7 @@ def test_the_examples_warn_of_low_credits_and_work_off_the_backlog(
 
     (warning,) = wait_for_results(airflow, WARNING, "alert", 1)
     (critical,) = wait_for_results(airflow, CRITICAL, "alert", 1)
-    # The last watcher must have seen that there is too little, or it has nothing to fire for.
+    # The last watcher fires only if it has seen a balance that is too low.
     airflow.wait_until("all watchers", lambda: count_triggers(airflow, RUNNING), lambda count: count == 4)
     polls = 1 if minor_version(airflow) >= (3, 3) else 3
     WatchedAccount(airflow, account).is_checked(2 * polls)
@@ -118,7 +118,7 @@ def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_it
     airflow.kill("triggerer")
     airflow.restart("triggerer")
     account.is_checked(3)
-    # Below Airflow 3.3 a new triggerer does not know what the last one fired.
+    # Before Airflow 3.3, a new triggerer does not know which events the last one fired.
     repeated = 0 if minor_version(airflow) >= (3, 3) else 1
     account.holds(10)
     account.holds(2)
@@ -136,14 +136,14 @@ def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_it
 
 
 def wait_for_events(airflow: LocalAirflow, count: int) -> list[dict[str, Any]]:
-    """Wait for as many runs as events, and return the events in the order in which they happened."""
-    told = wait_for_results(airflow, DAG_ID, "note", count)
-    assert [len(events) for events in told] == [1] * count
-    return sorted((events[0] for events in told), key=lambda event: event["happened_at"])
+    """Wait until this many runs have one event each, and return the events in the order they happened."""
+    results_of_runs = wait_for_results(airflow, DAG_ID, "note", count)
+    assert [len(events) for events in results_of_runs] == [1] * count
+    return sorted((events[0] for events in results_of_runs), key=lambda event: event["happened_at"])
 
 
 def wait_for_results(airflow: LocalAirflow, dag_id: str, task_id: str, count: int) -> list[Any]:
-    """Wait until so many runs have succeeded, and return what a task of each returned."""
+    """Wait until this many runs have succeeded, and return what a task of each returned."""
     return airflow.wait_until(
         f"{count} runs of {dag_id}",
         lambda: results(airflow, dag_id, task_id),
@@ -152,7 +152,7 @@ def wait_for_results(airflow: LocalAirflow, dag_id: str, task_id: str, count: in
 
 
 def results(airflow: LocalAirflow, dag_id: str, task_id: str) -> list[Any]:
-    """Return what a task returned in each run that has succeeded; nothing while one has not."""
+    """Return what a task returned in each run; empty until every run has succeeded."""
     runs = airflow.request("GET", f"/dags/{dag_id}/dagRuns").json()["dag_runs"]
     if any(run["state"] != "success" for run in runs):
         return []

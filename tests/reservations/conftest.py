@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
-    """A private PostgreSQL, where there is one."""
+    """A private PostgreSQL, if this machine has one."""
     pytest.importorskip("psycopg2")
     from benchmarks.postgres import PrivatePostgres, _installed_binaries
 

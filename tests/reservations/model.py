@@ -222,7 +222,9 @@ def _gate_steps(world: World, run: Run, ledger: Ledger) -> Iterator[tuple[World,
             yield after, changed._replace(lost_checks=tuple(sorted(left)))
 
 
-def _continue_check(world: World, run: Run, check: Check, ledger: Ledger) -> Iterator[tuple[World, Run, Check]]:
+def _continue_check(
+    world: World, run: Run, check: Check, ledger: Ledger
+) -> Iterator[tuple[World, Run, Check]]:
     if check.phase == SHUT:
         yield world, run, check._replace(phase=NOTED, note=Note(world.counter, 0))
     elif check.phase == NOTED:

@@ -1,4 +1,4 @@
-"""What the tests of the ledger reserve, and how they let its time pass."""
+"""What the tests of the ledger reserve, and how they let time pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reserve(ledger: Ledger, claim: Claim, usd: object, note: Note | None = None)
 
 
 def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
-    """Let time pass by moving all that the ledger holds into the past; below 0, its clock goes back."""
+    """Let time pass by moving every time in the ledger into the past. Below 0, the clock goes back."""
     moved = ", ".join(
         f"{column} = {column} - {round(seconds * 1_000_000)}"
         for column in ("reserved_at", "expires_at", "asked_at", "counts_until", "ended_at")

@@ -1,4 +1,4 @@
-"""The tables are made at first use; a ledger that cannot be used says in one sentence what to do."""
+"""The tables are created at first use. The error for an unusable ledger says in one sentence what to do."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
 
 @pytest.fixture
 def reader_url(postgres: PrivatePostgres) -> str:
-    """A database in which its user may not create tables."""
+    """The URL of a database in which the user may not create tables."""
     url = new_postgres_database(postgres)
     cursor = postgres.connect("postgres").cursor()
     cursor.execute("DROP ROLE IF EXISTS reader")

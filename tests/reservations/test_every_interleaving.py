@@ -8,8 +8,8 @@ from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
 from tests.reservations.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
-# What may happen to two or three runs, each of which needs 2: how much there is, and how often each kind
-# of trouble comes, at any moment.
+# What may happen to two or three runs, each of which needs 2: the balance, and how often each kind of trouble
+# may occur, at any moment.
 CASES: dict[str, tuple[int, dict[str, int]]] = {
     "three runs and two top-ups": (3, {"posted": 2, "top_ups": 2}),
     "charges posted at once, and no settle time": (3, {"posted": 2, "top_ups": 2, "settle": 0}),

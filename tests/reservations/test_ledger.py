@@ -140,14 +140,16 @@ def test_an_ended_reservation_counts_for_its_settle_time_and_grace(
     first = reserve(ledger, claim_of("monday"), 40)
     (ended,) = ledger.end([first.reservation.id], reason, by="teardown")
     assert (ended.counts_until - ended.ended_at).total_seconds() == seconds
-    # The moments that the calls themselves take are far below these 30 s.
+    # The calls themselves take far less than these 30 s.
     pass_time(engine, seconds - 30)
     assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.SHORT
     pass_time(engine, 30)
     assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
 
 
-def test_a_reservation_counts_unless_it_had_settled_at_the_note(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_a_reservation_counts_unless_it_had_settled_at_the_note(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
     note = ledger.note()
@@ -290,7 +292,7 @@ def test_only_one_of_two_that_decide_at_once_gets_the_last_credits(
     outcomes = []
 
     def wait_for_the_other(**facts: object) -> Outcome:
-        # Behind the lock the other one cannot come here.
+        # The other one waits for the lock and cannot get here.
         with suppress(threading.BrokenBarrierError):
             both_have_summed.wait(timeout=0.3)
         return really_decide(**facts)

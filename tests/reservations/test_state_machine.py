@@ -1,4 +1,4 @@
-"""Hypothesis looks for a way to spend what is not there, on real databases and with real threads."""
+"""Hypothesis searches for a way to overspend, on real databases and with real threads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOLLARS = st.integers(1, 4)
 
 @dataclass
 class Run:
-    """A gate's present try and what it knows, and what its tasks may still spend."""
+    """A gate's current try, what it knows, and what its tasks may still spend."""
 
     attempt: int = 1
     note: Note | None = None
@@ -45,12 +45,12 @@ class Run:
     reservation_id: str | None = None
     left_usd: int = 0
     expires_in: float = 0
-    # What killed work may still spend, and for how many seconds.
+    # What killed work may still spend: dollars, and for how many seconds.
     dying: list[tuple[int, float]] = field(default_factory=list)
 
 
 class Spending(RuleBasedStateMachine):
-    """Runs that share one account. Subclasses say in which database their ledger is, which it empties."""
+    """Runs that share one account. Subclasses name the database of their ledger, which is emptied first."""
 
     url: ClassVar[str]
 
@@ -63,7 +63,7 @@ class Spending(RuleBasedStateMachine):
             for table in (accounts, gates, reservations):
                 connection.execute(sa.delete(table))
         self.posted_usd = 4
-        # What was spent and is not posted yet, and for how many seconds that may go on.
+        # Charges that are not posted yet: dollars, and the seconds within which they are posted.
         self.unposted: list[tuple[int, float]] = []
         self.runs = {name: Run() for name in ("monday", "tuesday", "wednesday")}
         self.threads = ThreadPoolExecutor(2)
@@ -73,7 +73,7 @@ class Spending(RuleBasedStateMachine):
         self.engine.dispose()
 
     @invariant()
-    def nothing_is_spent_that_is_not_there(self) -> None:
+    def no_more_is_spent_than_the_account_holds(self) -> None:
         assert self.posted_usd >= sum(usd for usd, _ in self.unposted)
 
     @rule(usd=DOLLARS)
@@ -161,7 +161,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(run=RUNS)
     def clear(self, run: str) -> None:
-        """The gate's new try supersedes what its earlier one holds, once nothing behind it runs."""
+        """The gate's new try supersedes the earlier reservations, once no task behind it runs."""
         self.give_up(run)
         self.ledger.end(
             [reservation.id for reservation in self.ledger.standing(run_id=run)],
@@ -173,7 +173,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(run=RUNS)
     def crash(self, run: str) -> None:
-        """Nobody remembers this run: its reservation stands until it expires."""
+        """This run is lost without a trace: its reservation stands until it expires."""
         self.give_up(run)
         self.runs[run].reservation_id = None
 
@@ -218,7 +218,7 @@ class Spending(RuleBasedStateMachine):
         state = self.runs[run]
         state.note = state.reading_usd = None
         if decision.outcome is not Outcome.OPEN or decision.reservation.id != state.decision[3]:
-            return  # Shut, or open with what this try had before it crashed, which may be spent.
+            return  # Shut, or open with a reservation from before the crash, which may be spent.
         state.reservation_id = decision.reservation.id
         state.left_usd = int(decision.reservation.amount_usd)
         state.expires_in = 3600
@@ -240,7 +240,7 @@ class Spending(RuleBasedStateMachine):
 
 
 class SpendingWithoutTheCounter(Spending):
-    """Without what has no part in it, so that it does not take thousands of tries."""
+    """Leaves out the rules that have no part in the failure, so that few examples are enough to find it."""
 
     top_up = post_a_charge = note = ask = two_decide_at_once = ask_again_for_a_lost_answer = None
     spend_while_dying = release = kill = clear = crash = pass_time = end_what_has_expired = None
@@ -263,7 +263,7 @@ def play(machine: type[Spending], url: str, examples: int, steps: int = 40) -> N
             deadline=None,
             derandomize=True,
             database=None,
-            # To shrink what was found would take longer than to find it.
+            # Shrinking an example takes longer than finding it.
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
@@ -272,7 +272,7 @@ def play(machine: type[Spending], url: str, examples: int, steps: int = 40) -> N
 
 @pytest.fixture
 def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every statement stands for itself, and two that decide meet between their sum and their row."""
+    """Run each statement in a transaction of its own, and let two gates sum up before either reserves."""
     both_have_summed = Barrier(2)
     really_decide = project_rule.decide
 

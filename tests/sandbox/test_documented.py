@@ -1,4 +1,4 @@
-"""What the docs page shows is run as it is printed."""
+"""The code on the docs page runs as printed."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_the_command_prints_what_the_page_shows():
 
 
 def test_each_option_is_in_the_table():
-    told = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--help"],
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    options = set(re.findall(r"--[a-z-]+", told.stdout)) - {"--help"}
+    options = set(re.findall(r"--[a-z-]+", help_text.stdout)) - {"--help"}
     assert set(re.findall(r"^\| `(--[a-z-]+)", PAGE, re.MULTILINE)) == options
 
 

@@ -20,7 +20,7 @@ OPENAPI = yaml.safe_load((Path(__file__).parent / "contract" / "openapi.yaml").r
 
 
 def conforms(answer: requests.Response) -> bool:
-    """Check an answer against the schema that You.com's OpenAPI has for its status."""
+    """Check an answer against the schema in You.com's OpenAPI for its status."""
     (path,) = OPENAPI["paths"].values()
     content = path["get"]["responses"][str(answer.status_code)]["content"]
     schema = content[answer.headers["Content-Type"]]["schema"]
@@ -111,7 +111,7 @@ def test_a_charge_is_posted_later_but_spent_at_once():
         charged_at = time.monotonic()
         assert sandbox.spend(7)
         shown_at_once = posted()
-        # The machine may be slow: only what is shown well before the charge is due says anything.
+        # The machine may be slow: only a balance read well before the charge is due proves anything.
         assert shown_at_once == 1000 or time.monotonic() - charged_at > 0.5
         assert sandbox.balance_usd() == 3
         assert not sandbox.spend(7)

@@ -1,4 +1,4 @@
-"""Whatever is sent, the sandbox answers in JSON, and ends what it cannot go on with."""
+"""The sandbox answers any request in JSON, and closes a connection that it cannot continue."""
 
 from __future__ import annotations
 

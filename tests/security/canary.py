@@ -12,7 +12,7 @@ from urllib.parse import quote
 # Its odd characters make the URL-encoded form differ from the plain one.
 CANARY_KEY = "ydc-canary/7Qe+0xL=f3a9-never-to-be-seen"
 
-# A search of everything that an object holds stops here.
+# A search of everything that an object holds stops at this depth.
 _ELSEWHERE = (
     type,
     types.ModuleType,
@@ -40,7 +40,7 @@ def sightings(text: str | bytes, key: str = CANARY_KEY) -> int:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception and all that led to it."""
+    """Yield an exception and all its causes and contexts."""
     seen: list[BaseException] = []
     waiting = [error]
     while waiting:

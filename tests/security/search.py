@@ -1,4 +1,4 @@
-"""Search all that an Airflow writes for the canary."""
+"""Search everything that an Airflow writes for the canary."""
 
 from __future__ import annotations
 

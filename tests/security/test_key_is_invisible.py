@@ -1,4 +1,4 @@
-"""A whole Airflow runs every example and every fault with a canary for a key, and logs all it can."""
+"""A whole Airflow runs every example and every fault with a canary as the key, and logs all it can."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.security.search import Search
 pytestmark = pytest.mark.real_airflow
 
 HERE = Path(__file__).parent
-# A proxy and a CA file are set for the whole process, so every connection would meet them.
+# A proxy and a CA file are set for the whole process, so they would affect every connection.
 FAULTS = {
     f"fault_{number}": case
     for number, case in enumerate(CASES)
@@ -147,7 +147,7 @@ def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
     """
     Return two connections that reserve, and their ledgers, whose password is the canary too.
 
-    One ledger is a PostgreSQL, if there is one here; nothing listens where the other is.
+    One ledger is a PostgreSQL, if this machine has one. Nothing listens at the address of the other.
     """
     away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "password": CANARY_KEY}
     return {
@@ -166,7 +166,7 @@ def _postgres(running: ExitStack) -> dict[str, object] | None:
     except (ImportError, PostgresMissingError):
         return None
     place = {"host": url.host, "port": url.port, "schema": url.database, "login": url.username}
-    # It trusts whoever is on this machine, with any password.
+    # It accepts any password from this machine.
     return {"conn_type": "postgres", "password": CANARY_KEY, **place}
 
 

@@ -63,7 +63,9 @@ def test_an_invalid_option_is_refused_when_the_dag_is_parsed(options: dict, sent
         ({"multiple_outputs": True}, "multiple_outputs"),
     ],
 )
-def test_an_option_that_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(options: dict, lost: str):
+def test_an_option_that_would_be_lost_without_a_worker_is_refused_when_the_dag_is_parsed(
+    options: dict, lost: str
+):
     with pytest.raises(ValueError, match=f"end_from_trigger=True would ignore {lost}"):
         gate(deferrable=True, end_from_trigger=True, **options)
 

@@ -1,4 +1,4 @@
-"""A gate that reserves: what it refuses, reserves and logs, with a real ledger."""
+"""A gate that reserves: what it refuses, reserves and logs with a real ledger."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def test_a_gate_opens_by_what_is_available_and_not_by_the_balance(ledger: Ledger
         match=r"holds \$100\.00, of which 1 run has reserved \$70\.00: \$0\.50 short of the \$30\.50 that",
     ):
         gate(min_usd=30.5, on_shortfall="fail").execute(try_of("tuesday"))
-    told = gate(min_usd=30).execute(try_of("tuesday"))
-    assert (told["reserved_usd"], told["available_usd"]) == (70, 30)
+    result = gate(min_usd=30).execute(try_of("tuesday"))
+    assert (result["reserved_usd"], result["available_usd"]) == (70, 30)
     assert sum(each.amount_usd for each in ledger.standing()) == 100
 
 
@@ -163,7 +163,7 @@ def test_a_new_try_replaces_an_earlier_reservation_once_no_task_behind_the_gate_
 
     airflow_counts(monkeypatch, lambda question: 0)
     with pytest.raises(AirflowSkipException):
-        # It counts for its grace: the tasks of the earlier try may still be dying.
+        # It counts during its grace: the tasks of the earlier try may still be dying.
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
     assert ledger.get([first.id])[0].end_reason is EndReason.SUPERSEDED
     gate(min_usd=30).execute(try_of("monday", 2))
@@ -211,9 +211,7 @@ def test_a_waiting_gate_ends_the_reservations_of_finished_runs(
     assert ends == {"monday": EndReason.RUN_OVER, "tuesday": None}
 
 
-def test_the_policy_decides_when_the_ledger_does_not_answer(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_policy_decides_when_the_ledger_does_not_answer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     held = ledger._database._engine.connect()
     held.exec_driver_sql("BEGIN EXCLUSIVE")
     monkeypatch.setattr(ledger._database, "_milliseconds", 1)

@@ -26,7 +26,7 @@ STATES = {
     "ended_in_the_triggerer": "failed",
     "started_in_the_triggerer": "failed",
 }
-# Airflow drops the timeout of a deferral here: without one of its own, a gate would wait for ever.
+# Airflow drops the timeout of a deferral here. Without its own timeout, a gate would wait forever.
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
 
 
@@ -112,6 +112,6 @@ def test_a_native_template_may_turn_a_connection_id_or_a_threshold_into_a_number
     for conn_id in ("1001", "1002", "1003", "1004"):
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id}", sandbox.connection(conn_id))
         sandbox.accounts[conn_id] = Account("4f1c", Decimal(10_000))
-        # Each gate has to wait: the ones that can defer do so.
+        # Each gate has to wait, and the gates that can defer do so.
         sandbox.inject(Fault(body=json.dumps(short)), 1, conn_id)
     assert set(states_of("native_templates").values()) == {"success"}

@@ -14,16 +14,16 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 try:
     from airflow.providers.standard.operators.empty import EmptyOperator
-except ImportError:  # Airflow 2 comes without that provider.
+except ImportError:  # Airflow 2 does not include that provider.
     from airflow.operators.empty import EmptyOperator
 
-# Proves that a warning reaches Airflow's logs, where the test looks for those of the provider.
+# Proves that a warning reaches Airflow's logs, where the test searches for those of the provider.
 warnings.warn("the DAG of the decision table warns", DeprecationWarning, stacklevel=1)
 
 wanted = get_parsing_context().dag_id
 for dag_id, gates in json.loads(Path(os.environ["DECISION_TABLE"]).read_text()).items():
     if wanted not in (None, dag_id):
-        continue  # A worker needs one of them, and starts the sooner.
+        continue  # A worker loads only the one it needs, so it starts sooner.
     with DAG(dag_id, schedule=None, default_args={"retries": 1, "retry_delay": timedelta(0)}):
         for gate in gates:
             if "execution_timeout" in gate:

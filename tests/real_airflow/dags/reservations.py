@@ -35,14 +35,14 @@ def gate(task_id: str = "gate", youcom_conn_id: str = RICH, **options: Any) -> B
 
 @task
 def work(youcom_conn_id: str = RICH, ti: Any = None, dag_run: Any = None) -> None:
-    """Do what the run's configuration says of this task: hold, fail, or pay a dollar."""
+    """Do what the run's configuration orders for this task: hold, fail, or pay a dollar."""
     orders = (dag_run.conf or {}).get(ti.task_id, ["pay"])
     here = f"{ti.run_id}.{ti.task_id}"
     if "hold" in orders:
         (FOLDER / f"{here}.{ti.try_number}.pid").write_text(str(os.getpid()))
         while not (FOLDER / f"{here}.go").exists():
             time.sleep(0.1)
-    if "fail" in orders and not (FOLDER / f"{here}.mended").exists():
+    if "fail" in orders and not (FOLDER / f"{here}.may_succeed").exists():
         raise RuntimeError("this task is to fail")
     if "pay" in orders:
         pay(youcom_conn_id)
@@ -77,7 +77,7 @@ with DAG("run_that_expires", schedule=None), gate(reserve_for=1).reservation():
 with DAG("skipped_run", schedule=None), gate(youcom_conn_id=SHORT, on_shortfall="skip").reservation():
     work_of("work")()
 
-# Its gate waits until the test adds credits, and looks meanwhile for what others have left.
+# Its gate waits until the test adds credits, and meanwhile ends the reservations that others left.
 with DAG("waiting_run", schedule=None), gate(youcom_conn_id=SHORT, end_from_trigger=True).reservation():
     work_of("work")(SHORT)
 

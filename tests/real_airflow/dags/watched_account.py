@@ -1,4 +1,4 @@
-"""A DAG that runs when the credits of an account fall below $5, and returns what it was told."""
+"""A DAG that runs when the credits of an account fall below $5, and returns the events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hook reads whatever You.com's contract allows, as the mock server Prism makes it up."""
+"""The hook reads whatever You.com's contract allows, as answered by the mock server Prism."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def prism() -> Path:
-    """The command of Prism, installed once, beside the tree's other build results."""
+    """The command of Prism, installed once in the folder for build results."""
     if not INSTALLED.exists():
         INSTALLED.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=INSTALLED.parent) as folder:
-            # Into a folder of its own first: half an installation must not be taken for one.
+            # Install into a temporary folder first, so that a partial installation is never used.
             complete = Path(folder, "complete")
             complete.mkdir()
             subprocess.run(
@@ -45,7 +45,7 @@ def prism() -> Path:
 
 @pytest.fixture(scope="module", params=["static", "dynamic"])
 def base_url(request: pytest.FixtureRequest, prism: Path) -> Iterator[str]:
-    """Where Prism listens: with the contract's examples, or with answers made up from its schemas."""
+    """The URL of Prism, which answers with the contract's examples or with data made up from its schemas."""
     options = ["--dynamic", "--seed", "1"] if request.param == "dynamic" else []
     server = subprocess.Popen(
         [str(prism), "mock", "--host", "127.0.0.1", "--port", "0", *options, str(OPENAPI)],

@@ -1,4 +1,4 @@
-"""The sandbox keeps You.com's contract, as schemathesis reads it."""
+"""The sandbox keeps You.com's contract, as checked by schemathesis."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_schemathesis_finds_nothing_in_any_answer_of_the_contract(
     sandbox.accounts[sandbox.api_key].has_billing_scope = answer != 403
     if answer == 500:
         sandbox.inject(Fault(status=500, body='{"detail": "Internal Server Error"}'), times=None)
-    # A server error is what this case is about; it comes without a key as well.
+    # This case is about a server error, which occurs without a key as well.
     allowed = ["--exclude-checks", "not_a_server_error,missing_required_header"] if answer == 500 else []
     schemathesis(sandbox, tmp_path, "--header", f"X-API-Key:{sandbox.api_key}", *allowed)
     assert sandbox.request_count > 0

@@ -48,7 +48,7 @@ with DAG("balance_as_xcom", schedule=None):
 
     return_the_balance()
 
-# As numbers, these are ids that a native template makes of text.
+# A native template turns these ids into numbers.
 CONN_IDS = {"get_balance": "1001", "poke": "1002", "deferred": "1003", "ended_in_the_triggerer": "1004"}
 
 with DAG(
