@@ -9,7 +9,7 @@ from airflow_provider_youcom.reservations import rule
 from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
 
 MICROSECONDS = 1_000_000
-# After this many notes, the rule sums up what is reserved again.
+# The number of notes after which the rule sums up again what is reserved.
 VERIFY_EVERY = 100
 
 

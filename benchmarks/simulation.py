@@ -104,7 +104,7 @@ def table(variants: list[Variant]) -> str:
 
 def two_digits(figure: float) -> str:
     """
-    Return a figure with two significant digits.
+    Return a figure to one decimal place, or as a whole number from 10 on.
 
     :param figure: above 0.
     """
