@@ -17,7 +17,7 @@ from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import _poll
 from airflow_provider_youcom.triggers.balance import NOT_RENDERED, TIMED_OUT, BalanceTrigger
 
-# What each released version has serialized; gates that wait with these outlive an upgrade.
+# The arguments that each released version serialized: gates that wait with them outlive an upgrade.
 EARLIER_ARGUMENTS: list[dict[str, Any]] = [
     {
         "youcom_conn_id": "youcom_default",
@@ -58,20 +58,20 @@ def test_it_fires_with_the_verdict_once_there_is_enough(sandbox: Sandbox):
     assert payload["balance"]["balance_usd"] == 100
 
 
-def test_it_goes_on_looking_while_there_is_not_enough(sandbox: Sandbox):
+def test_it_keeps_checking_while_there_is_not_enough(sandbox: Sandbox):
     sandbox.set_balance(1)
 
-    async def top_up_after_three_looks() -> TriggerEvent:
+    async def top_up_after_three_checks() -> TriggerEvent:
         waiting = asyncio.create_task(first(trigger().run()))
         while sandbox.request_count < 3:
             await asyncio.sleep(0.01)
         sandbox.top_up(50)
         return await asyncio.wait_for(waiting, 60)
 
-    assert asyncio.run(top_up_after_three_looks()).payload["balance"]["balance_usd"] == 51
+    assert asyncio.run(top_up_after_three_checks()).payload["balance"]["balance_usd"] == 51
 
 
-def test_each_look_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.LogCaptureFixture):
+def test_each_check_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.LogCaptureFixture):
     sandbox.set_balance("3.20")
     sandbox.inject(Fault(status=503), times=3)
     fire(trigger(on_shortfall="fail"))
@@ -93,7 +93,7 @@ def test_each_look_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Log
         (Fault(status=503), {"on_unavailable": "pass"}, "open"),
     ],
 )
-def test_it_fires_with_what_stands_in_for_a_balance(
+def test_it_fires_when_the_policy_decides_without_a_balance(
     sandbox: Sandbox, fault: Fault, options: dict, action: str
 ):
     sandbox.inject(fault, times=None)
@@ -116,14 +116,14 @@ def test_it_ends_the_task_by_itself_only_when_asked_and_only_in_success_or_skip(
     assert fire(trigger(end_from_trigger=True, on_shortfall="fail")).payload["action"] == "fail"
 
 
-def test_a_threshold_that_is_no_amount_is_a_refusal_not_a_crash(sandbox: Sandbox):
+def test_an_invalid_threshold_is_refused_and_does_not_crash_the_trigger(sandbox: Sandbox):
     assert fire(trigger(min_usd="ten")).payload["error"]["type"] == "YouComRefusedError"
 
 
 @pytest.mark.parametrize(
     "options", [{"min_usd": "{{ params.limit }}"}, {"youcom_conn_id": "{% if a %}b{% endif %}"}]
 )
-def test_a_template_that_nobody_rendered_goes_to_the_worker_without_a_look(sandbox: Sandbox, options: dict):
+def test_an_unrendered_template_goes_to_the_worker_without_a_check(sandbox: Sandbox, options: dict):
     assert fire(trigger(**options)).payload == NOT_RENDERED
     assert trigger(**options).shared_stream_key() is None
     assert sandbox.request_count == 0
@@ -139,7 +139,7 @@ def test_a_gate_whose_waits_grow_polls_for_itself():
     assert trigger(exponential_backoff=True).shared_stream_key() is None
 
 
-def test_the_stream_hands_on_errors_as_readings_and_never_ends(
+def test_the_stream_yields_errors_as_readings_and_never_ends(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
 ):
     sandbox.inject(Fault(status=401))
@@ -175,7 +175,7 @@ def raising(error: Exception) -> Callable[..., Awaitable[object]]:
     return get_async_connection
 
 
-def test_an_error_that_nobody_foresaw_fails_the_try_instead_of_being_waited_for(
+def test_an_unexpected_error_fails_the_try_instead_of_being_waited_for(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(hook_module, "get_async_connection", raising(KeyError("a bug")))
@@ -196,7 +196,7 @@ def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(sandbo
         assert fire(BalanceTrigger(**arguments)).payload["action"] == "open"
 
 
-def test_a_connection_that_was_never_there_is_a_refusal(airflow_database: None):
+def test_a_connection_that_never_existed_is_refused(airflow_database: None):
     assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["type"] == "YouComConnectionNotFoundError"
 
 
@@ -214,7 +214,7 @@ def test_a_connection_that_a_worker_found_is_waited_for(
     assert fire(trigger(looked_at=time.time() - 60)).payload["action"] == "open"
 
 
-def test_a_connection_that_stays_missing_for_too_long_is_a_refusal(
+def test_a_connection_that_stays_missing_for_too_long_is_refused(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
 ):
     monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
@@ -268,7 +268,7 @@ def test_each_gate_ends_by_its_own_rule_on_the_same_readings(sandbox: Sandbox):
     assert asyncio.run(judge_together()) == ["open", "fail", "skip"]
 
 
-def test_after_a_workers_look_the_next_one_is_an_interval_later(sandbox: Sandbox):
+def test_the_next_check_is_an_interval_after_that_of_the_worker(sandbox: Sandbox):
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(first(trigger(poke_interval=3600, looked_at=time.time()).run()), 0.5))
     assert sandbox.request_count == 0

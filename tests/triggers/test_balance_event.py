@@ -53,7 +53,7 @@ def watch(**options: Any) -> BalanceEventTrigger:
 
 
 class Listener:
-    """Airflow's side of a watcher: it runs it, and keeps what it fires."""
+    """Airflow's side of a watcher: runs it, and records the events that it fires."""
 
     def __init__(self, sandbox: Sandbox, watcher: BalanceEventTrigger) -> None:
         self._sandbox = sandbox
@@ -75,8 +75,8 @@ class Listener:
         await asyncio.wait([self._task])
 
     async def checks(self, count: int) -> None:
-        """Wait until the watcher has seen what as many further checks returned."""
-        # One that is under way may have been answered, and the last has to arrive.
+        """Wait until the watcher has seen the results of this many further checks."""
+        # A check that is under way may already have been answered, and the last result has to arrive.
         wanted = self._sandbox.request_count + count + 2
         await self.until(lambda: self._sandbox.request_count >= wanted)
 
@@ -151,7 +151,7 @@ def test_it_fires_when_credits_come_back(sandbox: Sandbox):
 
 @needs_watchers
 @pytest.mark.parametrize("fault", [Fault(status=401), Fault(status=503), Fault(body="{}")])
-def test_it_says_once_that_it_sees_nothing_and_once_that_it_sees_again(
+def test_it_fires_once_when_the_balance_is_unknown_and_once_when_it_is_known_again(
     sandbox: Sandbox, fault: Fault, watcher_log: pytest.LogCaptureFixture
 ):
     async def be_blind() -> Listener:
@@ -176,18 +176,18 @@ def test_it_says_once_that_it_sees_nothing_and_once_that_it_sees_again(
 
 @needs_watchers
 def test_a_connection_that_is_missing_is_an_unknown_balance(sandbox: Sandbox, airflow_database: None):
-    async def look_for_it() -> list[dict[str, Any]]:
+    async def check_once() -> list[dict[str, Any]]:
         watcher = watch(below_usd=5, youcom_conn_id="nowhere", blind_after=0)
         async with aclosing(watcher.run()) as events:  # type: ignore[type-var]
             return [(await anext(events)).payload]
 
-    (event,) = asyncio.run(look_for_it())
+    (event,) = asyncio.run(check_once())
     assert event["kind"] == "unknown"
     assert "There is no connection 'nowhere'" in event["reason"]
 
 
 @needs_watchers
-def test_with_a_store_a_new_triggerer_goes_on_where_the_last_one_ended(sandbox: Sandbox):
+def test_a_new_triggerer_with_a_store_continues_where_the_last_one_ended(sandbox: Sandbox):
     store = Store()
 
     async def run_three_times() -> list[list[str]]:
@@ -243,7 +243,7 @@ def test_the_store_is_written_when_something_changes_and_not_at_each_check(sandb
 
 
 @needs_watchers
-def test_whatever_the_store_raises_the_watcher_goes_on_from_memory(
+def test_the_watcher_continues_from_memory_whatever_the_store_raises(
     sandbox: Sandbox, watcher_log: pytest.LogCaptureFixture
 ):
     sandbox.set_balance(3)
@@ -291,7 +291,7 @@ def test_gates_and_watchers_on_one_connection_and_interval_share_one_poll(sandbo
     ]
     members = [*gates, *watchers] if first == "gate" else [*watchers, *gates]
 
-    async def look_together() -> list[int]:
+    async def check_together() -> list[int]:
         manager = SharedStreamManager()
         readings = [0] * len(members)
 
@@ -316,7 +316,7 @@ def test_gates_and_watchers_on_one_connection_and_interval_share_one_poll(sandbo
         await asyncio.wait(tasks)
         return readings
 
-    readings = asyncio.run(look_together())
+    readings = asyncio.run(check_together())
     under_way = 1
     assert sandbox.request_count <= max(readings) + under_way
 
@@ -345,7 +345,7 @@ def test_equal_amounts_and_times_make_the_same_trigger_whatever_their_types(line
 @pytest.mark.parametrize(
     "options", [{"below_usd": "0.30"}, {"above_usd": 7, "rearm_usd": 1, "blind_after": 5}]
 )
-def test_a_trigger_is_the_same_after_its_way_through_the_database(options: dict[str, Any]):
+def test_a_trigger_is_unchanged_after_its_way_through_the_database(options: dict[str, Any]):
     _, arguments = BalanceEventTrigger(**options).serialize()
     assert BalanceEventTrigger(**json.loads(json.dumps(arguments))).serialize()[1] == arguments
 
@@ -365,7 +365,7 @@ def test_a_trigger_is_the_same_after_its_way_through_the_database(options: dict[
         ({"below_usd": 5, "blind_after": float("inf")}, "blind_after=inf is not a duration"),
     ],
 )
-def test_what_is_not_valid_is_refused_where_the_dag_is_parsed_by_the_only_error_a_triggerer_survives(
+def test_an_invalid_option_is_refused_at_parse_time_with_the_only_error_that_a_triggerer_survives(
     options: dict[str, Any], problem: str
 ):
     with pytest.raises(TypeError, match="^BalanceEventTrigger: ") as refusal:
@@ -374,12 +374,12 @@ def test_what_is_not_valid_is_refused_where_the_dag_is_parsed_by_the_only_error_
 
 
 @pytest.mark.skipif(AssetWatcher is not None, reason="Airflow 3 has asset watchers")
-def test_airflow_2_is_told_in_one_sentence_that_it_has_no_watchers():
+def test_on_airflow_2_the_error_says_in_one_sentence_that_it_needs_airflow_3():
     with pytest.raises(TypeError, match=r"^BalanceEventTrigger needs Airflow 3 or later: .+\.$"):
         BalanceEventTrigger(below_usd=5)
 
 
 @needs_watchers
-def test_an_asset_watcher_takes_it():
+def test_an_asset_watcher_accepts_it():
     watcher = AssetWatcher(name="low", trigger=BalanceEventTrigger(below_usd=5))
     assert Asset("credits", watchers=[watcher]).watchers == [watcher]

@@ -21,7 +21,7 @@ from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
 
-# What each released version has serialized; gates that wait with these outlive an upgrade.
+# The arguments that each released version serialized: gates that wait with them outlive an upgrade.
 EARLIER_ARGUMENTS: list[dict[str, Any]] = [
     {
         "youcom_conn_id": "youcom_default",
@@ -173,7 +173,7 @@ def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatc
     assert "There is no connection 'ledger'" in payload["reason"]
 
 
-def test_a_connection_that_names_no_ledger_any_more_is_refused(
+def test_a_connection_that_no_longer_names_a_ledger_is_refused(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     connect(monkeypatch, sandbox)
