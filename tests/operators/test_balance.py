@@ -46,5 +46,5 @@ def test_each_member_has_its_own_xcom_key_unless_that_is_switched_off():
     assert GetBalanceOperator(task_id="b", multiple_outputs=False).multiple_outputs is False
 
 
-def test_making_one_touches_nothing():
+def test_construction_reads_no_connection():
     GetBalanceOperator(task_id="c", youcom_conn_id="{{ params.account }}")

@@ -240,7 +240,7 @@ def test_an_invalid_duration_is_refused(option: str, seconds: object) -> None:
         claim_of("monday", **{option: seconds})
 
 
-def test_each_run_is_asked_about_once_a_minute(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_airflow_is_asked_about_each_run_once_a_minute(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday", task_ids=("search", "summarize")), 100)
     reserve(ledger, claim_of("monday", deployment="staging"), 100)
     assert ledger.take_to_ask("production") == []
@@ -284,7 +284,7 @@ def test_a_purge_deletes_old_ends_and_outdates_the_notes_that_might_miss_them(
     assert reserve(ledger, claim_of("wednesday"), 100).outcome is Outcome.OPEN
 
 
-def test_only_one_of_two_that_decide_at_once_gets_the_last_credits(
+def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = ledger.note()

@@ -282,6 +282,6 @@ def test_never_fail_skips_an_answer_that_cannot_be_read_after_the_deferral_too()
         gate(never_fail=True).resume_execution("execute_complete", {"event": event}, {})
 
 
-def test_making_one_touches_nothing(monkeypatch: pytest.MonkeyPatch):
+def test_construction_reads_no_connection(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", "not a connection at all")
     gate(deferrable=True, start_from_trigger=True, end_from_trigger=True)
