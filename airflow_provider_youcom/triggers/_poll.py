@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,7 @@ def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
         return None
 
 
-async def poll(options: Mapping[str, Any]) -> AsyncIterator[Check]:
+async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
     """
     Yield a check of the connection at each interval, without end.
 

@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_youcom._metrics import OPENED, SKIPPED, count
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
-from airflow_provider_youcom.triggers._poll import poll, poll_key
+from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.hooks._reservations.checking import Check
@@ -31,7 +30,7 @@ TIMED_OUT = {"action": "time out"}
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class BalanceTrigger(BaseEventTrigger):
+class BalanceTrigger(PollingTrigger):
     """
     Fire once, when the gate decides. The event is the verdict.
 
@@ -73,25 +72,11 @@ class BalanceTrigger(BaseEventTrigger):
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the keyword arguments that recreate this trigger."""
-        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return f"{type(self).__module__}.{type(self).__qualname__}", options
-
     def shared_stream_key(self) -> Hashable | None:
         """Return the key of the poll to share; None with exponential backoff or templates."""
         if self.exponential_backoff or self._is_template():
             return None
-        return poll_key(self.youcom_conn_id, self.poke_interval)
-
-    @classmethod
-    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Check]:
-        """
-        Poll for all gates that share the stream.
-
-        :param kwargs: what ``serialize`` returned for one of the triggers.
-        """
-        return poll(kwargs)
+        return super().shared_stream_key()
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Check]) -> AsyncIterator[TriggerEvent]:
         """
@@ -146,9 +131,9 @@ class BalanceTrigger(BaseEventTrigger):
 
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()
-        checks = self.open_shared_stream(self.serialize()[1])
+        checks = self.poll_alone()
         try:
-            async with asyncio.timeout(seconds), aclosing(checks):  # type: ignore[type-var]
+            async with asyncio.timeout(seconds), aclosing(checks):
                 return await anext(self.filter_shared_stream(checks))
         except TimeoutError:
             return TriggerEvent(TIMED_OUT)

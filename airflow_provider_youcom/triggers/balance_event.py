@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,15 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.crossing import Event, Line, Memory
 from airflow_provider_youcom.money import plain_text
-from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, poll, poll_key
+from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE
+from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.hooks._reservations.checking import Check
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
-class BalanceEventTrigger(BaseEventTrigger):
+class BalanceEventTrigger(PollingTrigger):
     """
     Fire an event for an asset when the balance crosses a line. For an ``AssetWatcher`` (Airflow 3).
 
@@ -75,25 +76,9 @@ class BalanceEventTrigger(BaseEventTrigger):
         except ValueError as error:
             raise TypeError(f"BalanceEventTrigger: {error}") from None
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the keyword arguments that recreate this trigger."""
-        options = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return f"{type(self).__module__}.{type(self).__qualname__}", options
-
-    def shared_stream_key(self) -> Hashable | None:
-        """Return the key of the poll to share."""
-        return poll_key(self.youcom_conn_id, self.poke_interval)
-
-    @classmethod
-    def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Check]:
-        """
-        Poll for all gates and watchers that share the stream.
-
-        :param kwargs: what ``serialize`` returned for one of the triggers.
-        """
-        return poll(kwargs)
-
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Check]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(
+        self, shared_stream: AsyncIterator[Check]
+    ) -> AsyncGenerator[TriggerEvent, None]:
         """
         Fire an event for each crossing, without end.
 
@@ -119,8 +104,8 @@ class BalanceEventTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this watcher alone, on Airflow below 3.3."""
         async with (
-            aclosing(poll(self.serialize()[1])) as checks,  # type: ignore[type-var]
-            aclosing(self.filter_shared_stream(checks)) as events,  # type: ignore[type-var]
+            aclosing(self.poll_alone()) as checks,
+            aclosing(self.filter_shared_stream(checks)) as events,
         ):
             async for event in events:
                 yield event
@@ -156,7 +141,7 @@ class BalanceEventTrigger(BaseEventTrigger):
             except Exception:
                 self.log.exception("The shared poll of this watcher failed; it goes on with its own")
             await asyncio.sleep(self.poke_interval)
-            checks = poll(self.serialize()[1])
+            checks = self.poll_alone()
 
     def _fire(self, event: Event) -> TriggerEvent:
         return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})
