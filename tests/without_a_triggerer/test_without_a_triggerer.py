@@ -72,6 +72,7 @@ def test_dag_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
     assert states_of("shut_gates") == STATES
 
 
+@pytest.mark.on_the_ends
 def test_airflow_dags_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
     said = command("dags", "test", "shut_gate")
     assert "The timeout of 1 s is over. Last seen: You.com account" in said
