@@ -57,7 +57,7 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
     found_at = float("-inf")
     if options.get("looked_at") is not None:
         checks, found_at = 1, clock()
-        await asyncio.sleep(_rest_of_the_pause(options, time.time()))
+        await asyncio.sleep(_first_pause(options, time.time()))
     while True:
         started = clock()
         check = await _check(options["youcom_conn_id"])
@@ -69,7 +69,8 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
         failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0
         await _report(check, options["youcom_conn_id"])
         yield check
-        await asyncio.sleep(_rest(_pause(options, check.reading, checks, failures), clock() - started))
+        pause = _pause(options, check.reading, checks, failures)
+        await asyncio.sleep(_rest_of_pause(pause, clock() - started))
 
 
 async def _check(youcom_conn_id: str) -> Check:
@@ -106,7 +107,7 @@ def _gone_for_now(youcom_conn_id: str) -> YouComUnavailableError:
     )
 
 
-def _rest_of_the_pause(options: Mapping[str, Any], now: float) -> float:
+def _first_pause(options: Mapping[str, Any], now: float) -> float:
     """Return the seconds until the first check, if a worker has already checked."""
     # Not at once: a gate that opened before Airflow 3's scheduler has noticed the deferral would be taken for
     # lost. The worker's clock may differ from this one.
@@ -114,14 +115,14 @@ def _rest_of_the_pause(options: Mapping[str, Any], now: float) -> float:
     return min(pause, max(0.0, float(options["looked_at"]) + pause - now))
 
 
-def _rest(pause: float, check_took: float) -> float:
-    """Return the seconds until the next check."""
+def _rest_of_pause(pause: float, check_took: float) -> float:
+    """Return the seconds from the end of a check to the start of the next."""
     # A check that took longer than the pause is not followed by the next one at once.
     return pause - check_took if check_took < pause else SHORTEST_PAUSE
 
 
 def _pause(options: Mapping[str, Any], reading: Reading, checks: int, failures: int) -> float:
-    """Return the seconds between the last check and the next."""
+    """Return the seconds from the start of the last check to that of the next."""
     pause = float(options["poke_interval"])
     if options.get("exponential_backoff"):
         pause = max(SHORTEST_PAUSE, pause) * 2.0 ** min(checks - 1, 30)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE, _pause, _rest, _rest_of_the_pause, poll_key
+from airflow_provider_youcom.triggers._poll import (
+    SHORTEST_PAUSE,
+    _first_pause,
+    _pause,
+    _rest_of_pause,
+    poll_key,
+)
 
 
 @pytest.mark.parametrize(("conn_id", "interval"), [(1234, 60), ("1234", "60"), ("1234", 60.0)])
@@ -19,7 +25,7 @@ def test_triggers_share_a_poll_whatever_the_types_of_their_arguments(conn_id: ob
     ids=["now", "half", "past", "other clock"],
 )
 def test_the_pause_after_a_workers_check_is_an_interval_at_most(now: float, seconds: float):
-    assert _rest_of_the_pause({**PLAIN, "looked_at": 100.0}, now) == seconds
+    assert _first_pause({**PLAIN, "looked_at": 100.0}, now) == seconds
 
 
 PLAIN = {"poke_interval": 60.0, "exponential_backoff": False, "max_wait": None}
@@ -55,4 +61,4 @@ def test_no_pause_is_shorter_than_the_shortest():
 def test_the_pause_begins_with_the_check_and_no_slow_check_is_followed_by_another_at_once(
     check_took: float, seconds: float
 ):
-    assert _rest(60, check_took) == seconds
+    assert _rest_of_pause(60, check_took) == seconds
