@@ -1,7 +1,7 @@
 """
-The examples run unchanged, against a You.com that charges for their requests.
+The examples do what they say, run unchanged against a You.com that charges for their requests.
 
-Each of them on every Airflow; what else they do is marked ``on_the_ends``.
+On every Airflow, ``tests/real_airflow/test_examples.py`` runs them too.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ def test_the_examples_parse_without_a_warning_the_network_or_a_database(tmp_path
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_quickstart_opens_its_gate_and_runs_what_is_behind_it(sandbox: Sandbox) -> None:
     run = Run("example_youcom_quickstart")
@@ -133,6 +134,7 @@ def test_the_dag_in_the_readme_runs_on_this_airflow(
     assert run.task_state("spend") == "success"
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_preflight_gate_waits_then_spends_and_reports_to_a_fraction_of_a_cent(sandbox: Sandbox) -> None:
     sandbox.inject(_answer_with(balance_cents=320))
@@ -199,12 +201,13 @@ def test_the_preflight_gate_run_fails_when_the_credits_run_out_behind_the_gate(s
     assert sandbox.balance_usd() == Decimal("0.001")
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 @pytest.mark.parametrize(
     ("balance_usd", "chosen", "left_out"),
     [
         ("50", "research_deeply", "research_lightly"),
-        pytest.param("49.995", "research_lightly", "research_deeply", marks=pytest.mark.on_the_ends),
+        ("49.995", "research_lightly", "research_deeply"),
     ],
 )
 def test_the_branch_does_what_the_balance_in_xcom_can_pay_for(
@@ -230,6 +233,7 @@ def three_accounts(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield sandbox
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_many_accounts_are_checked_and_summed_up(three_accounts: Sandbox) -> None:
     run = Run("example_youcom_many_accounts")
@@ -262,6 +266,7 @@ def test_a_refused_key_among_many_fails_alone(three_accounts: Sandbox) -> None:
     assert run.xcom("summarize") == {"accounts": 2, "total_usd": 120.005}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.usefixtures("airflow")
 def test_the_reserved_run_spends_and_then_releases_what_it_has_reserved(
     sandbox: Sandbox, ledger: Ledger

@@ -16,8 +16,8 @@ import pytest
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
-from tests.examples import NEED_AIRFLOW_3, ON_AIRFLOW_2
-from tests.real_airflow.decision_table import GATES, RESERVING
+from tests.examples import EXAMPLES
+from tests.real_airflow.decision_table import RESERVING, Gate
 from tests.real_airflow.reserved_runs import LEDGER, ReservedRuns
 from tests.real_airflow.statsd import StatsdServer
 
@@ -62,24 +62,34 @@ def database_url() -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="package")
+def gates(request: pytest.FixtureRequest) -> list[Gate]:
+    """The gates of the decision table whose tests are selected."""
+    parameters = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    return [each["gate"] for each in parameters if isinstance(each.get("gate"), Gate)]
+
+
+@pytest.fixture(scope="package")
 def airflow(
-    you_com: Sandbox, statsd: StatsdServer, database_url: str | None, tmp_path_factory: pytest.TempPathFactory
+    you_com: Sandbox,
+    statsd: StatsdServer,
+    database_url: str | None,
+    gates: list[Gate],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[LocalAirflow]:
     home = tmp_path_factory.mktemp("airflow")
     dags = Path(shutil.copytree(DAGS, home / "dags"))
-    if not ON_AIRFLOW_2:
-        for example in NEED_AIRFLOW_3:
-            shutil.copy(example, dags)
+    for example in EXAMPLES:
+        shutil.copy(example, dags)
     reservations = home / "reservations"
     reservations.mkdir()
     environment = {
         **_SETTINGS,
         **statsd.settings,
-        "DECISION_TABLE": str(_write_gates(home / "decision_table.json")),
+        "DECISION_TABLE": str(_write_gates(gates, home / "decision_table.json")),
         "RESERVATIONS_FOLDER": str(reservations),
     }
-    ledgers = {gate.conn_id: LEDGER for gate in GATES if gate.mode in RESERVING}
-    for conn_id in [*(gate.conn_id for gate in GATES), *_CONNECTIONS]:
+    ledgers = {gate.conn_id: LEDGER for gate in gates if gate.mode in RESERVING}
+    for conn_id in [*(gate.conn_id for gate in gates), *_CONNECTIONS]:
         # Without retries, each check is one request.
         extra = {"retries": 0, "timeout": 20, "ledger_conn_id": ledgers.get(conn_id, "")}
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = _connection(you_com, conn_id, extra)
@@ -131,9 +141,9 @@ def _connection(you_com: Sandbox, api_key: str, extra: Mapping[str, object]) -> 
     return json.dumps({**json.loads(you_com.connection(api_key)), "extra": extra})
 
 
-def _write_gates(path: Path) -> Path:
+def _write_gates(gates: list[Gate], path: Path) -> Path:
     dags = defaultdict(list)
-    for gate in GATES:
+    for gate in gates:
         dags[gate.dag_id].append(gate.arguments())
     path.write_text(json.dumps(dags))
     return path

@@ -35,7 +35,9 @@ MODES: dict[str, dict[str, Any]] = {
     "triggerer": {"deferrable": True, "start_from_trigger": True, "end_from_trigger": True},
     "reserving": {"deferrable": True, "reserve": True},
 }
+ON_A_WORKER = ("poke", "reschedule")
 RESERVING = ("reserving",)
+WHILE_IT_WAITS = ", while it waits"
 
 
 class Pace(NamedTuple):
@@ -163,7 +165,7 @@ def _while_it_waits(row: Row) -> Row:
     """Return the row for a gate that already waits when its condition arises."""
     waits_for_credits = row.options.get("on_shortfall", "wait") == "wait"
     before = SHORT if waits_for_credits else UNAVAILABLE
-    return replace(row, name=f"{row.name}, while it waits", answers=(before, *row.answers))
+    return replace(row, name=f"{row.name}{WHILE_IT_WAITS}", answers=(before, *row.answers))
 
 
 ROWS = [_TAKES_TOO_LONG, *_AT_THE_FIRST_CHECK, *map(_while_it_waits, _AT_THE_FIRST_CHECK), *_WAITS]
@@ -195,6 +197,15 @@ class Gate:
     def account_id(self) -> str:
         """The id of the account. Each gate has its own: what one reserves is not available to another."""
         return f"4f{GATES.index(self):03x}c"
+
+    @property
+    def is_like_another(self) -> bool:
+        """Whether Airflow does the same for another row in this mode, so that one of them is enough."""
+        # What is wrong with the key or the answer is for our rule to tell, and tests of the rule cover that.
+        if self.row.answers[-1] in (NO_SCOPE, NOT_THE_CONTRACT):
+            return True
+        # On a worker, a later check is like the first.
+        return self.mode in ON_A_WORKER and self.row.name.endswith(WHILE_IT_WAITS)
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""
