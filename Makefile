@@ -21,7 +21,7 @@ types: ## Check the types
 audit: ## Look for known vulnerabilities in what the provider needs
 matrix: ## Run the tests on every supported Airflow; VERSIONS="2.11 3.0"
 pythons: ## Run the unit tests on newer Pythons; PYTHONS="3.13 3.14"
-scenarios: ## Reserve credits and watch a balance in a whole Airflow, through crashes
+scenarios: ## Run the examples, reserve credits and watch a balance in a whole Airflow
 ledger: ## Look for a way to overspend what is reserved, for two minutes
 distributed: ## Kill a worker and a triggerer of an Airflow on several machines
 browser: ## Click through the UI of Airflow 2.11 and 3.3 with Chromium

@@ -46,6 +46,7 @@ PYTEST = str(ENVIRONMENT / "bin" / "pytest")
 # A session of its own on the newest Airflow; the matrix runs them on the others.
 SCENARIOS = [
     "tests/real_airflow/test_cleared_gates.py",
+    "tests/real_airflow/test_examples.py",
     "tests/real_airflow/test_reservations.py",
     "tests/real_airflow/test_scarce_credits.py",
     "tests/real_airflow/test_watchers.py",
@@ -141,7 +142,7 @@ def test(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def scenarios(session: nox.Session) -> None:
-    """Reserve credits and watch a balance in a whole Airflow, through crashes and whatever users do."""
+    """Run the examples, reserve credits and watch a balance in a whole Airflow, through crashes."""
     _update_environment(session)
     _pytest(session, PYTEST, *SCENARIOS)
 
