@@ -27,6 +27,9 @@ _SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "32",
     # How soon Airflow notices that a worker or triggerer is dead, which takes 300 and 30 s by default.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    # A check that the killed worker had received and not begun stays queued for so long, 600 s by default.
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "120",
 }
