@@ -37,7 +37,6 @@ MODES: dict[str, dict[str, Any]] = {
 }
 ON_A_WORKER = ("poke", "reschedule")
 RESERVING = ("reserving",)
-WHILE_IT_WAITS = ", while it waits"
 
 
 class Pace(NamedTuple):
@@ -82,6 +81,7 @@ class Row:
     :param xcom: what the task returns: a ``balance``, an ``unknown`` one, or None for nothing.
     :param because: words that the task's log must contain.
     :param modes: the modes in which it holds.
+    :param while_it_waits: whether the gate already waits when its condition arises.
     """
 
     name: str
@@ -92,6 +92,7 @@ class Row:
     xcom: str | None
     because: str
     modes: Sequence[str] = tuple(MODES)
+    while_it_waits: bool = False
 
     @property
     def downstream(self) -> str:
@@ -165,7 +166,8 @@ def _while_it_waits(row: Row) -> Row:
     """Return the row for a gate that already waits when its condition arises."""
     waits_for_credits = row.options.get("on_shortfall", "wait") == "wait"
     before = SHORT if waits_for_credits else UNAVAILABLE
-    return replace(row, name=f"{row.name}{WHILE_IT_WAITS}", answers=(before, *row.answers))
+    name = f"{row.name}, while it waits"
+    return replace(row, name=name, answers=(before, *row.answers), while_it_waits=True)
 
 
 ROWS = [_TAKES_TOO_LONG, *_AT_THE_FIRST_CHECK, *map(_while_it_waits, _AT_THE_FIRST_CHECK), *_WAITS]
@@ -201,11 +203,11 @@ class Gate:
     @property
     def is_like_another(self) -> bool:
         """Whether Airflow does the same for another row in this mode, so that one of them is enough."""
-        # What is wrong with the key or the answer is for our rule to tell, and tests of the rule cover that.
+        # The rule tells what is wrong with the key or the answer, and has tests of its own.
         if self.row.answers[-1] in (NO_SCOPE, NOT_THE_CONTRACT):
             return True
         # On a worker, a later check is like the first.
-        return self.mode in ON_A_WORKER and self.row.name.endswith(WHILE_IT_WAITS)
+        return self.mode in ON_A_WORKER and self.row.while_it_waits
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""
