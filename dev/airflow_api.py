@@ -58,6 +58,15 @@ class AirflowApi:
             raise requests.HTTPError(message, response=response)
         return response
 
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """
+        Save a connection in Airflow's database.
+
+        :param conn_id: id of the connection.
+        :param connection: its fields, as the REST API names them.
+        """
+        self.request("POST", "/connections", json={"connection_id": conn_id, **connection})
+
     def wait_for_dag(self, dag_id: str, timeout: float = 300) -> None:
         """
         Wait until a DAG is parsed, and unpause it.

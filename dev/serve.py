@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_provider_youcom.sandbox import Sandbox
@@ -54,19 +53,8 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     for connection_id, (api_key, _) in ACCOUNTS.items():
         connection = json.loads(sandbox.connection(api_key))
         extra = {**json.loads(connection["extra"]), "ledger_conn_id": LEDGER}
-        add_connection(airflow, connection_id, {**connection, "extra": json.dumps(extra)})
-    add_connection(airflow, LEDGER, {"conn_type": "sqlite", "host": str(airflow.home / "ledger.db")})
-
-
-def add_connection(airflow: LocalAirflow, connection_id: str, connection: Mapping[str, str]) -> None:
-    """
-    Add one connection.
-
-    :param airflow: where to add it.
-    :param connection_id: its id.
-    :param connection: its other fields.
-    """
-    airflow.request("POST", "/connections", json={"connection_id": connection_id, **connection})
+        airflow.add_connection(connection_id, {**connection, "extra": json.dumps(extra)})
+    airflow.add_connection(LEDGER, {"conn_type": "sqlite", "host": str(airflow.home / "ledger.db")})
 
 
 def serve(story: Story) -> None:

@@ -144,7 +144,7 @@ def deployment(
 
 def add_connection(airflow: LocalAirflow, conn_id: str, you_com: Sandbox) -> None:
     connection = {"conn_type": "youcom", "host": you_com.base_url, "password": you_com.api_key}
-    airflow.request("POST", "/connections", json={"connection_id": conn_id, **connection})
+    airflow.add_connection(conn_id, connection)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

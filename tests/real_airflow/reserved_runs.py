@@ -55,12 +55,12 @@ class ReservedRuns:
     def connect(self) -> None:
         """Save the connections in Airflow's database, where a triggerer has to ask for them."""
         file = {"conn_type": "sqlite", "host": str(self._folder / "ledger.db")}
-        self.airflow.request("POST", "/connections", json={"connection_id": LEDGER, **file})
+        self.airflow.add_connection(LEDGER, file)
         extra = {"retries": 0, "timeout": 20, "ledger_conn_id": LEDGER, "settle_seconds": 0}
         for number, (key, usd) in enumerate(HOLDS_USD.items(), start=1):
             self._you_com.accounts[key] = Account(f"4f{number}c", Decimal(usd) * 100)
             connection = {**json.loads(self._you_com.connection(key)), "extra": json.dumps(extra)}
-            self.airflow.request("POST", "/connections", json={"connection_id": key, **connection})
+            self.airflow.add_connection(key, connection)
 
     def close(self) -> None:
         """Close the ledger's file."""

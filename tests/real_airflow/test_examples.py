@@ -30,7 +30,7 @@ def account(airflow: LocalAirflow, tmp_path: Path) -> Iterator[Sandbox]:
             LEDGER: {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")},
         }
         for conn_id, connection in connections.items():
-            airflow.request("POST", "/connections", json={"connection_id": conn_id, **connection})
+            airflow.add_connection(conn_id, connection)
         yield sandbox
         for conn_id in connections:
             airflow.request("DELETE", f"/connections/{conn_id}")

@@ -58,8 +58,7 @@ def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
     with Sandbox(10) as watched, Sandbox("3.20") as of_examples:
         accounts = {"youcom_watched": watched, "youcom_default": of_examples}
         for conn_id, sandbox in accounts.items():
-            connection = {"connection_id": conn_id, **json.loads(sandbox.connection())}
-            airflow.request("POST", "/connections", json=connection)
+            airflow.add_connection(conn_id, json.loads(sandbox.connection()))
         for dag_id in (DAG_ID, WARNING, CRITICAL, BACKLOG):
             airflow.wait_for_dag(dag_id)
         yield accounts
