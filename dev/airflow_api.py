@@ -83,6 +83,15 @@ class AirflowApi:
             raise LocalAirflowError(f"{error}{traces}") from None
         self.request("PATCH", path, json={"is_paused": False})
 
+    def parse_again(self, dag_id: str) -> None:
+        """
+        Let a DAG's file be parsed at once. That starts the watchers of a DAG, or ends those of a paused one.
+
+        :param dag_id: id of the DAG.
+        """
+        token = self.request("GET", f"/dags/{dag_id}").json()["file_token"]
+        self.request("PUT", f"/parseDagFile/{token}")
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """
         Start a run of a DAG, and return the run's id.

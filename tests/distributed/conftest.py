@@ -14,6 +14,7 @@ from airflow_provider_youcom.sandbox import Sandbox
 from dev.airflow_machine import AirflowMachine
 from dev.local_airflow import LocalAirflow
 from dev.private_redis import PrivateRedis
+from tests.busy_machine import LITTLE_IDLE_WORK
 
 if TYPE_CHECKING:
     from benchmarks.task_history import TaskHistory
@@ -23,6 +24,7 @@ DAGS = Path(__file__).parent / "dags"
 PATIENCE = 300.0
 SUMMARY = pytest.StashKey[list[str]]()
 _SETTINGS = {
+    **LITTLE_IDLE_WORK,
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
     "AIRFLOW__CORE__PARALLELISM": "32",
     # How soon Airflow notices that a worker or triggerer is dead, which takes 300 and 30 s by default.

@@ -61,6 +61,9 @@ def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
             airflow.add_connection(conn_id, json.loads(sandbox.connection()))
         for dag_id in (DAG_ID, WARNING, CRITICAL, BACKLOG):
             airflow.wait_for_dag(dag_id)
+        # The file of the warnings has both of them.
+        for dag_id in (DAG_ID, WARNING, BACKLOG):
+            airflow.parse_again(dag_id)
         yield accounts
         for dag_id in (WARNING, CRITICAL, BACKLOG):
             airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
@@ -129,6 +132,7 @@ def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_it
 
     watchers = count_triggers(airflow)
     airflow.request("PATCH", f"/dags/{DAG_ID}", json={"is_paused": True})
+    airflow.parse_again(DAG_ID)
     airflow.wait_until("one trigger less", lambda: count_triggers(airflow), lambda count: count < watchers)
     account.is_left_alone()
     assert len(wait_for_events(airflow, 3 + repeated)) == 3 + repeated
