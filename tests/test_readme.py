@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def test_the_dag_in_the_readme_is_the_quickstart_example_with_the_imports_of_air
     assert blocks(README, "python") == [example.replace("airflow.providers.common.compat.sdk", "airflow.sdk")]
 
 
-def test_the_readme_links_to_nothing_that_pypi_does_not_have() -> None:
-    links = re.findall(r"\]\(([^)\s]+)\)", README)
+def test_the_description_on_pypi_links_to_nothing_that_pypi_does_not_have() -> None:
+    description = metadata("airflow-provider-youcom")["Description"]
+    links = re.findall(r"\]\(([^)\s]+)\)", description)
     assert links
     assert [link for link in links if not link.startswith("https://")] == []
-    assert "![" not in README
+    assert "![" not in description
+    assert blocks(description, "python") == blocks(README, "python")
 
 
 def test_the_pages_that_the_readme_names_exist() -> None:
