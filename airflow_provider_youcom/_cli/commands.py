@@ -84,7 +84,10 @@ def release_reservations(args: Namespace) -> None:
             raise SystemExit("Nothing was ended.")
         ended = ledger.end(args.ids, EndReason.BY_HAND, by=getuser())
     until = max(each.counts_until for each in ended if each.counts_until)
-    print(f"Ended {len(ended)}. It goes on counting until {until:%F %T} UTC, for charges that come late.")
+    print(
+        f"Ended {len(ended)}. What was reserved goes on counting until {until:%F %T} UTC, since You.com may "
+        "post charges late."
+    )
 
 
 @contextmanager
@@ -112,8 +115,8 @@ def _as_airflows_own_commands() -> Iterator[None]:
 def _refuse_unknown(ids: set[str]) -> None:
     if ids:
         raise SystemExit(
-            f"No reservation stands under {' and '.join(sorted(ids))}, so nothing was ended: list what "
-            "stands with the command reservations."
+            f"No standing reservation has the id {' or '.join(sorted(ids))}, so nothing was ended: use an id "
+            'that the command "reservations" lists.'
         )
 
 

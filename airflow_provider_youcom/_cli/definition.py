@@ -23,7 +23,7 @@ _CONN_ID = Arg(
 )
 _DAG_ID = Arg(("--dag-id",), help="Only what the runs of this DAG have reserved")
 _ENDED = Arg(("--ended",), action="store_true", help="Also list the last 100 that have ended, and why")
-_IDS = Arg(("ids",), nargs="+", metavar="id", help="The id of a reservation, as listed by reservations")
+_IDS = Arg(("ids",), nargs="+", metavar="id", help='An id that the command "reservations" lists')
 
 
 def get_youcom_cli_commands() -> list[GroupCommand]:

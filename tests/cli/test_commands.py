@@ -97,7 +97,7 @@ def test_release_does_not_ask_with_the_option_yes(ledger: Ledger, command: Comma
 
 def test_release_ends_nothing_if_one_of_the_ids_is_wrong(ledger: Ledger, command: Command):
     monday = reserve_for("monday", "30")
-    with pytest.raises(SystemExit, match="No reservation stands under wrong, so nothing was ended"):
+    with pytest.raises(SystemExit, match="No standing reservation has the id wrong, so nothing was ended"):
         command("release", "--yes", monday, "wrong")
     assert ledger.get([monday])[0].stands
 
