@@ -26,14 +26,8 @@ nox.options.sessions = ["check"]
 
 AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
 OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
-# CI runs what these tags name side by side.
-OLDER = [
-    nox.param(OLDEST, tags=["oldest"]),
-    *(nox.param(each, tags=["between"]) for each in AIRFLOW_VERSIONS[1:-1]),
-]
 # The oldest Python that is supported, and the only one that every Airflow runs on.
 PYTHON = "3.11"
-# Each of them ends one lane of .ci/run.
 NEWER_PYTHONS = ["3.12", "3.13", "3.14"]
 
 # What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
@@ -175,7 +169,7 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
-@nox.parametrize("airflow", [*OLDER, NEWEST])
+@nox.parametrize("airflow", AIRFLOW_VERSIONS)
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on one Airflow; what follows -- goes to pytest."""
     _install(session, airflow)

@@ -137,13 +137,14 @@ class AirflowApi:
         """
         wanted = frozenset(states) or RUN_ENDED
         what = f"run {run_id} of {dag_id} in state {'/'.join(sorted(wanted))}"
-        state, tasks = self.wait_until(
+        state = self.wait_until(
             what,
-            lambda: (self.run_state(dag_id, run_id), self.task_states(dag_id, run_id)),
-            lambda seen: seen[0] in wanted | RUN_ENDED,
+            lambda: self.run_state(dag_id, run_id),
+            lambda seen: seen in wanted | RUN_ENDED,
             timeout,
         )
         if state not in wanted:
+            tasks = self.task_states(dag_id, run_id)
             raise LocalAirflowError(f"{what}: it ended in state {state}: {tasks}\n{self.log_tails()}")
         return state
 
@@ -240,7 +241,7 @@ class AirflowApi:
                 problem = f"not within {timeout:g} s; last seen: {last}"
                 raise LocalAirflowError(f"{what}: {problem}\n{self.log_tails()}")
             # An Airflow that is slow to answer is asked less often, and has the more time to work.
-            time.sleep(max(0.3, 2 * (time.monotonic() - began)))
+            time.sleep(max(0.5, 3 * (time.monotonic() - began)))
 
     def trouble(self) -> str:
         """Return why waiting longer is useless; empty if it is not."""

@@ -71,7 +71,8 @@ def test_that_must_not_begin(youcom_sandbox):
 
 def run_pytest(folder: Path, *code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_of_a_user.py").write_text("\n".join(["import pytest", *code]))
-    # An older anyio, as some Airflows pin it, warns with the newest pytest.
+    # An older anyio, as some Airflows pin it, warns with the newest pytest. The others take long to load.
+    others = [f"-pno:{name}" for name in ("anyio", "schemathesis", "hypothesispytest")]
     return subprocess.run(
         [
             sys.executable,
@@ -79,8 +80,7 @@ def run_pytest(folder: Path, *code: str, **variables: str) -> subprocess.Complet
             "pytest",
             "-p",
             "no:cacheprovider",
-            "-p",
-            "no:anyio",
+            *others,
             "-W",
             "error::pytest.PytestWarning",
         ],
