@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import nox
@@ -60,6 +60,8 @@ TOO_LONG_FOR_CHECK = [
     "tests/test_properties.py",
     "tests/test_types.py",
 ]
+# `make check` runs these beside the others, since both wait for servers most of the time.
+HALF_OF_CHECK = ["tests/hooks", "tests/reservations", "tests/triggers"]
 # What `make test` proves, and no other Airflow or Python can change.
 ONLY_IN_TEST = [
     "tests/benchmarks",
@@ -115,9 +117,11 @@ def airflow(session: nox.Session) -> None:
 def check(session: nox.Session) -> None:
     """Run lint, types, and the short tests without a process of Airflow; what follows -- goes to pytest."""
     _update_environment(session, "types")
-    tests = ["-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK), *session.posargs]
-    # They wait for servers most of the time.
-    with _beside(session, PYTEST, *tests):
+    tests = [PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK)]
+    selections = [session.posargs] if session.posargs else [HALF_OF_CHECK, _without(HALF_OF_CHECK)]
+    with ExitStack() as running:
+        for selection in selections:
+            running.enter_context(_beside(session, *tests, *selection))
         _lint(session)
         _types(session)
 

@@ -64,7 +64,8 @@ class Sandbox(YouCom):
         """Listen, and answer in the background; a sandbox that was stopped listens on the same port again."""
         self._server = Server(self._address, self)
         self._address = self._server.server_address[:2]  # type: ignore[assignment]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        # It checks this often whether it should stop, and each of a user's tests waits for that.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
