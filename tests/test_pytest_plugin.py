@@ -71,19 +71,10 @@ def test_that_must_not_begin(youcom_sandbox):
 
 def run_pytest(folder: Path, *code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_of_a_user.py").write_text("\n".join(["import pytest", *code]))
-    # An older anyio, as some Airflows pin it, warns with the newest pytest. The others take long to load.
-    others = [f"-pno:{name}" for name in ("anyio", "schemathesis", "hypothesispytest")]
+    # An older anyio, as some Airflows pin it, warns with the newest pytest. The last two take long to load.
+    without = [f"-pno:{name}" for name in ("cacheprovider", "anyio", "schemathesis", "hypothesispytest")]
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "no:cacheprovider",
-            *others,
-            "-W",
-            "error::pytest.PytestWarning",
-        ],
+        [sys.executable, "-m", "pytest", *without, "-W", "error::pytest.PytestWarning"],
         cwd=folder,
         env={**os.environ, **variables},
         capture_output=True,
