@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
-from tests.reservations.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason
+from tests.ledger.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
 # What may happen to two or three runs, each of which needs 2: the balance, and how often each kind of trouble
 # may occur, at any moment.
