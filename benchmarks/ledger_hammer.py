@@ -168,7 +168,7 @@ def _wait_for_credits(
     while True:
         note: Note = ledger.note()
         balance = balance_of(account.read())
-        if not note.could_open(claim, balance):
+        if not note.needs_decision(claim, balance):
             time.sleep(random.random() * 0.01)
             continue
         started = time.perf_counter()

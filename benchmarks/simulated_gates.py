@@ -231,8 +231,8 @@ class ReservingGates(CheckingGates):
             available_units=reading - self.counted(note),
             counter=note.counter,
             oldest_counter=0,
-            order="",
-            newest_order=None,
+            age=("", 0),
+            newest_age=None,
         )
         if outcome is not Outcome.OPEN:
             return False
