@@ -19,7 +19,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_youcom._metrics import CHECK_FAILED, FAILED, SKIPPED, count
 from airflow_provider_youcom.exceptions import YouComError
-from airflow_provider_youcom.gate import OnShortfall, OnUnavailable, Verdict, judge
+from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
 from airflow_provider_youcom.sensors._options import check_options, check_start
