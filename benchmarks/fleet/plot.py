@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from benchmarks.fleet.outcome import RESERVING, Outcome
 from benchmarks.fleet.report import FleetReport
@@ -55,7 +56,7 @@ def plot(report: FleetReport, path: Path) -> None:
     plt.close(figure)
 
 
-def _plot_runs(axis: plt.Axes, report: FleetReport, outcome: Outcome) -> None:
+def _plot_runs(axis: Axes, report: FleetReport, outcome: Outcome) -> None:
     last = max(each.seconds for each in report.outcomes)
     for moments, label, colour in (
         (outcome.succeeded_at, "succeeded", SUCCEEDED_COLOUR),
