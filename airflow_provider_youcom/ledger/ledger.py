@@ -30,9 +30,10 @@ from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, You
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import _transactions as transactions
 from airflow_provider_youcom.ledger import rule
-from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, seconds_to_us
+from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._purge import purge
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
 from airflow_provider_youcom.ledger._schema import STANDS, reservations
 from airflow_provider_youcom.ledger.claim import Claim
@@ -64,12 +65,21 @@ class Ledger:
         answer_within: float = DEFAULT_ANSWER_WITHIN_SECONDS,
     ) -> None:
         self._database = Database(engine, name, answer_within)
-        self._is_prepared = False
+        self._id: str | None = None
 
     @property
     def is_for_one_machine(self) -> bool:
         """Whether the ledger is a file, which other machines do not see: an SQLite database."""
         return self._database.dialect == "sqlite"
+
+    @property
+    def id(self) -> str:
+        """
+        The id of this ledger, made with its tables.
+
+        A ledger in another database, file or schema has another id, even under the same name.
+        """
+        return self._prepared_id()
 
     def note(self) -> Note:
         """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
@@ -198,20 +208,20 @@ class Ledger:
 
     def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
         """
-        Delete reservations that ended long ago, and return how many.
+        Delete some of the reservations that ended long ago, and return how many.
 
-        It deletes at most once a day for each account, since a decision cannot use a note from before that.
+        Call it when there is nothing else to do. It works for two seconds at most, a few rows at a time, and
+        leaves the rest to the next call; if the database fails, it raises nothing, and logs it. Once a day at
+        most for each account, the notes that were made before become useless to it.
 
         :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
             days.
         """
-        keep = seconds_to_us(keep_seconds, "keep_seconds", least=0)
-        oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
-        purged = 0
-        for row in oldest:
-            if row.oldest <= row.now - keep - rule.PURGE_EVERY_SECONDS * US_PER_SECOND:
-                purged += self._purge_account(row.account_id, row.now - keep)
-        return purged
+        return purge(self._ready(), seconds_to_us(keep_seconds, "keep_seconds", least=0))
+
+    def close(self) -> None:
+        """Close the connections that no thread uses now."""
+        self._database.close()
 
     def _decide(
         self, claim: Claim, balance: AccountBalance, note: Note, settle_seconds: float
@@ -228,14 +238,14 @@ class Ledger:
             # It may have been decided, and the answer lost: the same id reserves once.
             return self._ready().write(decide)
 
-    def _purge_account(self, account_id: str, before: int) -> int:
-        return self._ready().write(lambda connection: transactions.purge(connection, account_id, before))
-
     def _ready(self) -> Database:
-        if not self._is_prepared:
-            prepare(self._database)
-            self._is_prepared = True
+        self._prepared_id()
         return self._database
+
+    def _prepared_id(self) -> str:
+        if self._id is None:
+            self._id = prepare(self._database)
+        return self._id
 
     def _select(self, query: Any, names: dict[str, str | int]) -> list[Reservation]:
         for name, value in names.items():
