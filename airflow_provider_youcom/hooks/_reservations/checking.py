@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
-from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom.available import AvailableCredits
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.billing._masking import no_key_in_errors
@@ -70,13 +70,16 @@ class Check:
         :param youcom_conn_id: the connection.
         """
         if isinstance(self.reading, YouComError):
-            count(CHECK_FAILED, youcom_conn_id)
+            _metrics.increment_checks_without_balance(youcom_conn_id)
             return
-        gauge("balance_usd", self.reading.balance_usd, youcom_conn_id)
+        _metrics.set_balance(youcom_conn_id, self.reading.balance_usd)
         if isinstance(self.noted, Noted):
             available = self.noted.note.available(self.reading)
-            gauge("reserved_usd", available.reserved_usd, youcom_conn_id)
-            gauge("available_usd", available.available_usd, youcom_conn_id)
+            _metrics.set_reserved(
+                youcom_conn_id,
+                reserved_usd=available.reserved_usd,
+                available_usd=available.available_usd,
+            )
 
     def left_for(self, claim: Claim, noted: Noted, balance: AccountBalance) -> AvailableCredits | None:
         """
