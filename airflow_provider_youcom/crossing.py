@@ -224,8 +224,8 @@ def _parse_rearm(rearm_usd: object, direction: Direction, line_usd: Decimal) -> 
         )
     if direction == "below" and not _is_possible(subtract_usd(line_usd, parsed.copy_negate())):
         raise ValueError(
-            f"rearm_usd={parsed:.6g} above below_usd={line_usd:.6g} is more than an account can hold, so that "
-            "the watcher would never fire again: use a smaller amount."
+            f"rearm_usd={parsed:.6g} above below_usd={line_usd:.6g} is more than an account can hold, so "
+            "that the watcher would never fire again: use a smaller amount."
         )
     return parsed
 
