@@ -72,14 +72,12 @@ class Memory:
         :param stored: what ``to_json`` returned.
         """
         since = stored["unknown_since"]
-        unsaved = stored["unsaved"] and dict(stored["unsaved"])
-        if unsaved and not isinstance(unsaved["id"], str):
-            raise TypeError(f"the id of an event is a str, not {unsaved['id']!r}")
+        unsaved = stored["unsaved"]
         return cls(
             armed=stored["armed"],
             unknown_since=since and datetime.fromisoformat(since).astimezone(UTC),
             told_unknown=stored["told_unknown"],
-            unsaved=unsaved,
+            unsaved=unsaved and {**unsaved, "id": str(unsaved["id"])},
         )
 
 

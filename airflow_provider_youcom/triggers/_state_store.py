@@ -12,19 +12,6 @@ PAUSES_BEFORE_READING_AGAIN = (1.0, 2.0, 4.0, 8.0)
 # None stands for an answer that never came.
 _STATUS_CODES_THAT_PASS = (None, 408, 425, 429)
 
-_NOT_KEPT = (
-    "Airflow does not keep the state of this watcher (%s), so a restart of the triggerer may repeat its last "
-    "event, or miss a crossing; if two assets have equal watchers, change one."
-)
-_NOT_READ = (
-    "Airflow cannot read the state of this watcher (%s), so it may repeat its last event; it goes on, and "
-    "stores nothing until the state can be read, which each check tries again."
-)
-_NOT_UNDERSTOOD = (
-    "The stored state of this watcher cannot be understood (%s), so it starts without a state, as if it were "
-    "new; nothing needs to be done."
-)
-
 
 class StateStore:
     """
@@ -70,7 +57,7 @@ class StateStore:
         try:
             await self._accessor.aset(self._key, memory.to_json())
         except Exception as error:  # noqa: BLE001 - as in read
-            self._report(_NOT_KEPT, error)
+            self._report_unkept(error)
             return
         self._stored = memory
 
@@ -78,10 +65,14 @@ class StateStore:
         # A plain ValueError says that two assets share the trigger. It is raised before Airflow looks
         # anything up, and at each call.
         if type(error) is ValueError:
-            self._report(_NOT_KEPT, error)
+            self._report_unkept(error)
             self._accessor = None
             return Memory()
-        self._report(_NOT_READ, error)
+        self._report(
+            "Airflow cannot read the state of this watcher (%s), so it may repeat its last event; it goes "
+            "on, and stores nothing until the state can be read, which each check tries again.",
+            error,
+        )
         self._may_pass = _may_pass(error)
         return None
 
@@ -91,8 +82,19 @@ class StateStore:
         try:
             return Memory.from_json(stored)
         except (KeyError, TypeError, ValueError) as error:
-            self._report(_NOT_UNDERSTOOD, error)
+            self._report(
+                "The stored state of this watcher cannot be understood (%s), so it starts without a state, "
+                "as if it were new; nothing needs to be done.",
+                error,
+            )
             return Memory()
+
+    def _report_unkept(self, error: Exception) -> None:
+        self._report(
+            "Airflow does not keep the state of this watcher (%s), so a restart of the triggerer may repeat "
+            "its last event, or miss a crossing; if two assets have equal watchers, change one.",
+            error,
+        )
 
     def _report(self, message: str, error: Exception) -> None:
         problem = f"{type(error).__name__}: {error}"
