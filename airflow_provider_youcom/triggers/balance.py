@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_youcom._metrics import OPENED, SKIPPED, count
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
@@ -145,11 +145,11 @@ class BalanceTrigger(PollingTrigger):
         if self.end_from_trigger and verdict.action is Action.OPEN:
             from airflow.triggers.base import TaskSuccessEvent
 
-            count(OPENED, self.youcom_conn_id)
+            _metrics.increment_gates_opened(self.youcom_conn_id)
             return TaskSuccessEvent(xcoms={"return_value": verdict.xcom} if self.do_xcom_push else None)
         if self.end_from_trigger and verdict.action is Action.SKIP:
             from airflow.triggers.base import TaskSkippedEvent
 
-            count(SKIPPED, self.youcom_conn_id)
+            _metrics.increment_gates_skipped(self.youcom_conn_id)
             return TaskSkippedEvent()
         return TriggerEvent(verdict.to_event())
