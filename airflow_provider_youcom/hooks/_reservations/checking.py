@@ -108,7 +108,7 @@ class Check:
         left = replace(
             available,
             available_usd=subtract_usd(available.available_usd, reserved),
-            reserved_usd=subtract_usd(available.reserved_usd, -reserved),
+            reserved_usd=subtract_usd(available.reserved_usd, reserved.copy_negate()),
             reserved_runs=available.reserved_runs + (available.reservation_id is not None),
             reservation_id=None,
         )
