@@ -7,7 +7,11 @@ from decimal import Decimal
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComRefusedError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
@@ -105,6 +109,17 @@ def test_the_session_can_make_other_calls_to_the_same_origin(sandbox: Sandbox):
     )
     assert answer.status_code == 200
     assert hook.get_balance().balance_cents == Decimal("9998.8")
+
+
+def test_the_session_returns_the_answer_for_a_key_at_its_spending_cap(sandbox: Sandbox):
+    hook = YouComHook()
+    body = '{"error": {"code": "spend_cap_exceeded"}}'
+    sandbox.inject(Fault(status=429, body=body), times=None)
+    answer = hook.get_conn().get(f"{hook.base_url}/v1/billing/account_balance")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "spend_cap_exceeded")
+    assert sandbox.request_count == 1
+    with pytest.raises(YouComSpendCapError, match="You.com refused connection 'youcom_default'"):
+        asyncio.run(hook.aget_balance())
 
 
 @pytest.mark.parametrize(

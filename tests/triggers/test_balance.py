@@ -11,7 +11,13 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
+from airflow_provider_youcom.gate import Verdict
 from airflow_provider_youcom.hooks import youcom as hook_module
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import _poll
@@ -88,6 +94,7 @@ def test_each_check_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Lo
     ("fault", "options", "action"),
     [
         (Fault(status=401), {}, "fail"),
+        (Fault(status=429, body='{"code": "spend_cap_exceeded"}'), {"on_unavailable": "pass"}, "fail"),
         (Fault(body="{}"), {}, "retry"),
         (Fault(status=503), {"on_unavailable": "fail"}, "retry"),
         (Fault(status=503), {"on_unavailable": "pass"}, "open"),
@@ -98,6 +105,14 @@ def test_it_fires_when_the_policy_decides_without_a_balance(
 ):
     sandbox.inject(fault, times=None)
     assert fire(trigger(**options)).payload["action"] == action
+
+
+def test_a_key_at_its_spending_cap_is_asked_with_once(sandbox: Sandbox):
+    sandbox.inject(Fault(status=429, body='{"code": "spend_cap_exceeded"}'), times=None)
+    verdict = Verdict.from_event(fire(trigger(on_shortfall="skip")).payload)
+    assert type(verdict.error) is YouComSpendCapError
+    assert "raise the cap" in verdict.reason
+    assert sandbox.request_count == 1
 
 
 def test_silent_fail_goes_on_after_an_answer_that_cannot_be_read(sandbox: Sandbox):
@@ -197,7 +212,7 @@ def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(sandbo
 
 
 def test_a_connection_that_never_existed_is_refused(airflow_database: None):
-    assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["type"] == "YouComConnectionNotFoundError"
+    assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["types"][0] == "YouComConnectionNotFoundError"
 
 
 def test_a_connection_that_a_worker_found_is_waited_for(
@@ -220,7 +235,7 @@ def test_a_connection_that_stays_missing_for_too_long_is_refused(
     monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
     monkeypatch.setattr(_poll, "LONGEST_MISSING", 0.0)
     payload = fire(trigger(looked_at=time.time() - 60)).payload
-    assert payload["error"]["type"] == "YouComConnectionNotFoundError"
+    assert payload["error"]["types"][0] == "YouComConnectionNotFoundError"
 
 
 RENDERS = hasattr(BaseTrigger, "render_template_fields")
