@@ -212,7 +212,10 @@ def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(sandbo
 
 
 def test_a_connection_that_never_existed_is_refused(airflow_database: None):
-    assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["types"][0] == "YouComConnectionNotFoundError"
+    assert (
+        fire(trigger(youcom_conn_id="nowhere")).payload["error"]["types"][0]
+        == "YouComConnectionNotFoundError"
+    )
 
 
 def test_a_connection_that_a_worker_found_is_waited_for(
