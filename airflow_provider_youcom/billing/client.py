@@ -159,9 +159,9 @@ class BillingClient:
             )
         if status in PASSING_STATUSES or status < 200 or status >= 500:
             retry_after = BoundedRetry().get_retry_after(response.raw)
-            when = f"in {retry_after:.0f} s, as it asks" if retry_after else "later"
+            asks = f" and asks to wait {retry_after:.0f} s" if retry_after else ""
             raise YouComUnavailableError(
-                f"You.com returned no balance ({said}); this usually passes, so try again {when}.",
+                f"You.com returned no balance ({said}){asks}; this usually passes, so try again later.",
                 status_code=status,
                 detail=detail,
                 retry_after=retry_after,

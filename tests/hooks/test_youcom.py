@@ -122,6 +122,24 @@ def test_the_session_returns_the_answer_for_a_key_at_its_spending_cap(sandbox: S
         asyncio.run(hook.aget_balance())
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_host_without_a_scheme_that_speaks_plain_http_is_refused_with_the_address_to_write(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, host: str
+):
+    address = f"{host}:{sandbox.base_url.rpartition(':')[2]}"
+    bare = {"conn_type": "youcom", "password": sandbox.api_key, "host": address}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(bare))
+    with pytest.raises(YouComRefusedError) as caught:
+        YouComHook().get_balance()
+    assert str(caught.value) == (
+        f"The server at https://{address} does not speak TLS; make http://{address} the Base URL of the "
+        "connection."
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps({**bare, "host": f"http://{address}"}))
+    assert YouComHook().get_balance().balance_cents == 10_000
+    assert sandbox.request_count == 1
+
+
 @pytest.mark.parametrize(
     ("uri", "base_url"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -88,6 +89,64 @@ def test_each_check_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Lo
     )
     assert unknown.getMessage().endswith("Waiting.")
     assert "holds $3.20, $21.80 short of the $25.00 that this gate needs." in short.getMessage()
+
+
+def first_line(waiting: BalanceTrigger, log: pytest.LogCaptureFixture) -> str:
+    """Return what a gate logs at its first check, and cancel it."""
+
+    async def run() -> str:
+        gate = asyncio.create_task(first(waiting.run()))
+        while not (lines := [record.getMessage() for record in log.records if record.name == "task"]):
+            assert not gate.done()
+            await asyncio.sleep(0.01)
+        gate.cancel()
+        return lines[0]
+
+    return asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def seconds_to_next_check(line: str) -> int:
+    found = re.search(r"\. The next check is in (\d+) s\.$", line)
+    assert found, line
+    return int(found[1])
+
+
+ASKS_TO_WAIT = Fault(status=429, headers={"Retry-After": "21600"})
+
+
+def test_a_gate_that_you_com_asks_to_wait_says_when_it_checks_again(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.inject(ASKS_TO_WAIT, times=None)
+    line = first_line(trigger(poke_interval=60), task_log)
+    assert "(HTTP 429) and asks to wait 21600 s; this usually passes, so try again later. Waiting." in line
+    assert 200 <= seconds_to_next_check(line) <= _poll.LONGEST_BACKOFF
+
+
+def test_a_gate_whose_waits_grow_says_when_it_checks_again(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.set_balance(1)
+    growing = trigger(poke_interval=100, exponential_backoff=True, looked_at=time.time() - 100)
+    line = first_line(growing, task_log)
+    assert "short of the $25.00" in line
+    assert 101 <= seconds_to_next_check(line) <= 200
+
+
+def test_a_gate_whose_wait_ends_before_the_next_check_is_checked_then(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.inject(ASKS_TO_WAIT, times=None)
+    line = first_line(trigger(poke_interval=60, ends_at=time.time() + 100), task_log)
+    assert seconds_to_next_check(line) <= 100
+
+
+@pytest.mark.parametrize("options", [{}, {"silent_fail": True}])
+def test_a_gate_that_checks_again_after_an_interval_does_not_say_so(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture, options: dict
+):
+    sandbox.inject(Fault(body="{}") if options else Fault(status=503), times=None)
+    assert "next check" not in first_line(trigger(poke_interval=60, **options), task_log)
 
 
 @pytest.mark.parametrize(
