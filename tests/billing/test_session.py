@@ -74,6 +74,8 @@ def test_the_session_sends_the_key_to_its_own_origin_only(sandbox: Sandbox, reco
     assert session.get(recorder.url).status_code == 200
     assert "x-api-key" not in recorder.headers[0]
     assert "sandbox-key" not in str(recorder.headers)
+    # Compressed in any other way, a body could not be searched for the code of a spending cap.
+    assert recorder.headers[0]["accept-encoding"] == "gzip, deflate"
 
 
 @pytest.mark.parametrize("retry_after", ["3600", "999999999"])
