@@ -78,10 +78,12 @@ class Check:
 
     :param reading: the balance, or the error that took its place.
     :param noted: what was reserved before, or why that is unknown; None if the connection names no ledger.
+    :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
     """
 
     reading: AccountBalance | YouComError
     noted: Noted | YouComError | None = None
+    next_in_seconds: float | None = None
 
     def report(self, youcom_conn_id: str) -> None:
         """

@@ -168,6 +168,21 @@ def test_it_fires_once_when_the_balance_is_unknown_and_once_when_it_is_known_aga
 
 
 @needs_watchers
+def test_a_key_at_its_spending_cap_is_an_unknown_balance_with_its_reason(sandbox: Sandbox):
+    async def be_capped() -> Listener:
+        async with Listener(sandbox, watch(below_usd=5, blind_after=0)) as listener:
+            sandbox.inject(Fault(status=429, body='{"code": "spend_cap_exceeded"}'), times=None)
+            await listener.until(lambda: bool(listener.fired))
+            sandbox.heal()
+            await listener.until(lambda: len(listener.fired) > 1)
+        return listener
+
+    unknown, known = asyncio.run(be_capped()).fired
+    assert (unknown["kind"], unknown["balance"], known["kind"]) == ("unknown", None, "known")
+    assert "the key has reached its spending cap" in unknown["reason"]
+
+
+@needs_watchers
 def test_a_connection_that_is_missing_is_an_unknown_balance(sandbox: Sandbox, airflow_database: None):
     async def check_once() -> list[dict[str, Any]]:
         watcher = watch(below_usd=5, youcom_conn_id="nowhere", blind_after=0)

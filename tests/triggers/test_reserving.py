@@ -173,7 +173,7 @@ def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     monkeypatch.setattr(Ledger, "note", away)
     assert fire(BalanceTrigger(min_usd="25", poke_interval=0.01))["action"] == "open"
     reserving = fire(trigger("monday", on_unavailable="fail"))
-    assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+    assert (reserving["action"], reserving["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
 
 
 def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
