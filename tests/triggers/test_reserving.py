@@ -155,7 +155,7 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
 
 def test_what_one_gate_has_left_for_the_others_is_exact_in_any_decimal_context(ledger: Ledger):
     async def one_after_the_other() -> list[Any]:
-        check = await checking.check("youcom_default")
+        check = await _check.check("youcom_default")
         return [await trigger(f"run {number}", "33.33")._read(check) for number in range(4)]
 
     with decimal.localcontext(prec=1):
