@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_youcom._tasks_behind import is_retried_soon, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.money import format_usd
+from airflow_provider_youcom.operators._block import Block, gate_of
 from airflow_provider_youcom.reservations.rule import EndReason, teardown_reason
 
 if TYPE_CHECKING:
@@ -59,21 +62,61 @@ class ReleaseCreditsOperator(BaseOperator):
         super().__init__(**kwargs)
         self.gate_task_id = gate_task_id
         self.youcom_conn_id = youcom_conn_id
+        self._blocks: list[Block] = []
+
+    def as_teardown(self, **kwargs: Any) -> Any:
+        """
+        Make this task a teardown, as Airflow does.
+
+        :raises ValueError: if this task cannot release for its gate.
+        """
+        if self.has_dag() and self.dag.has_task(self.gate_task_id):
+            gate_of(self)
+        return super().as_teardown(**kwargs)
+
+    def __enter__(self) -> Any:
+        """
+        Begin the block of the tasks that spend what the gate has reserved.
+
+        :raises ValueError: if the DAG has no such gate, or this task cannot release for it.
+        """
+        gate = gate_of(self)
+        self.as_teardown(setups=gate)
+        self._blocks.append(Block(self, gate))
+        self._context = super().__enter__()
+        return self._context
+
+    def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
+        """
+        Link each task of the block behind the gate and in front of this task.
+
+        :raises ValueError: if the block has no task, or one of its tasks cannot be linked.
+        """
+        block = self._blocks.pop()
+        # Airflow would link some of them, and the wrong ones too. It still links blocks to one another.
+        added = self._context.context_map.pop(self, [])
+        if exc_type is not None:
+            # The block's own error is the one to show.
+            with suppress(Exception):
+                super().__exit__(exc_type, exc_val, exc_tb)
+            return
+        super().__exit__(exc_type, exc_val, exc_tb)
+        for warning in block.link(added):
+            warnings.warn(warning, stacklevel=2)
 
     def execute(self, context: Context) -> None:
         """
         Release what the gate has reserved in this run, and log it.
 
         :param context: Airflow's context.
-        :raises AirflowFailException: if the DAG has no such gate.
+        :raises AirflowFailException: if the DAG has no such gate, or this task cannot release for it.
         """
         from airflow_provider_youcom.hooks.youcom import YouComHook
 
-        if not self.dag.has_task(self.gate_task_id):
-            raise AirflowFailException(
-                f"DAG {self.dag_id!r} has no task {self.gate_task_id!r}: set gate_task_id to the id of the "
-                "gate, with the ids of its task groups."
-            )
+        try:
+            gate_of(self)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
         try:
             self._release(YouComHook(self.youcom_conn_id).ledger, context["ti"])
         except YouComError as error:

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_youcom._metrics import FAILED, OPENED, SKIPPED, count
 from airflow_provider_youcom.gate import Action, Verdict
+from airflow_provider_youcom.sensors._reservation import warn_if_never_released
 
 
 class ShortfallError(AirflowFailException):
@@ -27,6 +28,8 @@ def settle(gate: Any, verdict: Verdict) -> dict[str, Any]:
     """
     if verdict.action is Action.OPEN:
         count(OPENED, gate.youcom_conn_id)
+        if gate.reserve:
+            warn_if_never_released(gate)
         return verdict.xcom
     if verdict.action is Action.SKIP:
         count(SKIPPED, gate.youcom_conn_id)

@@ -113,6 +113,25 @@ def teardown_of(gate: Any) -> ReleaseCreditsOperator:
     return teardown
 
 
+def warn_if_never_released(gate: Any) -> None:
+    """
+    Warn of a gate whose reservation no task releases.
+
+    :param gate: a ``BalanceSensor`` with ``reserve``, on a worker, which has its DAG.
+    """
+    from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+
+    behind = gate.dag.get_task(gate.task_id).get_flat_relatives(upstream=False)
+    if any(isinstance(task, ReleaseCreditsOperator) and task.gate_task_id == gate.task_id for task in behind):
+        return
+    log.warning(
+        "No task releases what gate %s reserves, so other gates go without it until the run is over: create the "
+        "tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, of a "
+        "ReleaseCreditsOperator.",
+        gate.task_id,
+    )
+
+
 def _runs_on_one_machine() -> bool:
     executors = conf.get("core", "executor", fallback="LocalExecutor").split(",")
     return all(executor.split(":")[0].strip().endswith(_ON_ONE_MACHINE) for executor in executors)

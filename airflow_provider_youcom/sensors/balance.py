@@ -224,5 +224,8 @@ class BalanceSensor(BaseSensorOperator):
 
     def _defer(self, context: Context) -> None:
         claim = _reservation.claim_of(self, context) if self.reserve else None
+        if claim and self.end_from_trigger:
+            # No worker sees it open.
+            _reservation.warn_if_never_released(self)
         trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))
