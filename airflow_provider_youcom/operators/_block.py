@@ -1,4 +1,4 @@
-"""The with block of a reservation: the tasks that belong to it, and their links to the gate and the release."""
+"""The with block of a reservation: the tasks that belong to it, and how they are linked."""
 
 from __future__ import annotations
 
@@ -106,20 +106,25 @@ class Block:
         return found
 
     def _all_links(self) -> set[tuple[str, str]]:
-        """Return the ids of all pairs that are linked: tasks, and the task groups that were linked as such."""
+        """Return the ids of all pairs of tasks that are linked, and of the groups that were linked."""
         links = {(task.task_id, each) for task in self._dag.tasks for each in task.downstream_task_ids}
-        for group in self._dag.task_group_dict.values():
-            links |= {(each, group.group_id) for each in group.upstream_task_ids | group.upstream_group_ids}
-            links |= {(group.group_id, each) for each in group.downstream_task_ids}
+        for group_id, group in self._groups().items():
+            links |= {(each, group_id) for each in group.upstream_task_ids | group.upstream_group_ids}
+            links |= {(group_id, each) for each in group.downstream_task_ids}
         return links
 
+    def _groups(self) -> dict[str, Any]:
+        # Not the DAG's task_group_dict, which Airflow computes once: here, the DAG is not complete.
+        groups: dict[str, Any] = self._dag.task_group.get_task_group_dict()
+        return groups
+
     def _node(self, node_id: str) -> Any:
-        return self._dag.task_dict.get(node_id) or self._dag.task_group_dict[node_id]
+        return self._dag.task_dict.get(node_id) or self._groups()[node_id]
 
     def _tasks_of(self, node_id: str) -> set[str]:
         if node_id in self._dag.task_dict:
             return {node_id}
-        group = self._dag.task_group_dict[node_id]
+        group = self._groups()[node_id]
         return {task.task_id for task in self._dag.tasks if group.has_task(task)}
 
     def _relatives(self, task_ids: set[str], *, upstream: bool = False) -> set[str]:
@@ -136,14 +141,14 @@ class Block:
         early = task_ids & self._relatives({self._gate.task_id}, upstream=True)
         if early:
             raise ValueError(
-                f"Task {min(early)!r} is in the with block of {self._release.task_id!r} and in front of its gate "
-                f"{self._gate.task_id!r}: create it before the block."
+                f"Task {min(early)!r} is in the with block of {self._release.task_id!r} and in front of its "
+                f"gate {self._gate.task_id!r}: create it before the block."
             )
         late = task_ids & self._relatives({self._release.task_id})
         if late:
             raise ValueError(
-                f"Task {min(late)!r} is in the with block of {self._release.task_id!r} and runs after it: create "
-                "it after the block, or remove the link between the two."
+                f"Task {min(late)!r} is in the with block of {self._release.task_id!r} and runs after it: "
+                "create it after the block, or remove the link between the two."
             )
 
     def _check_trigger_rules(self, tasks: list[Any]) -> None:

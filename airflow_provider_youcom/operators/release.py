@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING, Any
@@ -95,12 +94,9 @@ class ReleaseCreditsOperator(BaseOperator):
         block = self._blocks.pop()
         # Airflow would link some of them, and the wrong ones too. It still links blocks to one another.
         added = self._context.context_map.pop(self, [])
-        if exc_type is not None:
-            # The block's own error is the one to show.
-            with suppress(Exception):
-                super().__exit__(exc_type, exc_val, exc_tb)
-            return
         super().__exit__(exc_type, exc_val, exc_tb)
+        if exc_type is not None:
+            return
         for warning in block.link(added):
             warnings.warn(warning, stacklevel=2)
 

@@ -125,9 +125,9 @@ def warn_if_never_released(gate: Any) -> None:
     if any(isinstance(task, ReleaseCreditsOperator) and task.gate_task_id == gate.task_id for task in behind):
         return
     log.warning(
-        "No task releases what gate %s reserves, so other gates go without it until the run is over: create the "
-        "tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, of a "
-        "ReleaseCreditsOperator.",
+        "No task releases what gate %s reserves, so other gates go without it until the run is over: create "
+        "the tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, in "
+        "a ReleaseCreditsOperator.",
         gate.task_id,
     )
 

@@ -65,6 +65,10 @@ def pay(what: Any = None) -> list[int]:
     return [1]
 
 
+@task
+def pay_both(first: Any, second: Any) -> None: ...
+
+
 def pay_as(task_id: str, **options: Any) -> Any:
     return pay.override(task_id=task_id, **options)
 
@@ -112,9 +116,10 @@ def a_classic_mapped_task() -> None:
     with gate().reservation():
         empty("pay_classic")
         BashOperator.partial(task_id="pay_mapped").expand(bash_command=["true"])
-        BashOperator.partial(task_id="pay_with_input", env=q.map(lambda each: {"X": str(each)})).expand(
-            bash_command=["true"]
+        BashOperator.partial(task_id="pay_with_input", bash_command="true").expand_kwargs(
+            q.map(lambda number: {"env": {"NUMBER": str(number)}})
         )
+        pay_both.partial(first=q).expand(second=[1, 2])
 
 
 @shape
@@ -329,6 +334,19 @@ def two_groups_made_before_and_linked_in_the_block() -> None:
 
 
 @shape
+def groups_made_between_two_blocks() -> None:
+    opens = gate()
+    with opens.reservation():
+        empty("pay_first")
+    with TaskGroup("first_group") as first:
+        empty("pay_second") >> empty("pay_third")
+    with TaskGroup("second_group") as second:
+        empty("pay_fourth") >> empty("pay_fifth")
+    with opens.reservation():
+        first >> second
+
+
+@shape
 def tasks_added_to_the_context() -> None:
     q = outside()
     first, second = pay_as("pay_first")(q), empty("pay_second")
@@ -523,7 +541,7 @@ def another_sensor() -> None:
 # The task group that a shape is in.
 DAG_GROUP: list[str] = []
 
-for name, conn_id in CONNECTIONS.items():
+for name, conn_id in CONNECTIONS.items():  # noqa: B007 - the shapes read it
     with DAG(f"all_shapes_{name}", schedule=None, start_date=START):
         for shape_name, build in SHAPES.items():
             with TaskGroup(shape_name):
