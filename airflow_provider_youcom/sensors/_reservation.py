@@ -126,8 +126,8 @@ def warn_if_never_released(gate: Any) -> None:
         return
     log.warning(
         "No task releases what gate %s reserves, so other gates go without it until the run is over: create "
-        "the tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, in "
-        "a ReleaseCreditsOperator.",
+        "the tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, in the "
+        "with block of a ReleaseCreditsOperator.",
         gate.task_id,
     )
 

@@ -317,8 +317,8 @@ def test_the_teardown_of_a_setup_in_front_of_the_gate_is_warned_of() -> None:
             empty("work") >> empty("ends").as_teardown(setups=begins)
 
     assert warnings_of(shape) == [
-        "Task 'ends' is the teardown of 'begins', so it runs even if gate 'gate' does not open: create both in "
-        "the with block, or, if it spends no credits, create it after the block."
+        "Task 'ends' is the teardown of 'begins', so it runs even if gate 'gate' does not open: create both "
+        "in the with block, or, if it spends no credits, create it after the block."
     ]
 
 

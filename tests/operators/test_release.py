@@ -9,7 +9,7 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task_group
 
 from airflow_provider_youcom.hooks._reservations import counts, holder
 from airflow_provider_youcom.hooks._reservations.counts import Runs
@@ -167,6 +167,22 @@ def test_a_ledger_that_does_not_answer_does_not_fail_the_teardown(
     monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
     run(teardown())
     assert "Nothing was released; what this gate reserved ends with the run: There is no" in task_log.text
+
+
+def test_one_index_does_not_release_for_all(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+
+        @task_group
+        def each(number: int) -> None:
+            # Created before its gate, and no teardown, so that nothing is known when the DAG is parsed.
+            ReleaseCreditsOperator(task_id="release", gate_task_id="gate")
+
+        group = each.expand(number=[1, 2])
+        BalanceSensor(task_id="gate", min_usd=20, reserve=True) >> group
+    with pytest.raises(AirflowFailException, match="Task 'each.release' is in mapped task group 'each' and"):
+        run(group.dag.get_task("each.release"), map_index=0)
+    assert len(ledger.standing()) == 1
 
 
 def test_a_missing_gate_is_named(ledger: Ledger, answers: Airflow):

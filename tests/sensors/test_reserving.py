@@ -304,6 +304,53 @@ def test_an_event_from_before_the_gate_reserved_does_not_open_it(ledger: Ledger,
     assert len(ledger.standing()) == 1
 
 
+def alone(**options: Any) -> BalanceSensor:
+    """Return a gate that nothing releases: one task here is for another gate, the other not behind it."""
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        made = BalanceSensor(task_id="gate", min_usd=25, reserve=True, **options)
+        made >> _work("search") >> ReleaseCreditsOperator(task_id="of_another", gate_task_id="another_gate")
+        ReleaseCreditsOperator(task_id="not_behind_it", gate_task_id="gate")
+    return made
+
+
+NEVER_RELEASED = (
+    "No task releases what gate gate reserves, so other gates go without it until the run is over"
+)
+
+
+def test_a_gate_that_nothing_releases_says_so_when_it_opens(ledger: Ledger, caplog: pytest.LogCaptureFixture):
+    alone().execute(try_of("monday"))
+    assert caplog.text.count(NEVER_RELEASED) == 1
+    (standing,) = ledger.standing()
+    alone(deferrable=True).execute_complete(try_of("monday"), event_of(standing.id))
+    assert caplog.text.count(NEVER_RELEASED) == 2
+
+
+@pytest.mark.parametrize("end_from_trigger", [True, False])
+def test_a_gate_that_will_end_without_a_worker_says_before_it_waits_that_nothing_releases_it(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, end_from_trigger: bool
+):
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred):
+        alone(deferrable=True, end_from_trigger=end_from_trigger).execute(try_of("monday"))
+    assert caplog.text.count(NEVER_RELEASED) == end_from_trigger
+
+
+def test_a_gate_that_is_released_or_reserves_nothing_says_nothing_of_it(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+):
+    gate().execute(try_of("monday"))
+    alone_but_not_reserving = alone()
+    alone_but_not_reserving.reserve = False
+    alone_but_not_reserving.execute(try_of("tuesday"))
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred):
+        gate(deferrable=True, end_from_trigger=True).execute(try_of("wednesday"))
+    with pytest.raises(AirflowSkipException):
+        alone(on_shortfall="skip").execute(try_of("thursday"))
+    assert "No task releases" not in caplog.text
+
+
 def test_reservation_always_returns_the_same_teardown_of_its_gate():
     with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None) as dag:
         made = BalanceSensor(task_id="enough_credit", min_usd=25, reserve=True)
