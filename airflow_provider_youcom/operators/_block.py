@@ -34,6 +34,23 @@ def gate_of(release: ReleaseCreditsOperator) -> Any:
     return gate
 
 
+def paid_by_others(release: ReleaseCreditsOperator) -> set[str]:
+    """
+    Return the ids of the tasks that are between another gate and its release.
+
+    :param release: a task of a DAG.
+    """
+    found: set[str] = set()
+    for other in release.dag.tasks:
+        if other.task_id == release.task_id or not isinstance(other, type(release)):
+            continue
+        gate = release.dag.task_dict.get(other.gate_task_id)
+        if gate is not None:
+            behind = gate.get_flat_relative_ids(upstream=False)
+            found |= behind & other.get_flat_relative_ids(upstream=True)
+    return found
+
+
 class Block:
     """
     The with block of a reservation.

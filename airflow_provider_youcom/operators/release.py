@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 from airflow_provider_youcom._tasks_behind import is_retried_soon, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.money import format_usd
-from airflow_provider_youcom.operators._block import Block, gate_of
+from airflow_provider_youcom.operators._block import Block, gate_of, paid_by_others
 from airflow_provider_youcom.reservations.rule import EndReason, teardown_reason
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class ReleaseCreditsOperator(BaseOperator):
 
         :raises ValueError: if this task cannot release for its gate.
         """
-        if self.has_dag() and self.dag.has_task(self.gate_task_id):
+        if self.has_dag() and self.dag.has_task(self.gate_task_id):  # type: ignore[no-untyped-call]
             gate_of(self)
         return super().as_teardown(**kwargs)
 
@@ -82,7 +82,7 @@ class ReleaseCreditsOperator(BaseOperator):
         gate = gate_of(self)
         self.as_teardown(setups=gate)
         self._blocks.append(Block(self, gate))
-        self._context = super().__enter__()
+        self._context = super().__enter__()  # type: ignore[no-untyped-call]
         return self._context
 
     def __exit__(self, exc_type: Any, exc_val: Any, exc_tb: Any) -> None:
@@ -94,7 +94,7 @@ class ReleaseCreditsOperator(BaseOperator):
         block = self._blocks.pop()
         # Airflow would link some of them, and the wrong ones too. It still links blocks to one another.
         added = self._context.context_map.pop(self, [])
-        super().__exit__(exc_type, exc_val, exc_tb)
+        super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
         if exc_type is not None:
             return
         for warning in block.link(added):
@@ -179,11 +179,12 @@ class ReleaseCreditsOperator(BaseOperator):
         )
 
     def _tasks_behind(self) -> list[Any]:
-        """Return the tasks behind the gate, without those that run after this teardown."""
+        """Return the tasks behind the gate, without those after this teardown, or of another gate."""
         teardown = self.dag.get_task(self.task_id)
-        later = {task.task_id for task in teardown.get_flat_relatives(upstream=False)}
+        others = paid_by_others(teardown) - teardown.get_flat_relative_ids(upstream=True)
+        others |= teardown.get_flat_relative_ids(upstream=False)
         behind = tasks_behind(self.dag.get_task(self.gate_task_id))
-        return [task for task in behind if task.task_id not in later]
+        return [task for task in behind if task.task_id not in others]
 
     def _count(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
         from airflow_provider_youcom.hooks._reservations.counts import Tasks, count

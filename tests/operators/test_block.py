@@ -361,6 +361,13 @@ def test_tasks_without_a_dag_join_that_of_the_gate() -> None:
     assert opens.reservation().upstream_task_ids == {"gate", "alone", "second"}
 
 
+def test_a_teardown_without_a_setup_gets_the_gate_as_its_setup() -> None:
+    dag = build(SHAPES["a_teardown_without_a_setup"])
+    assert {"pay_teardown", "pay_lonely_teardown"} < dag.get_task("gate").downstream_task_ids
+    dag = build(SHAPES["a_setup_and_its_teardown"])
+    assert "pay_teardown" not in dag.get_task("gate").downstream_task_ids
+
+
 def test_a_block_links_nothing_twice() -> None:
     def shape() -> None:
         with gate().reservation():

@@ -139,6 +139,26 @@ def test_work_that_was_left_out_of_the_block_keeps_the_reservation(
     assert ledger.standing() == []
 
 
+def test_work_of_the_next_block_does_not_keep_the_reservation(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    answers.tasks["report"] = None
+    release = teardown()
+    with release.dag, BalanceSensor(task_id="next_gate", min_usd=1, reserve=True).reservation():
+        GetBalanceOperator(task_id="report") << release.dag.get_task("search")
+    run(release)
+    assert ledger.history()[0].end_reason is EndReason.RELEASED
+
+
+def test_work_that_two_gates_pay_for_keeps_both_reservations(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    release = teardown(left_out="summarize")
+    with release.dag, BalanceSensor(task_id="next_gate", min_usd=1, reserve=True).reservation() as block:
+        block.add_task(release.dag.get_task("search"))
+    answers.tasks["search"] = "running"
+    run(release)
+    assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
+
+
 def test_a_task_that_runs_after_the_teardown_does_not_keep_the_reservation(ledger: Ledger, answers: Airflow):
     reserve_for()
     answers.tasks["report"] = None
