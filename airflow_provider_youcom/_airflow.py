@@ -19,6 +19,8 @@ from airflow_provider_youcom.ledger.claim import Attempt, Holder
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import GRACE_SECONDS
 
+# The XCom by which a gate tells its teardown in which ledger it has reserved.
+LEDGER_ID_KEY = "youcom_ledger_id"
 DEPLOYMENT_VARIABLE = "youcom_deployment_id"
 
 # The longest that a thread of the triggerer waits for one answer, in seconds.
@@ -101,6 +103,7 @@ def ask(question: Tasks | Runs) -> int:
             run_ids=[question.run_id],
             task_ids=list(question.task_ids),
             states=states,
+            map_index=question.map_index,
         )
     return RuntimeTaskInstance.get_dr_count(
         dag_id=question.dag_id, run_ids=list(question.run_ids), states=states
@@ -169,6 +172,8 @@ def _ask_database(question: Tasks | Runs) -> int:
     wanted = [model.dag_id == question.dag_id, model.run_id.in_(run_ids)]
     if isinstance(question, Tasks):
         wanted.append(model.task_id.in_(question.task_ids))
+        if question.map_index is not None:
+            wanted.append(model.map_index == question.map_index)
     if question.states is not None:
         wanted.append(model.state.in_(question.states))
     with create_session() as session:

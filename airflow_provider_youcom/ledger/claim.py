@@ -86,6 +86,7 @@ class Claim:
     :param amount_usd: how much, in dollars; above 0, and rounded up to a hundred-thousandth of a cent.
     :param reserve_for_seconds: after how long the reservation expires, in seconds. Default: one day.
     :param task_ids: the tasks behind the gate, without this provider's gates and teardowns.
+    :param ledger_id: the only ledger that may accept this claim. Default: an empty string, for any.
     :raises ValueError: if an amount or a duration is out of range.
     """
 
@@ -93,6 +94,7 @@ class Claim:
     amount_usd: Decimal
     reserve_for_seconds: float = rule.DEFAULT_RESERVE_FOR_SECONDS
     task_ids: tuple[str, ...] = ()
+    ledger_id: str = ""
     needed_units: int = field(init=False, repr=False)
     reserve_for_us: int = field(init=False, repr=False)
 
@@ -113,6 +115,7 @@ class Claim:
             "try_number": self.attempt.try_number,
             "reserve_for_seconds": self.reserve_for_seconds,
             "task_ids": list(self.task_ids),
+            "ledger_id": self.ledger_id,
         }
 
     @classmethod
@@ -129,6 +132,7 @@ class Claim:
             amount_usd,
             reserve_for_seconds=claim["reserve_for_seconds"],
             task_ids=tuple(claim["task_ids"]),
+            ledger_id=claim["ledger_id"],
         )
 
 

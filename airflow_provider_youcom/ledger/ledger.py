@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import _transactions as transactions
 from airflow_provider_youcom.ledger import rule
@@ -29,6 +29,7 @@ from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._purge import purge
+from airflow_provider_youcom.ledger._refusals import another_ledger, outdated, overtaken
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
 from airflow_provider_youcom.ledger._schema import STANDS, reservations
 from airflow_provider_youcom.ledger.claim import Claim
@@ -77,6 +78,11 @@ class Ledger:
         self._ready()
         return self._id
 
+    def check_id(self, expected_id: str) -> None:
+        """Raise ``YouComLedgerRefusedError`` if an id is that of another ledger; an empty string is not."""
+        if expected_id and expected_id != self.id:
+            raise another_ledger(self._database.name, self.id, expected_id)
+
     def note(self) -> Note:
         """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
         rows = self._ready().read(lambda connection: connection.execute(statements.NOTE).all())
@@ -103,7 +109,7 @@ class Ledger:
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)
             if outcome is not Outcome.OUTDATED:
-                return _unless_stale(outcome, decision, claim)
+                return decision
 
     def decide(
         self,
@@ -125,11 +131,8 @@ class Ledger:
         """
         outcome, decision = self._decide(claim, balance, note, settle_seconds)
         if outcome is Outcome.OUTDATED:
-            raise YouComLedgerUnavailableError(
-                "What is reserved is unknown, since old entries of the ledger were deleted during this "
-                "check; the next one will tell."
-            )
-        return _unless_stale(outcome, decision, claim)
+            raise outdated()
+        return decision
 
     def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
         """
@@ -223,11 +226,15 @@ class Ledger:
         def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
             return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
 
+        self.check_id(claim.ledger_id)
         try:
-            return self._ready().write(decide)
+            outcome, decision = self._ready().write(decide)
         except YouComLedgerUnavailableError:
             # It may have been decided, and the answer lost: the same id reserves once.
-            return self._ready().write(decide)
+            outcome, decision = self._ready().write(decide)
+        if outcome is Outcome.STALE:
+            raise overtaken(claim)
+        return outcome, decision
 
     def _ready(self) -> Database:
         if not self._id:
@@ -239,12 +246,3 @@ class Ledger:
             query = query.where(reservations.c[name] == value)
         rows = self._ready().read(lambda connection: connection.execute(query).all())
         return [to_reservation(row) for row in rows]
-
-
-def _unless_stale(outcome: Outcome, decision: Decision, claim: Claim) -> Decision:
-    if outcome is not Outcome.STALE:
-        return decision
-    raise YouComRefusedError(
-        f"A newer try of task {claim.attempt.holder.task_id!r} has asked for credits, so this one reserves "
-        "nothing: let it end."
-    )

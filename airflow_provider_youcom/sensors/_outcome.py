@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_youcom import _metrics
 from airflow_provider_youcom.gate import Action, Verdict
+from airflow_provider_youcom.sensors._reservation import warn_if_never_released
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.sensors.balance import BalanceSensor
@@ -30,6 +31,8 @@ def settle(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
     """
     if verdict.action is Action.OPEN:
         _metrics.increment_gates_opened(gate.youcom_conn_id)
+        if gate.reserve:
+            warn_if_never_released(gate)
         return verdict.xcom
     if verdict.action is Action.SKIP:
         _metrics.increment_gates_skipped(gate.youcom_conn_id)

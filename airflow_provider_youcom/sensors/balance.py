@@ -159,7 +159,7 @@ class BalanceSensor(BaseSensorOperator):
             return self.execute(context)
         verdict = Verdict.from_event(event)
         self.log.log(verdict.log_level, verdict.log_line)
-        if verdict.action is Action.OPEN and not self._holds(verdict):
+        if verdict.action is Action.OPEN and not self._holds(verdict, context):
             return self.execute(context)
         return settle(self, verdict)
 
@@ -212,15 +212,15 @@ class BalanceSensor(BaseSensorOperator):
         try:
             hook = self._hook()
             claim = self._claim(context)
-            return _reservation.reserve(hook, claim) if claim else hook.get_balance()
+            return _reservation.reserve(hook, claim, context) if claim else hook.get_balance()
         except YouComError as error:
             return error
 
-    def _holds(self, verdict: Verdict) -> bool:
+    def _holds(self, verdict: Verdict, context: Context) -> bool:
         """Return whether what this gate has to reserve is reserved."""
         if not self.reserve or _reservation.needs_nothing(self):
             return True
-        return _reservation.stands(self._hook(), verdict.reservation_id)
+        return _reservation.stands(self._hook(), verdict.reservation_id, context)
 
     def _claim(self, context: Context) -> Claim | None:
         """Return what to reserve; None if nothing."""
@@ -239,5 +239,11 @@ class BalanceSensor(BaseSensorOperator):
 
     def _defer(self, context: Context) -> None:
         claim = self._claim(context)
-        trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
+        if claim and self.end_from_trigger:
+            # No worker sees it open.
+            _reservation.warn_if_never_released(self)
+        if claim:
+            trigger = _deferral.reserving_trigger_of(self, _reservation.in_this_ledger(self._hook(), claim))
+        else:
+            trigger = _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

@@ -149,12 +149,15 @@ class BalanceTrigger(PollingTrigger):
     def _is_template(self) -> bool:
         return any(is_template(value) for value in (self.min_usd, self.youcom_conn_id))
 
+    def _xcoms(self, verdict: Verdict) -> dict[str, Any]:
+        return {"return_value": verdict.xcom}
+
     def _event(self, verdict: Verdict) -> TriggerEvent:
         if self.end_from_trigger and verdict.action is Action.OPEN:
             from airflow.triggers.base import TaskSuccessEvent
 
             _metrics.increment_gates_opened(self.youcom_conn_id)
-            return TaskSuccessEvent(xcoms={"return_value": verdict.xcom} if self.do_xcom_push else None)
+            return TaskSuccessEvent(xcoms=self._xcoms(verdict) if self.do_xcom_push else None)
         if self.end_from_trigger and verdict.action is Action.SKIP:
             from airflow.triggers.base import TaskSkippedEvent
 

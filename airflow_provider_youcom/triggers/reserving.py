@@ -7,13 +7,14 @@ import dataclasses
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_youcom._airflow import LEDGER_ID_KEY
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.balance import AvailableCredits
-    from airflow_provider_youcom.gate import Reading
+    from airflow_provider_youcom.gate import Reading, Verdict
     from airflow_provider_youcom.ledger.claim import Claim
     from airflow_provider_youcom.triggers._check import Check, Noted
 
@@ -44,6 +45,9 @@ class ReservingBalanceTrigger(BalanceTrigger):
             return await self._reserve(check.noted, check.reading)
         except YouComError as error:
             return error
+
+    def _xcoms(self, verdict: Verdict) -> dict[str, Any]:
+        return {**super()._xcoms(verdict), LEDGER_ID_KEY: self.claim["ledger_id"]}
 
     async def _reserve(self, noted: Noted, balance: AccountBalance) -> Reading:
         from airflow_provider_youcom.ledger.claim import Claim

@@ -50,6 +50,7 @@ EARLIER_ARGUMENTS: list[dict[str, Any]] = [
             "try_number": 1,
             "reserve_for_seconds": 86400.0,
             "task_ids": ["search", "summarize"],
+            "ledger_id": "",
         },
     },
 ]
@@ -78,6 +79,20 @@ def test_it_fires_with_the_reservation_that_it_has_made(ledger: Ledger):
     (standing,) = ledger.standing()
     assert (payload["action"], payload["reservation_id"]) == ("open", standing.id)
     assert payload["balance"]["available_usd"] == 100
+
+
+def test_a_ledger_other_than_the_workers_is_refused(ledger: Ledger):
+    elsewhere = trigger("monday")
+    elsewhere.claim["ledger_id"] = "another"
+    payload = fire(elsewhere)
+    assert (payload["action"], ledger.history()) == ("fail", [])
+    assert "The ledger 'ledger' is another one here" in payload["reason"]
+
+
+def test_a_gate_that_ends_here_tells_its_teardown_in_which_ledger_it_has_reserved(ledger: Ledger):
+    ending = trigger("monday", end_from_trigger=True)
+    ending.claim["ledger_id"] = ledger.id
+    assert asyncio.run(asyncio.wait_for(anext(ending.run()), 60)).xcoms["youcom_ledger_id"] == ledger.id
 
 
 def test_another_triggerer_that_takes_over_opens_with_the_same_reservation(ledger: Ledger):
@@ -233,4 +248,4 @@ def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.
     monkeypatch.setattr(_check, "LEDGER_SECONDS", 0.01)
     payload = fire(trigger("monday", on_unavailable="fail"))
     hanging.set()
-    assert (payload["action"], payload["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+    assert (payload["action"], payload["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
