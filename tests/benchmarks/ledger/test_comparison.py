@@ -66,7 +66,7 @@ def test_ended_rows_do_not_count_and_are_not_due(of_kind: dict[str, Database]) -
     assert len({each.attempt.holder.run_id for each in ended}) == ENDED_ROWS
     oldest = min(each.counts_until for each in ended if each.counts_until)
     assert timedelta(days=25) < datetime.now(UTC) - oldest < timedelta(seconds=KEEP_ENDED_SECONDS)
-    assert {account.reserved for account in ledger.note().accounts.values()} == {0}
+    assert {account.reserved_usd for account in ledger.note().accounts.values()} == {0}
 
 
 def test_both_ledgers_are_timed_with_and_without_the_driver_alone(of_kind: dict[str, Database]) -> None:
