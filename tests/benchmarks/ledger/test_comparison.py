@@ -38,7 +38,7 @@ def of_kind(request: pytest.FixtureRequest, kinds: dict[str, dict[str, Database]
 
 
 def runs_that_ended(ledger: Ledger) -> set[str]:
-    return {each.attempt.gate.run_id for each in ledger.history(limit=1000) if not each.stands}
+    return {each.attempt.holder.run_id for each in ledger.history(limit=1000) if not each.stands}
 
 
 def test_the_bare_driver_reserves_and_releases_as_the_ledger_does(of_kind: dict[str, Database]) -> None:
@@ -63,10 +63,10 @@ def test_ended_rows_do_not_count_and_are_not_due(of_kind: dict[str, Database]) -
 
     assert len(ended) == ENDED_ROWS
     assert not any(each.stands for each in ended)
-    assert len({each.attempt.gate.run_id for each in ended}) == ENDED_ROWS
+    assert len({each.attempt.holder.run_id for each in ended}) == ENDED_ROWS
     oldest = min(each.counts_until for each in ended if each.counts_until)
     assert timedelta(days=25) < datetime.now(UTC) - oldest < timedelta(seconds=KEEP_ENDED_SECONDS)
-    assert {account.reserved for account in ledger.note().accounts.values()} == {0}
+    assert {account.reserved_usd for account in ledger.note().accounts.values()} == {0}
 
 
 def test_both_ledgers_are_timed_with_and_without_the_driver_alone(of_kind: dict[str, Database]) -> None:
