@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.providers.common.compat.sdk import XComArg
 
-if TYPE_CHECKING:
-    from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
-
-def gate_of(release: ReleaseCreditsOperator) -> Any:
+def gate_of(release: Any) -> Any:
     """
     Return the gate whose credits a task releases.
 
-    :param release: a task of a DAG.
+    :param release: a ``ReleaseCreditsOperator``.
     :raises ValueError: if the DAG has no such gate, or one index of a mapped group would release for all.
     """
     gate = release.dag.task_dict.get(release.gate_task_id)
@@ -34,11 +31,11 @@ def gate_of(release: ReleaseCreditsOperator) -> Any:
     return gate
 
 
-def paid_by_others(release: ReleaseCreditsOperator) -> set[str]:
+def paid_by_others(release: Any) -> set[str]:
     """
     Return the ids of the tasks that are between another gate and its release.
 
-    :param release: a task of a DAG.
+    :param release: a ``ReleaseCreditsOperator``.
     """
     found: set[str] = set()
     for other in release.dag.tasks:
@@ -61,11 +58,11 @@ class Block:
     The tasks that are created in the block belong to it, and those that are linked in it. A task whose output
     one of them takes, or that is in front of the gate, does not.
 
-    :param release: the task whose block begins.
+    :param release: the ``ReleaseCreditsOperator`` whose block begins.
     :param gate: its gate.
     """
 
-    def __init__(self, release: ReleaseCreditsOperator, gate: Any) -> None:
+    def __init__(self, release: Any, gate: Any) -> None:
         self._release = release
         self._gate = gate
         self._dag = release.dag
