@@ -10,7 +10,6 @@ import urllib3
 
 from airflow_provider_youcom.billing._bounds import (
     LARGEST_BODY,
-    CallTooLargeError,
     CallTooLongError,
     bounded_call,
     seconds_left,
@@ -18,7 +17,7 @@ from airflow_provider_youcom.billing._bounds import (
 
 # A body usually comes with its head.
 _LONGEST_LOOK = 5.0
-_INCOMPLETE = (OSError, urllib3.exceptions.HTTPError, CallTooLongError, CallTooLargeError)
+_INCOMPLETE = (OSError, urllib3.exceptions.HTTPError, CallTooLongError)
 _START = "youcom_start_of_body"
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import socket
+import threading
 import zlib
+from contextlib import suppress
 
 import pytest
 import requests
+import urllib3
 
 from airflow_provider_youcom.billing import _look_ahead
+from airflow_provider_youcom.billing._bounds import bounded_call
 from airflow_provider_youcom.billing._spend_cap import names_spend_cap
 from airflow_provider_youcom.billing.client import BALANCE_PATH, BillingClient
 from airflow_provider_youcom.exceptions import YouComSpendCapError, YouComUnavailableError
@@ -167,6 +173,29 @@ def test_answers_that_are_left_unread_do_not_mix_with_later_ones(sandbox: Sandbo
     assert get(session, sandbox).status_code == 200
     assert [len(answer.content) for answer in unread] == [200_019] * 3
     assert get(session, sandbox).json()["data"]
+
+
+def test_an_answer_that_is_closed_unread_closes_its_connection():
+    hung_up = threading.Event()
+
+    def speech(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 429 No\r\nContent-Length: 1000000\r\n\r\nspend_cap_exceeded ")
+        connection.sendall(b"." * 70_000)
+        with suppress(ConnectionError):
+            connection.recv(1)
+        hung_up.set()
+
+    with BrokenServer(speech) as server:
+        answer = BillingClient("key", server.base_url).session.get(server.base_url, stream=True)
+        answer.close()
+        assert hung_up.wait(60)
+        assert answer.raw.closed
+
+
+def test_a_call_whose_time_is_over_looks_no_further():
+    response = urllib3.HTTPResponse(io.BytesIO(b"spend_cap_exceeded"), preload_content=False)
+    with bounded_call(0):
+        assert _look_ahead.look_ahead(response) == b""
 
 
 def sent(body: bytes, *headers: bytes) -> list[bytes]:
