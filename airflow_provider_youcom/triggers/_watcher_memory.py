@@ -57,16 +57,16 @@ class WatcherMemory:
         await self._decide(reading, self._tell_time())
         if self._memory.unknown_since and not was_unknown:
             self._log.warning("The balance is unknown: %s", reading)
-        event = self._owed.pop(0) if self._owed else None
-        self._memory = replace(self._memory, unsaved=event)
         if self._is_recalled:
             # Airflow saves an event some time after it was fired, and does not tell when. So it is stored
             # first, and dropped at the next check: if the triggerer is killed in between, it is fired again.
+            self._memory = replace(self._memory, unsaved=self._owed[-1] if self._owed else None)
             await self._store.write(self._memory)
-        return event
+        return self._owed.pop(0) if self._owed else None
 
     async def _decide(self, reading: Reading, now: datetime) -> None:
         if self._is_recalled:
+            # One event at a check: Airflow starts one run for two events of an asset in the same second.
             if not self._owed:
                 self._apply(reading, now)
             return

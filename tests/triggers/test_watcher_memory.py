@@ -53,6 +53,15 @@ class Supervisor:
         detail = {"status_code": status_code}
         self.errors += [ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=detail)] * times
 
+    def raises(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        """Fail at each message, before an answer comes."""
+
+        async def fail(message: Any) -> Any:
+            self.asked.append("read" if message.type.startswith("Get") else "write")
+            raise error
+
+        monkeypatch.setattr(self, "asend", fail)
+
     def holds(self, memory: Memory) -> None:
         self.values[KEY] = json.dumps(memory.to_json())
 
@@ -179,6 +188,35 @@ def test_what_was_missed_is_fired_one_event_at_a_check(supervisor: Supervisor, w
     supervisor.holds(Memory(armed=True, unknown_since=START - 9 * MINUTE))
     supervisor.fails(READS_OF_A_START + 1)
     assert watcher.fires(None, 3, 3, 3, at_start="remember") == ["", "unknown 11:51", "below 12:01", ""]
+    assert supervisor.memory == Memory(armed=False)
+
+
+@pytest.mark.parametrize("balances_usd", [[3, 3], [None, 3], [None, 3, 3]])
+def test_a_crash_does_not_lose_a_crossing_that_is_fired_late(
+    supervisor: Supervisor, watcher: Watcher, balances_usd: list[object]
+):
+    supervisor.holds(Memory(armed=True, unknown_since=START - 9 * MINUTE))
+    supervisor.fails(READS_OF_A_START + 1)
+    watcher.run(*balances_usd, at_start="remember")
+    assert watcher.fires(50, at_start="remember")[0].startswith("below 12:0")
+
+
+def test_a_crash_while_an_event_is_repeated_does_not_lose_the_crossing_of_that_check(
+    supervisor: Supervisor, watcher: Watcher
+):
+    watcher.fires(*[None] * 6, 10)
+    assert supervisor.memory.unsaved
+    assert supervisor.memory.unsaved["kind"] == "known"
+    assert watcher.fires(3) == ["known 12:06"]
+    assert watcher.fires(3, 3) == ["known 12:06", "below 12:01"]
+
+
+def test_nothing_is_written_when_nothing_has_changed_since_the_last_triggerer(
+    supervisor: Supervisor, watcher: Watcher
+):
+    supervisor.holds(FIRED_BEFORE)
+    assert watcher.fires(3, 3) == ["", ""]
+    assert supervisor.asked == ["read"]
 
 
 @pytest.mark.parametrize("status_code", [None, 408, 425, 429, 500, 503])
@@ -188,6 +226,20 @@ def test_a_watcher_that_starts_waits_for_a_store_that_does_not_answer(
     supervisor.fails(1000, status_code)
     watcher.run()
     assert supervisor.asked == ["read"] * READS_OF_A_START
+
+
+def test_a_watcher_that_starts_waits_for_a_network_that_is_down(
+    supervisor: Supervisor, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+):
+    supervisor.raises(monkeypatch, ConnectionResetError("gone"))
+    watcher.run()
+    assert supervisor.asked == ["read"] * READS_OF_A_START
+
+
+def test_a_watcher_that_starts_does_not_wait_for_a_permission(supervisor: Supervisor, watcher: Watcher):
+    supervisor.errors = [ErrorResponse(error=ErrorType.PERMISSION_DENIED)] * 9
+    watcher.run()
+    assert supervisor.asked == ["read"]
 
 
 @pytest.mark.parametrize("status_code", [401, 403, 404, 422])
@@ -202,13 +254,17 @@ def test_a_watcher_that_starts_does_not_wait_for_a_store_that_refuses(
 def test_an_error_that_nobody_foresaw_is_not_waited_for_and_nothing_is_written(
     supervisor: Supervisor, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ):
-    async def fail(message: Any) -> Any:
-        supervisor.asked.append(message.type)
-        raise ArithmeticError("a bug")
-
-    monkeypatch.setattr(supervisor, "asend", fail)
+    supervisor.raises(monkeypatch, ArithmeticError("a bug"))
     assert watcher.fires(3, 3) == ["below 12:00", ""]
-    assert supervisor.asked == ["GetAssetStateStoreByName"] * 3
+    assert supervisor.asked == ["read"] * 3
+
+
+def test_a_store_that_airflow_cannot_load_is_not_written_either(
+    supervisor: Supervisor, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+):
+    supervisor.raises(monkeypatch, ValueError("Could not load worker state backend"))
+    assert watcher.fires(3, 3) == ["below 12:00", ""]
+    assert supervisor.asked == ["read"]
 
 
 def test_two_assets_that_share_a_trigger_have_no_store_and_airflow_is_not_asked_for_it(
