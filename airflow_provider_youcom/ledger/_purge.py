@@ -23,7 +23,6 @@ from airflow_provider_youcom.ledger.rule import PURGE_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
-# It makes earlier notes useless, so an account is told so once a day at most.
 _TELL_AGAIN_AFTER = PURGE_EVERY_SECONDS * US_PER_SECOND
 ROWS_AT_ONCE = 500
 # The rest is left to the next purge.
