@@ -113,12 +113,11 @@ def _tell(database: Database, account_id: str, before: int) -> None:
 
 def _repeat(database: Database, work: Any, due: dict[str, Any], deadline: float) -> int:
     total = 0
-    while time.monotonic() < deadline:
+    while True:
         count = database.write(lambda connection: work(connection, due))
         total += count
-        if count < ROWS_AT_ONCE:
-            break
-    return total
+        if count < ROWS_AT_ONCE or time.monotonic() >= deadline:
+            return total
 
 
 def _delete_reservations(connection: sa.engine.Connection, due: dict[str, Any]) -> int:
