@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from airflow_provider_youcom.ledger._login_code import add_login_code
+
 DIALECTS = ("sqlite", "postgresql")
 POSTGRESQL_DRIVERS = ("psycopg2", "psycopg")
 
@@ -92,9 +94,13 @@ def prepare_connections(engine: sa.engine.Engine, answer_within: float, seen: Ca
     :param seen: called with the new connection of the driver.
     """
 
-    def bound(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-        for name, value in bounds_of_connecting(answer_within).items():
-            parameters.setdefault(name, value)
+    def connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+        bounded = {**bounds_of_connecting(answer_within), **parameters}
+        try:
+            return dialect.connect(*arguments, **bounded)
+        except Exception as error:
+            add_login_code(error, parameters, answer_within)
+            raise
 
     def prepare(connection: Any, record: Any) -> None:
         if engine.dialect.driver == "psycopg":
@@ -103,7 +109,7 @@ def prepare_connections(engine: sa.engine.Engine, answer_within: float, seen: Ca
             connection.prepare_threshold = None
         seen(connection)
 
-    # An engine with a function that connects does not send this event: its function has set the bounds.
-    event.listen(engine, "do_connect", bound)
+    # An engine with a function that connects does not send this event: its function does the same.
+    event.listen(engine, "do_connect", connect)
     # First of all listeners: others send queries.
     event.listen(engine, "connect", prepare, insert=True)

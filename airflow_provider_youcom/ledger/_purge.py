@@ -114,7 +114,7 @@ def _tell(database: Database, account_id: str, before: int) -> None:
 def _repeat(database: Database, work: Any, due: dict[str, Any], deadline: float) -> int:
     total = 0
     while True:
-        count = database.write(lambda connection: work(connection, due))
+        count: int = database.write(lambda connection: work(connection, due))
         total += count
         if count < ROWS_AT_ONCE or time.monotonic() >= deadline:
             return total

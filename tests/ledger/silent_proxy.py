@@ -1,4 +1,4 @@
-"""A TCP proxy that can stop forwarding, while its connections stay open: a server that is there and silent."""
+"""A TCP proxy that can stop forwarding while its connections stay open, like a server that is silent."""
 
 from __future__ import annotations
 
@@ -47,12 +47,21 @@ class SilentProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
+                server = self._connect_for(client)
+                if server is None:
+                    continue
                 self._open += (client, server)
                 for source, target, is_answer in ((client, server, False), (server, client, True)):
                     threading.Thread(
                         target=self._forward, args=(source, target, is_answer), daemon=True
                     ).start()
+
+    def _connect_for(self, client: socket.socket) -> socket.socket | None:
+        try:
+            return socket.create_connection(self._target)
+        except OSError:
+            client.close()
+            return None
 
     def _forward(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
