@@ -31,6 +31,8 @@ _SCHEME = "sqlalchemy_scheme"
 # The hook would give these to an engine of its own, or reads them for another kind of database.
 _NOT_FOR_A_LEDGER = {
     "sqlalchemy_query": "put what it holds into the extra itself",
+    "row_factory": "remove it",
+    "cursor_factory": "remove it",
     "redshift": "reservations need SQLite, for one machine, or PostgreSQL",
     "redshift-serverless": "reservations need SQLite, for one machine, or PostgreSQL",
 }
@@ -54,8 +56,7 @@ def engine_of(connection: Connection, ledger_conn_id: str, answer_within: float)
     login = _Login(connection, ledger_conn_id)
     try:
         if connection.conn_type == "sqlite":
-            # The hook's own connections cannot be used by several threads.
-            return sa.create_engine(login.hook().get_uri())
+            return _engine_of_file(login)
         connect = _Connect(login, answer_within)
         return engine_for(_driver_of(login), connect, answer_within)
     except YouComError:
@@ -137,7 +138,7 @@ class _Connect:
         self._answer_within = answer_within
         extra = {name: value for name, value in login.extra.items() if name not in _LEFT_OUT}
         if str(extra.get("connect_timeout")).strip() in _NO_TIMEOUT:
-            del extra["connect_timeout"]
+            extra.pop("connect_timeout", None)
         self._extra = {**bounds_of_connecting(answer_within), **extra}
 
     def __call__(self) -> Any:
@@ -181,6 +182,15 @@ class _Connect:
             f"got no token to connect with ({kind}): check the connection that its extra names (aws_conn_id "
             "or azure_conn_id), and that its provider is installed here"
         )
+
+
+def _engine_of_file(login: _Login) -> sa.engine.Engine:
+    # The hook's own connections cannot be used by several threads.
+    url = sa.engine.make_url(login.hook().get_uri())
+    wrong = wrong_file(url)
+    if wrong:
+        raise login.refused(wrong)
+    return sa.create_engine(url)
 
 
 def _driver_of(login: _Login) -> str:

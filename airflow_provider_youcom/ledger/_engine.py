@@ -56,7 +56,7 @@ def what_is_wrong(engine: sa.engine.Engine) -> str | None:
             f"is a {engine.dialect.name} database; reservations need SQLite, for one machine, or PostgreSQL"
         )
     if engine.dialect.name == "sqlite":
-        return _wrong_file(engine.url)
+        return wrong_file(engine.url)
     if engine.dialect.driver not in POSTGRESQL_DRIVERS:
         return (
             f"uses the driver {engine.dialect.driver}; the ledger needs psycopg2 or psycopg, so write "
@@ -65,7 +65,12 @@ def what_is_wrong(engine: sa.engine.Engine) -> str | None:
     return None
 
 
-def _wrong_file(url: sa.engine.URL) -> str | None:
+def wrong_file(url: sa.engine.URL) -> str | None:
+    """
+    Return why no ledger can be in a database of SQLite, as the rest of a sentence; None if one can.
+
+    :param url: where it is.
+    """
     path = url.database or ""
     if path in {"", ":memory:"} or url.query.get("mode") == "memory":
         return f"is in memory, where no other process sees it; {_NAME_A_FILE}"
