@@ -18,6 +18,7 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.hooks._lookup import lookup_error
 from airflow_provider_youcom.ledger.engine import POSTGRESQL_DRIVERS, bounds_of_connecting, engine_for
+from airflow_provider_youcom.ledger.login_code import add_login_code
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -30,6 +31,8 @@ _SCHEME = "sqlalchemy_scheme"
 # The hook would give these to an engine of its own, or reads them for another kind of database.
 _NOT_FOR_A_LEDGER = {
     "sqlalchemy_query": "put what it holds into the extra itself",
+    "row_factory": "remove it",
+    "cursor_factory": "remove it",
     "redshift": "reservations need SQLite, for one machine, or PostgreSQL",
     "redshift-serverless": "reservations need SQLite, for one machine, or PostgreSQL",
 }
@@ -53,9 +56,8 @@ def engine_of(connection: Connection, ledger_conn_id: str, answer_within: float)
     login = _Login(connection, ledger_conn_id)
     try:
         if connection.conn_type == "sqlite":
-            # The hook's own connections cannot be used by several threads.
-            return sa.create_engine(login.hook().get_uri())
-        connect = _Connect(login, bounds_of_connecting(answer_within))
+            return _engine_of_file(login)
+        connect = _Connect(login, answer_within)
         return engine_for(_driver_of(login), connect, answer_within)
     except YouComError:
         raise
@@ -131,22 +133,29 @@ class _Login:
 class _Connect:
     """Connect as the hook's ``get_conn`` does, with a new token each time if the connection asks for one."""
 
-    def __init__(self, login: _Login, bounds: dict[str, int]) -> None:
+    def __init__(self, login: _Login, answer_within: float) -> None:
         self._login = login
+        self._answer_within = answer_within
         extra = {name: value for name, value in login.extra.items() if name not in _LEFT_OUT}
         if str(extra.get("connect_timeout")).strip() in _NO_TIMEOUT:
-            del extra["connect_timeout"]
-        self._extra = {**bounds, **extra}
+            extra.pop("connect_timeout", None)
+        self._extra = {**bounds_of_connecting(answer_within), **extra}
 
     def __call__(self) -> Any:
-        fields = self._token() if self._login.extra.get("iam") else {}
+        token = self._token() if self._login.extra.get("iam") else {}
         try:
-            return self._login.hook(self._extra, **fields).get_conn()
+            return self._login.hook(self._extra, **token).get_conn()
         except Exception as error:
             if isinstance(error, UnicodeDecodeError) or type(error).__module__.startswith("psycopg"):
+                add_login_code(error, self._arguments(token), self._answer_within)
                 raise
             kind = type(error).__name__
         raise self._login.refused(f"cannot be connected to ({kind}): check the extra of its connection")
+
+    def _arguments(self, token: dict[str, Any]) -> dict[str, Any]:
+        said = {**self._login.fields, **token}
+        named = {"host": said["host"], "port": said["port"], "user": said["login"]}
+        return {**named, "password": said["password"], "dbname": said["schema"], **self._extra}
 
     def _token(self) -> dict[str, Any]:
         hook = self._login.hook(self._login.extra)
@@ -173,6 +182,15 @@ class _Connect:
             f"got no token to connect with ({kind}): check the connection that its extra names (aws_conn_id "
             "or azure_conn_id), and that its provider is installed here"
         )
+
+
+def _engine_of_file(login: _Login) -> sa.engine.Engine:
+    # The hook's own connections cannot be used by several threads.
+    url = sa.engine.make_url(login.hook().get_uri())
+    wrong = wrong_file(url)
+    if wrong:
+        raise login.refused(wrong)
+    return sa.create_engine(url)
 
 
 def _driver_of(login: _Login) -> str:

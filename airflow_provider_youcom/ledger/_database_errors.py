@@ -115,13 +115,27 @@ def words_of(error: Exception) -> str:
 
 def sqlstate(error: Exception) -> str | None:
     """
-    Return PostgreSQL's code for an error; None while connecting, where the drivers report none.
+    Return PostgreSQL's code for an error, if it is known; the drivers report none while connecting.
 
     :param error: what SQLAlchemy or a driver has raised.
     """
     original = _original(error)
     # psycopg2 calls it pgcode, psycopg sqlstate.
-    return getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
+    return (
+        getattr(original, "pgcode", None)
+        or getattr(original, "sqlstate", None)
+        or getattr(original, "login_sqlstate", None)
+    )
+
+
+def is_in_unknown_words(error: Exception) -> bool:
+    """
+    Return whether a server has refused a connection in words that do not tell what they mean.
+
+    :param error: what SQLAlchemy or a driver has raised.
+    """
+    is_said = any(_SERVER_SAYS.search(line) for line in _lines_of(error))
+    return is_said and sqlstate(error) is None and _refusing_line(error) is None
 
 
 def text_of(error: BaseException) -> str:

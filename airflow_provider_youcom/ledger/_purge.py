@@ -23,7 +23,6 @@ from airflow_provider_youcom.ledger.rule import PURGE_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
 
-# It makes earlier notes useless, so an account is told so once a day at most.
 _TELL_AGAIN_AFTER = PURGE_EVERY_SECONDS * US_PER_SECOND
 ROWS_AT_ONCE = 500
 # The rest is left to the next purge.
@@ -114,12 +113,11 @@ def _tell(database: Database, account_id: str, before: int) -> None:
 
 def _repeat(database: Database, work: Any, due: dict[str, Any], deadline: float) -> int:
     total = 0
-    while time.monotonic() < deadline:
-        count = database.write(lambda connection: work(connection, due))
+    while True:
+        count: int = database.write(lambda connection: work(connection, due))
         total += count
-        if count < ROWS_AT_ONCE:
-            break
-    return total
+        if count < ROWS_AT_ONCE or time.monotonic() >= deadline:
+            return total
 
 
 def _delete_reservations(connection: sa.engine.Connection, due: dict[str, Any]) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from airflow_provider_youcom.ledger.login_code import add_login_code
+
 DIALECTS = ("sqlite", "postgresql")
 POSTGRESQL_DRIVERS = ("psycopg2", "psycopg")
 
@@ -54,7 +56,7 @@ def what_is_wrong(engine: sa.engine.Engine) -> str | None:
             f"is a {engine.dialect.name} database; reservations need SQLite, for one machine, or PostgreSQL"
         )
     if engine.dialect.name == "sqlite":
-        return _wrong_file(engine.url)
+        return wrong_file(engine.url)
     if engine.dialect.driver not in POSTGRESQL_DRIVERS:
         return (
             f"uses the driver {engine.dialect.driver}; the ledger needs psycopg2 or psycopg, so write "
@@ -63,7 +65,12 @@ def what_is_wrong(engine: sa.engine.Engine) -> str | None:
     return None
 
 
-def _wrong_file(url: sa.engine.URL) -> str | None:
+def wrong_file(url: sa.engine.URL) -> str | None:
+    """
+    Return why no ledger can be in a database of SQLite, as the rest of a sentence; None if one can.
+
+    :param url: where it is.
+    """
     path = url.database or ""
     if path in {"", ":memory:"} or url.query.get("mode") == "memory":
         return f"is in memory, where no other process sees it; {_NAME_A_FILE}"
@@ -92,9 +99,13 @@ def prepare_connections(engine: sa.engine.Engine, answer_within: float, seen: Ca
     :param seen: called with the new connection of the driver.
     """
 
-    def bound(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-        for name, value in bounds_of_connecting(answer_within).items():
-            parameters.setdefault(name, value)
+    def connect(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
+        bounded = {**bounds_of_connecting(answer_within), **parameters}
+        try:
+            return dialect.connect(*arguments, **bounded)
+        except Exception as error:
+            add_login_code(error, parameters, answer_within)
+            raise
 
     def prepare(connection: Any, record: Any) -> None:
         if engine.dialect.driver == "psycopg":
@@ -103,7 +114,7 @@ def prepare_connections(engine: sa.engine.Engine, answer_within: float, seen: Ca
             connection.prepare_threshold = None
         seen(connection)
 
-    # An engine with a function that connects does not send this event: its function has set the bounds.
-    event.listen(engine, "do_connect", bound)
+    # An engine with a function that connects does not send this event: its function does the same.
+    event.listen(engine, "do_connect", connect)
     # First of all listeners: others send queries.
     event.listen(engine, "connect", prepare, insert=True)
