@@ -36,6 +36,8 @@ CANDIDATE_VARIABLE = "youcom_deployment_id_candidate"
 UNCHANGED_FOR = 30.0
 LOOK_EVERY = 3.0
 GIVE_UP_AFTER = 300.0
+# One look that fails unnoticed must not put another candidate in place of the one that all others see.
+_LOOKS_FOR_A_CANDIDATE = 2
 _ID_DESCRIPTION = "Names this Airflow in the ledgers of the You.com provider. Do not change or copy it."
 _UNREADABLE = "it is in Airflow's database, and Airflow does not say what it holds"
 _CANDIDATE_DESCRIPTION = f"Becomes {DEPLOYMENT_VARIABLE}, and is then deleted."
@@ -90,6 +92,7 @@ def _agree() -> str:
         DEPLOYMENT_VARIABLE,
     )
     candidate: str | None = None
+    missed = 0
     started = same_since = time.monotonic()
     while time.monotonic() - started < GIVE_UP_AFTER:
         found = read_variable(DEPLOYMENT_VARIABLE)
@@ -97,27 +100,20 @@ def _agree() -> str:
             delete_variable(CANDIDATE_VARIABLE)
             return found
         looked_at = time.monotonic()
-        seen = _candidate()
-        if seen != candidate:
+        seen = read_variable(CANDIDATE_VARIABLE)
+        missed = missed + 1 if seen is None else 0
+        if missed >= _LOOKS_FOR_A_CANDIDATE:
+            save_variable(CANDIDATE_VARIABLE, uuid.uuid4().hex, _CANDIDATE_DESCRIPTION)
+        elif seen and seen != candidate:
             candidate, same_since = seen, time.monotonic()
-        elif candidate and looked_at - same_since >= UNCHANGED_FOR:
-            _save(candidate)
+        elif seen and looked_at - same_since >= UNCHANGED_FOR:
+            _save(seen)
             continue
         # At random moments, so that the tasks of a fleet do not all ask at once.
         time.sleep(LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311 - not a secret
     raise VariableUnavailableError(
         f"the Variable {CANDIDATE_VARIABLE} has not been the same for {UNCHANGED_FOR:g} s"
     )
-
-
-def _candidate() -> str | None:
-    """Return the candidate that all tasks see, with one of this task if there is none."""
-    candidate = read_variable(CANDIDATE_VARIABLE)
-    if candidate:
-        return candidate
-    save_variable(CANDIDATE_VARIABLE, uuid.uuid4().hex, _CANDIDATE_DESCRIPTION)
-    # Another task may have saved its own since.
-    return read_variable(CANDIDATE_VARIABLE)
 
 
 def _save(candidate: str) -> None:

@@ -1,21 +1,369 @@
-"""The id of the deployment: made once, by many tasks at once, through every failure, and never replaced."""
+"""The id of the deployment: made once, by many tasks at once, through each failure, and never replaced."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Variable
 
-from airflow_provider_youcom import _deployment
+from airflow_provider_youcom import _deployment, _variables
 from airflow_provider_youcom._deployment import CANDIDATE_VARIABLE, DEPLOYMENT_VARIABLE, deployment_id
+from airflow_provider_youcom._variables import (
+    VariableDeniedError,
+    VariableUnavailableError,
+    tasks_have_the_database,
+)
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from tests.airflow_task import in_a_task
+from tests.virtual_time import VirtualTime
+
+AIRFLOW_2 = tasks_have_the_database()
+FIRST_TASK = Path(__file__).with_name("first_task.py")
+FIRST_TASKS = 4
 
 
-def test_a_try(airflow_database: None, monkeypatch):
-    monkeypatch.setattr(_deployment, "UNCHANGED_FOR", 0.5)
-    monkeypatch.setattr(_deployment, "LOOK_EVERY", 0.1)
+def rows() -> dict[str, str]:
+    """The provider's Variables in Airflow's database."""
+    from airflow.models.variable import Variable as VariableRow
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.scalars(sa.select(VariableRow).where(VariableRow.key.startswith("youcom_"))).all()
+        return {row.key: row.val for row in found}
+
+
+def store(key: str, text: str) -> None:
+    from airflow.models.variable import Variable as VariableRow
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(VariableRow(key=key, val=text))
+
+
+def forget() -> None:
+    from airflow.models.variable import Variable as VariableRow
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.execute(sa.delete(VariableRow).where(VariableRow.key.startswith("youcom_")))
+
+
+@pytest.fixture
+def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A task, in an Airflow that has no id yet, whose half minute is short."""
+    monkeypatch.setattr(_deployment, "UNCHANGED_FOR", 0.1)
+    monkeypatch.setattr(_deployment, "LOOK_EVERY", 0.02)
+    forget()
     with in_a_task():
-        first = deployment_id()
-        assert deployment_id() == first
-        print(first)
+        yield
+    forget()
+
+
+@contextmanager
+def database_fails_at(turn: int) -> Iterator[list[str]]:
+    """Let the statement of this turn fail, of those about Variables, and collect them."""
+    from airflow import settings
+
+    statements: list[str] = []
+
+    def fail(conn: Any, cursor: Any, statement: str, parameters: Any, *context: Any) -> None:
+        if " variable" not in statement:
+            return
+        statements.append(statement)
+        if len(statements) == turn:
+            raise sa.exc.OperationalError(statement, parameters, Exception("the server closed the connection"))
+
+    sa.event.listen(settings.engine, "before_cursor_execute", fail)
+    try:
+        yield statements
+    finally:
+        sa.event.remove(settings.engine, "before_cursor_execute", fail)
+
+
+@pytest.mark.usefixtures("airflow")
+def test_the_first_use_makes_an_id_and_all_later_ones_return_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = deployment_id()
+    assert rows() == {DEPLOYMENT_VARIABLE: made}
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits although there is an id"))
+    assert deployment_id() == made
+    assert rows() == {DEPLOYMENT_VARIABLE: made}
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.parametrize("text", ["0123456789abcdef0123456789abcdef", "production", "Prod: 1 %"])
+def test_an_id_that_was_set_by_hand_is_used_as_it_is(text: str) -> None:
+    store(DEPLOYMENT_VARIABLE, text)
+    assert deployment_id() == text
+    assert rows() == {DEPLOYMENT_VARIABLE: text}
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_id_is_refused_and_not_replaced(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_DEPLOYMENT_ID", text)
+    with pytest.raises(YouComRefusedError, match="youcom_deployment_id is empty: set it to a text that no"):
+        deployment_id()
+    assert rows() == {}
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_database_that_fails_once_at_any_statement_leads_to_one_id() -> None:
+    with database_fails_at(0) as statements:
+        deployment_id()
+    assert statements
+    failed = 0
+    for turn in range(1, len(statements) + 1):
+        forget()
+        ids = []
+        with database_fails_at(turn):
+            for _ in range(2):
+                try:
+                    ids.append(deployment_id())
+                except YouComLedgerUnavailableError:
+                    failed += 1
+        assert len(set(ids)) == 1, turn
+        assert rows()[DEPLOYMENT_VARIABLE] == ids[0], turn
+    assert failed, "no failure reached the task"
+
+
+@pytest.mark.usefixtures("airflow")
+def test_a_database_that_fails_once_does_not_replace_an_id() -> None:
+    store(DEPLOYMENT_VARIABLE, "production")
+    for turn in (1, 2, 3):
+        with database_fails_at(turn):
+            for _ in range(3):
+                try:
+                    assert deployment_id() == "production"
+                except YouComLedgerUnavailableError as error:
+                    assert "youcom_deployment_id is unknown, so nothing is reserved" in str(error)
+        assert rows()[DEPLOYMENT_VARIABLE] == "production"
+
+
+class Vault:
+    """A secrets backend that holds an id, and fails when a test says so."""
+
+    errors: list[Exception] = []
+    holds: dict[str, str] = {}
+
+    def get_variable(self, key: str, team_name: str | None = None) -> str | None:
+        if self.errors:
+            raise self.errors.pop()
+        return self.holds.get(key)
+
+    def get_connection(self, conn_id: str, team_name: str | None = None) -> None:
+        return None
+
+    def get_config(self, key: str) -> None:
+        return None
+
+
+@pytest.fixture
+def vault(airflow: None, monkeypatch: pytest.MonkeyPatch) -> type[Vault]:
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", f"{__name__}.Vault")
+    monkeypatch.setattr(Vault, "errors", [])
+    monkeypatch.setattr(Vault, "holds", {DEPLOYMENT_VARIABLE: "from the vault"})
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[Vault.__module__])
+    return Vault
+
+
+def test_a_secrets_backend_that_fails_once_makes_the_id_unknown_and_no_new_one(vault: type[Vault]) -> None:
+    assert deployment_id() == "from the vault"
+    vault.errors.append(ConnectionError("sealed"))
+    with pytest.raises(YouComLedgerUnavailableError, match=r"is unknown.*ConnectionError: sealed.*: check"):
+        deployment_id()
+    assert deployment_id() == "from the vault"
+    assert rows() == {}
+
+
+def test_a_secrets_backend_that_fails_while_an_id_is_made_ends_the_attempt(vault: type[Vault]) -> None:
+    vault.holds.clear()
+    vault.errors.append(ConnectionError("sealed"))
+    with pytest.raises(YouComLedgerUnavailableError):
+        deployment_id()
+    assert rows() == {}
+    assert deployment_id() == rows()[DEPLOYMENT_VARIABLE]
+
+
+def test_an_id_that_this_task_may_not_read_is_refused(vault: type[Vault]) -> None:
+    vault.errors.append(PermissionError("policy"))
+    with pytest.raises(
+        YouComRefusedError,
+        match=r"youcom_deployment_id cannot be read and saved \(.*PermissionError: policy\): set it by hand",
+    ):
+        deployment_id()
+    assert rows() == {}
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(AIRFLOW_2, reason="its tasks use the database, which lets them save every Variable")
+def test_a_variable_that_tasks_may_not_save_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.models.variable import Variable as VariableRow
+    from fastapi import HTTPException
+
+    def deny(*args: Any, **options: Any) -> None:
+        raise HTTPException(403, "not yours")
+
+    monkeypatch.setattr(VariableRow, "set", deny)
+    with pytest.raises(YouComRefusedError, match=r"youcom_deployment_id cannot be .*: set it by hand, to a"):
+        deployment_id()
+    assert rows() == {}
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(
+    not (AIRFLOW_2 or hasattr(Variable, "keys")),
+    reason="Airflow 3.0 to 3.2 cannot tell an id that it does not show from none",
+)
+def test_an_id_that_airflow_does_not_show_is_not_replaced() -> None:
+    from airflow import settings
+
+    row = {"key": DEPLOYMENT_VARIABLE, "val": None, "is_encrypted": False}
+    table = sa.table("variable", *(sa.column(name) for name in row))
+    with settings.engine.begin() as connection:
+        connection.execute(sa.insert(table).values(row))
+    with pytest.raises(YouComLedgerUnavailableError, match="does not say what it holds"):
+        deployment_id()
+    with settings.engine.begin() as connection:
+        found = connection.execute(sa.select(table.c.val).where(table.c.key == DEPLOYMENT_VARIABLE)).scalars()
+        assert list(found) == [None]
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(AIRFLOW_2, reason="it waits for nothing, since the database lets one task save")
+def test_a_task_that_airflow_stops_while_it_waits_leaves_the_rest_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(seconds: float) -> None:
+        raise AirflowTaskTimeout
+
+    with monkeypatch.context() as patch, pytest.raises(AirflowTaskTimeout):
+        patch.setattr(_deployment.time, "sleep", stop)
+        deployment_id()
+    (candidate,) = rows().values()
+    assert deployment_id() == candidate
+    assert rows() == {DEPLOYMENT_VARIABLE: candidate}
+
+
+@pytest.mark.usefixtures("airflow")
+def test_many_first_tasks_at_once_get_one_id(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, str(FIRST_TASK), str(tmp_path), str(number), "3"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(FIRST_TASKS)
+    ]
+    try:
+        while len(list(tmp_path.iterdir())) < FIRST_TASKS and all(task.poll() is None for task in tasks):
+            time.sleep(0.1)
+        (tmp_path / "go").touch()
+        said = [task.communicate(timeout=400)[0] for task in tasks]
+    finally:
+        for task in tasks:
+            task.kill()
+    ids = {line for text in said for line in text.splitlines() if line.startswith("id=")}
+    assert [task.returncode for task in tasks] == [0] * FIRST_TASKS
+    assert ids == {f"id={rows()[DEPLOYMENT_VARIABLE]}"}
+    assert CANDIDATE_VARIABLE not in rows()
+
+
+class BusyAirflow:
+    """
+    The Variables of an Airflow 3 whose API is slow, fails, hides what there is, and saves late, in virtual time.
+
+    It is away for a while. What was to be saved then is saved up to a quarter of a minute after its return, as
+    the client of Airflow's tasks does.
+    """
+
+    def __init__(self, chance: random.Random, time: VirtualTime, slowest: float) -> None:
+        self.saved: list[tuple[str, str]] = []
+        self._chance = chance
+        self._time = time
+        self._slowest = slowest
+        self._holds: dict[str, str] = {}
+        self._away_from = chance.uniform(0, 60)
+        self._back_at = self._away_from + chance.uniform(0, 90)
+
+    def read(self, key: str) -> str | None:
+        self._answer_slowly()
+        found = None if self._chance.random() < 0.03 else self._holds.get(key)
+        self._answer_slowly()
+        return found
+
+    def save(self, key: str, text: str, description: str) -> None:
+        if self._is_away:
+            late = self._back_at - self._time.monotonic() + self._chance.uniform(0, 15)
+            self._time.later(late, lambda: self._write(key, text))
+        self._answer_slowly()
+        self._write(key, text)
+        self._answer_slowly()
+
+    def delete(self, key: str) -> None:
+        self._answer_slowly()
+        self._holds.pop(key, None)
+
+    @property
+    def _is_away(self) -> bool:
+        return self._away_from <= self._time.monotonic() < self._back_at
+
+    def _answer_slowly(self) -> None:
+        self._time.sleep(self._chance.uniform(0, self._slowest))
+        if self._is_away or self._chance.random() < 0.02:
+            raise VariableUnavailableError("the API does not answer")
+
+    def _write(self, key: str, text: str) -> None:
+        self._holds[key] = text
+        self.saved.append((key, text))
+
+
+def fleet(seed: int, monkeypatch: pytest.MonkeyPatch, slowest: float = 2) -> tuple[list[str], BusyAirflow]:
+    """Let ten tasks ask for the id for the first time, again after each failure, and return what they got."""
+    chance, clock = random.Random(seed), VirtualTime()
+    airflow = BusyAirflow(chance, clock, slowest)
+    ids: list[str] = []
+
+    def first_task() -> None:
+        clock.sleep(chance.uniform(0, 90))
+        while True:
+            try:
+                ids.append(deployment_id())
+                return
+            except YouComLedgerUnavailableError:
+                clock.sleep(chance.uniform(1, 20))
+
+    monkeypatch.setattr(_deployment, "time", clock)
+    monkeypatch.setattr(_deployment, "random", chance)
+    monkeypatch.setattr(_deployment, "tasks_have_the_database", lambda: False)
+    monkeypatch.setattr(_deployment, "is_listed", lambda key: False)
+    monkeypatch.setattr(_deployment, "read_variable", airflow.read)
+    monkeypatch.setattr(_deployment, "save_variable", airflow.save)
+    monkeypatch.setattr(_deployment, "delete_variable", airflow.delete)
+    clock.run([first_task] * 10)
+    return ids, airflow
+
+
+@pytest.mark.parametrize("slowest", [0.01, 2, 6])
+def test_a_fleet_that_opens_while_the_api_restarts_gets_one_id(
+    slowest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(40):
+        ids, airflow = fleet(seed, monkeypatch, slowest)
+        assert len(ids) == 10, seed
+        saved = {text for key, text in airflow.saved if key == DEPLOYMENT_VARIABLE}
+        assert saved == set(ids), seed
+        assert len(saved) == 1, seed
