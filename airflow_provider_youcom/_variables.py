@@ -38,11 +38,11 @@ def read_variable(key: str) -> str | None:
     :raises VariableUnavailableError: if a secrets backend or Airflow's API fails.
     :raises VariableDeniedError: if this task may not read it.
     """
-    with _translating(f"read {key}"):
-        for backend in _secrets_backends():
+    for backend in _secrets_backends():
+        with _translating(f"read {key}"):
             text: str | None = backend.get_variable(key=key)
-            if text is not None:
-                return text
+        if text is not None:
+            return text
     # From Airflow 3.1 on, one of these backends asks the API, and returns None for an error too.
     return None if tasks_have_the_database() else _read_from_api(key)
 
