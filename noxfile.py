@@ -55,17 +55,17 @@ NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
 # `make check` leaves what takes long to `make test`.
 TOO_LONG_FOR_CHECK = [
     "tests/faults/test_fault_matrix.py",
-    "tests/reservations/test_every_interleaving.py",
+    "tests/ledger/test_every_interleaving.py",
     "tests/sandbox/contract",
     "tests/test_properties.py",
     "tests/test_types.py",
 ]
 # `make check` runs these beside the others, since both wait for servers most of the time.
-HALF_OF_CHECK = ["tests/hooks", "tests/reservations", "tests/triggers"]
+HALF_OF_CHECK = ["tests/hooks", "tests/ledger", "tests/triggers"]
 # What `make test` proves, and no other Airflow or Python can change.
 ONLY_IN_TEST = [
     "tests/benchmarks",
-    "tests/reservations/test_every_interleaving.py",
+    "tests/ledger/test_every_interleaving.py",
     "tests/sandbox",
     "tests/test_demo.py",
     "tests/test_layout.py",
@@ -81,7 +81,7 @@ ONLY_ON_THE_ENDS = [
     "tests/real_airflow/test_reservations.py",
     "tests/real_airflow/test_scarce_credits.py",
     "tests/billing",
-    "tests/reservations",
+    "tests/ledger",
     "tests/security",
     "tests/test_balance.py",
     "tests/test_bug_reports.py",
@@ -209,7 +209,7 @@ def browser(session: nox.Session, airflow: str) -> None:
 def ledger(session: nox.Session) -> None:
     """Look for a way to overspend what is reserved, on SQLite and PostgreSQL."""
     _update_environment(session)
-    _pytest(session, PYTEST, "tests/reservations", "tests/hooks", "tests/benchmarks", "-q", "-m", "ledger")
+    _pytest(session, PYTEST, "tests/ledger", "tests/hooks", "tests/benchmarks", "-q", "-m", "ledger")
 
 
 @nox.session(python=PYTHON)

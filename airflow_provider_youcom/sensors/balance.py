@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.gate import Reading
     from airflow_provider_youcom.hooks.youcom import YouComHook
+    from airflow_provider_youcom.ledger.claim import Claim
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
 
@@ -153,16 +154,16 @@ class BalanceSensor(BaseSensorOperator):
             the triggerer could not render a template, or ``dag.test`` ran with ``end_from_trigger``.
         """
         if isinstance(event, dict) and event.get("action") == "time out":
-            return self.time_out(context)
+            return self._time_out(context)
         if not isinstance(event, dict) or "reason" not in event:
             return self.execute(context)
         verdict = Verdict.from_event(event)
         self.log.log(verdict.log_level, verdict.log_line)
-        if self.reserve and verdict.action is Action.OPEN and not _reservation.stands(self._hook(), verdict):
+        if verdict.action is Action.OPEN and not self._holds(verdict):
             return self.execute(context)
         return settle(self, verdict)
 
-    def time_out(self, context: Context) -> dict[str, Any]:
+    def _time_out(self, context: Context) -> dict[str, Any]:
         """
         Check once more at the end of the wait in the triggerer. As in poke mode, the last check decides.
 
@@ -184,7 +185,7 @@ class BalanceSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, with the same outcome in every Airflow version."""
         if _deferral.has_timed_out(next_method, next_kwargs):
-            return self.time_out(context)
+            return self._time_out(context)
         # Past BaseSensorOperator, whose soft_fail also skips a task whose trigger has failed.
         resume = super(BaseSensorOperator, self).resume_execution
         if next_method != "__fail__":
@@ -210,11 +211,25 @@ class BalanceSensor(BaseSensorOperator):
     def _read(self, context: Context) -> Reading:
         try:
             hook = self._hook()
-            if not self.reserve:
-                return hook.get_balance()
-            return _reservation.reserve(hook, _reservation.claim_of(self, context))
+            claim = self._claim(context)
+            return _reservation.reserve(hook, claim) if claim else hook.get_balance()
         except YouComError as error:
             return error
+
+    def _holds(self, verdict: Verdict) -> bool:
+        """Return whether what this gate has to reserve is reserved."""
+        if not self.reserve or _reservation.needs_nothing(self):
+            return True
+        return _reservation.stands(self._hook(), verdict.reservation_id)
+
+    def _claim(self, context: Context) -> Claim | None:
+        """Return what to reserve; None if nothing."""
+        if not self.reserve:
+            return None
+        if _reservation.needs_nothing(self):
+            self.log.info("min_usd is 0, so this gate reserves nothing.")
+            return None
+        return _reservation.claim_of(self, context)
 
     def _hook(self) -> YouComHook:
         from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -223,6 +238,6 @@ class BalanceSensor(BaseSensorOperator):
         return YouComHook(self.youcom_conn_id)
 
     def _defer(self, context: Context) -> None:
-        claim = _reservation.claim_of(self, context) if self.reserve else None
+        claim = self._claim(context)
         trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

@@ -1,0 +1,75 @@
+"""Turn rows of the ledger's tables into the values that the ledger returns."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, units_to_usd
+from airflow_provider_youcom.ledger.claim import Attempt, Holder
+from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_note(rows: Sequence[Any]) -> Note:
+    grouped = defaultdict(list)
+    for row in rows:
+        grouped[row.account_id].append(row)
+    return Note(
+        # SQLite reads its clock anew for each row.
+        time=min(row.now for row in rows),
+        accounts={
+            account_id: _to_account_note(of_account)
+            for account_id, of_account in grouped.items()
+            if account_id is not None
+        },
+    )
+
+
+def _to_account_note(rows: Sequence[Any]) -> AccountNote:
+    counting = [row for row in rows if row.amount_units is not None]
+    standing = [row for row in counting if row.ended_at is None]
+    runs: dict[str, int] = defaultdict(int)
+    for row in standing:
+        runs[row.run_key] += row.amount_units
+    return AccountNote(
+        counter=rows[0].counter,
+        reserved_units=sum(row.amount_units for row in counting),
+        reserved_runs=len({row.run_key for row in counting}),
+        runs=dict(runs),
+        attempts=frozenset(row.attempt_id for row in standing),
+        has_expired=any(row.is_expired for row in standing),
+    )
+
+
+def to_reservation(row: Any) -> Reservation:
+    holder = Holder(row.deployment, row.dag_id, row.run_id, row.task_id, row.map_index)
+    ended = row.ended_at is not None
+    return Reservation(
+        id=row.id,
+        account_id=row.account_id,
+        attempt=Attempt(holder, row.attempt_id, row.attempt_order, row.try_number),
+        task_ids=tuple(json.loads(row.task_ids)),
+        amount_usd=units_to_usd(row.amount_units),
+        settle_seconds=row.settle_us / US_PER_SECOND,
+        reserved_at=to_datetime(row.reserved_at),
+        expires_at=to_datetime(row.expires_at),
+        ended_at=to_datetime(row.ended_at) if ended else None,
+        end_reason=EndReason(row.end_reason) if ended else None,
+        ended_by=row.ended_by,
+        counts_until=to_datetime(row.counts_until) if ended else None,
+    )
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """
+    Return a time of the ledger as a datetime in UTC.
+
+    :param microseconds: since 1970 in UTC.
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,96 @@
+"""
+The ledger's tables.
+
+A later version can store in ``youcom_holders`` since when each gate waits. Releasing a part of a reservation
+needs no new column: lower the amount of the standing row, and add an ended row of the same attempt with that
+part, which goes on counting like every ended row.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.ledger import rule
+
+VERSION = 1
+
+metadata = sa.MetaData()
+
+schema_versions = sa.Table(
+    "youcom_ledger",
+    metadata,
+    sa.Column("schema_version", sa.Integer, primary_key=True, autoincrement=False),
+)
+
+accounts = sa.Table(
+    "youcom_accounts",
+    metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    # Every transaction that decides or ends writes this before it reads anything: that is the lock.
+    sa.Column("version", sa.BigInteger, nullable=False),
+    # How often reservations of this account have ended.
+    sa.Column("counter", sa.BigInteger, nullable=False),
+    # A note with a lower counter may lack rows that were purged.
+    sa.Column("oldest_counter", sa.BigInteger, nullable=False),
+)
+
+holders = sa.Table(
+    "youcom_holders",
+    metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("holder_key", sa.String(64), primary_key=True),
+    # The newest attempt that has asked for a decision.
+    sa.Column("newest_order", sa.Text, nullable=False),
+    sa.Column("newest_try", sa.Integer, nullable=False),
+    sa.Column("newest_at", sa.BigInteger, nullable=False),
+)
+
+reservations = sa.Table(
+    "youcom_reservations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("account_id", sa.Text, nullable=False),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("dag_id", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("task_id", sa.Text, nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    sa.Column("holder_key", sa.String(64), nullable=False),
+    sa.Column("run_key", sa.String(64), nullable=False),
+    sa.Column("attempt_id", sa.Text, nullable=False),
+    sa.Column("attempt_order", sa.Text, nullable=False),
+    sa.Column("try_number", sa.Integer, nullable=False),
+    # JSON: the ids of the tasks behind the gate.
+    sa.Column("task_ids", sa.Text, nullable=False),
+    # Hundred-thousandths of a cent.
+    sa.Column("amount_units", sa.BigInteger, sa.CheckConstraint("amount_units > 0"), nullable=False),
+    # Microseconds; all times are microseconds since 1970 in UTC, by this database's clock.
+    sa.Column("settle_us", sa.BigInteger, nullable=False),
+    sa.Column("reserved_at", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    # When Airflow was last asked about the run, or 0.
+    sa.Column("asked_at", sa.BigInteger, nullable=False),
+    sa.Column("end_number", sa.BigInteger, nullable=False),
+    sa.Column("counts_until", sa.BigInteger, nullable=False),
+    sa.Column("ended_at", sa.BigInteger),
+    sa.Column("end_reason", sa.String(32)),
+    sa.Column("ended_by", sa.Text),
+    sa.CheckConstraint(f"(ended_at IS NULL) = (end_number = {rule.NOT_ENDED})"),
+)
+
+STANDS = reservations.c.ended_at.is_(None)
+
+# At most one standing row for each attempt; ended rows do not matter.
+sa.Index(
+    "youcom_reservations_attempt",
+    reservations.c.account_id,
+    reservations.c.attempt_id,
+    unique=True,
+    sqlite_where=STANDS,
+    postgresql_where=STANDS,
+)
+sa.Index(
+    "youcom_reservations_standing", reservations.c.holder_key, sqlite_where=STANDS, postgresql_where=STANDS
+)
+sa.Index("youcom_reservations_end_number", reservations.c.account_id, reservations.c.end_number)
+sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservations.c.counts_until)

@@ -1,0 +1,228 @@
+"""The transactions of the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.ledger import _statements as statements
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, balance_to_units, units_to_usd
+from airflow_provider_youcom.ledger._rows import to_datetime, to_reservation
+from airflow_provider_youcom.ledger.claim import Attempt, Claim
+from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason, Outcome
+
+
+def decide(
+    connection: sa.engine.Connection,
+    claim: Claim,
+    balance: AccountBalance,
+    note: Note,
+    settle_us: int,
+    decision_id: str,
+) -> tuple[Outcome, Decision]:
+    """
+    Reserve if enough is available, and return the outcome.
+
+    Called again with the same id after a lost answer, it reserves nothing twice.
+    """
+    account_id = balance.account_id
+    attempt = claim.attempt
+    _lock(connection, account_id)
+    own = connection.execute(
+        statements.OWN, {"this_account": account_id, "this_attempt": attempt.id, "decision_id": decision_id}
+    ).all()
+    stands = next((row for row in own if row.ended_at is None and not row.is_expired), None)
+    expired = [row.id for row in own if row.ended_at is None and row.is_expired]
+    if expired:
+        _end(connection, expired, EndReason.EXPIRED, by=f"attempt {attempt.id}")
+    counter = note.of(account_id).counter
+    account = connection.execute(
+        statements.ACCOUNT,
+        {
+            "this_account": account_id,
+            "this_attempt": attempt.id,
+            "this_holder": attempt.holder.key,
+            "run_key": attempt.holder.run_key,
+            "counter": counter,
+            "time": note.time,
+        },
+    ).one()
+    if account.expired:
+        # They still count for this note, so that the sums above hold.
+        gone = connection.execute(statements.EXPIRED, {"this_account": account_id}).scalars().all()
+        _end(connection, gone, EndReason.EXPIRED, by=f"attempt {attempt.id}")
+    if stands is not None:
+        return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
+    if any(row.id == decision_id for row in own):
+        # An earlier call of this decision has reserved, and that reservation has ended since.
+        return _decision(Outcome.OUTDATED, balance, account, None)
+    outcome = rule.decide(
+        needed_units=claim.needed_units,
+        available_units=_available_units(balance, account),
+        counter=counter,
+        oldest_counter=account.oldest_counter,
+        age=attempt.age,
+        newest_age=_newest_age(account),
+    )
+    if outcome in {Outcome.OPEN, Outcome.SHORT}:
+        _remember_attempt(connection, account_id, attempt, account)
+    if outcome is not Outcome.OPEN:
+        return _decision(outcome, balance, account, None)
+    row = _new_row(claim, account_id, decision_id, account.now, settle_us)
+    connection.execute(statements.ADD_RESERVATION, row)
+    return _decision(outcome, balance, account, _new_reservation(claim, row))
+
+
+def _lock(connection: sa.engine.Connection, account_id: str) -> None:
+    """Write the account's row, as every decision and every end does before it reads anything."""
+    account = {"this_account": account_id}
+    if connection.execute(statements.LOCK, account).rowcount == 0:
+        connection.execute(statements.ADD_ACCOUNT, account)
+        connection.execute(statements.LOCK, account)
+
+
+def _remember_attempt(
+    connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any
+) -> None:
+    key = attempt.holder.key
+    newest_age = _newest_age(account)
+    if newest_age is None:
+        row = {"account_id": account_id, "holder_key": key, "newest_at": account.now}
+        newest = {"newest_order": attempt.order, "newest_try": attempt.try_number}
+        connection.execute(statements.ADD_HOLDER, row | newest)
+    elif attempt.age != newest_age:
+        holder = {"this_account": account_id, "this_holder": key, "now": account.now}
+        connection.execute(
+            statements.RENEW_HOLDER, holder | {"order": attempt.order, "number": attempt.try_number}
+        )
+
+
+def _newest_age(row: Any) -> rule.Age | None:
+    return None if row.newest_order is None else (row.newest_order, row.newest_try)
+
+
+def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_us: int) -> dict[str, Any]:
+    holder = claim.attempt.holder
+    return {
+        "id": decision_id,
+        "account_id": account_id,
+        "deployment": holder.deployment,
+        "dag_id": holder.dag_id,
+        "run_id": holder.run_id,
+        "task_id": holder.task_id,
+        "map_index": holder.map_index,
+        "holder_key": holder.key,
+        "run_key": holder.run_key,
+        "attempt_id": claim.attempt.id,
+        "attempt_order": claim.attempt.order,
+        "try_number": claim.attempt.try_number,
+        "task_ids": json.dumps(claim.task_ids),
+        "amount_units": claim.needed_units,
+        "settle_us": settle_us,
+        "reserved_at": now,
+        "expires_at": now + claim.reserve_for_us,
+        "asked_at": now,
+        "end_number": rule.NOT_ENDED,
+        "counts_until": 0,
+    }
+
+
+def _new_reservation(claim: Claim, row: dict[str, Any]) -> Reservation:
+    return Reservation(
+        id=row["id"],
+        account_id=row["account_id"],
+        attempt=claim.attempt,
+        task_ids=claim.task_ids,
+        amount_usd=units_to_usd(claim.needed_units),
+        settle_seconds=row["settle_us"] / US_PER_SECOND,
+        reserved_at=to_datetime(row["reserved_at"]),
+        expires_at=to_datetime(row["expires_at"]),
+    )
+
+
+def _available_units(balance: AccountBalance, account: Any) -> int:
+    return balance_to_units(balance.balance_cents) - int(account.reserved)
+
+
+def _decision(
+    outcome: Outcome, balance: AccountBalance, account: Any, reservation: Reservation | None
+) -> tuple[Outcome, Decision]:
+    available = AvailableCredits(
+        balance,
+        available_usd=units_to_usd(_available_units(balance, account)),
+        reserved_usd=units_to_usd(int(account.reserved)),
+        reserved_runs=account.runs,
+        own_run_usd=units_to_usd(int(account.own_run)),
+        reservation_id=reservation.id if reservation else None,
+    )
+    return outcome, Decision(available, reservation)
+
+
+def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
+    """End those that stand, and return the ids that this call has ended."""
+    rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
+    # Always in the same order, so that two callers with several accounts do not wait for each other.
+    standing = sorted({row.account_id for row in rows if row.ended_at is None})
+    return [
+        ended for account_id in standing for ended in _end_in_account(connection, account_id, ids, reason, by)
+    ]
+
+
+def _end_in_account(
+    connection: sa.engine.Connection, account_id: str, ids: Sequence[str], reason: EndReason, by: str
+) -> list[str]:
+    account = {"this_account": account_id}
+    connection.execute(statements.LOCK_TO_END, account)
+    ending = connection.execute(statements.ENDING, {**account, "ids": ids}).all()
+    by_reason = defaultdict(list)
+    for row in ending:
+        own_reason = rule.reason_of_end(reason, (row.attempt_order, row.try_number), _newest_age(row))
+        by_reason[own_reason].append(row)
+    for own_reason, rows in by_reason.items():
+        _write_end(connection, rows, own_reason, by)
+    return [row.id for row in ending]
+
+
+def _write_end(connection: sa.engine.Connection, rows: Sequence[Any], reason: EndReason, by: str) -> None:
+    connection.execute(
+        statements.END,
+        {
+            "ids": [row.id for row in rows],
+            "number": rows[0].counter,
+            "now": rows[0].now,
+            "grace": reason.grace_seconds * US_PER_SECOND,
+            "reason": reason.value,
+            "by": by,
+        },
+    )
+
+
+def end_and_return(
+    connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str
+) -> Sequence[Any]:
+    _end(connection, ids, reason, by)
+    return connection.execute(statements.BY_IDS, {"ids": ids}).all()
+
+
+def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
+    rows = connection.execute(statements.TO_ASK, {"deployment": deployment, "limit": limit}).all()
+    if rows:
+        connection.execute(statements.ASKED, {"ids": [row.id for row in rows]})
+    return rows
+
+
+def purge(connection: sa.engine.Connection, account_id: str, before: int) -> int:
+    account = {"this_account": account_id}
+    # Raise the counter first, so that every earlier note has a lower one.
+    connection.execute(statements.LOCK_TO_END, account)
+    connection.execute(statements.RAISE_OLDEST_COUNTER, account)
+    purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount
+    connection.execute(statements.PURGE_HOLDERS, {**account, "before": before})
+    return purged

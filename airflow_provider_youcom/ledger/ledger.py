@@ -1,0 +1,254 @@
+"""
+The ledger: the reservations of all who spend from an account, in one SQL database.
+
+To reserve takes three steps. Each is atomic, and anything may happen in between: note what is reserved, ask
+You.com for the balance, and decide. ``Ledger.reserve`` takes all three. Gates that wait together call
+``note`` once for all of them, and ``decide`` for each that could open.
+
+Ask for the balance after the note, never before it. Otherwise, a reservation that ends in between would
+count neither in the balance nor in the ledger.
+
+End reservations by ids that were read before the reason for the end was known::
+
+    standing = ledger.standing(run_id=...)  # read the ids
+    ...                                     # ask Airflow whether the run is over
+    ledger.end([reservation.id for reservation in standing], EndReason.RUN_OVER, by="triggerer-1")
+
+Otherwise, a slow teardown would end what a cleared gate has just reserved anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.ledger import _statements as statements
+from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, seconds_to_us
+from airflow_provider_youcom.ledger._creation import prepare
+from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._rows import to_note, to_reservation
+from airflow_provider_youcom.ledger._schema import STANDS, reservations
+from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason, Outcome
+
+DEFAULT_ANSWER_WITHIN_SECONDS = 5
+
+
+class Ledger:
+    """
+    The ledger in one database. Its tables are created at the first use.
+
+    Threads can share a ledger, as they can its engine. A forked process needs one of its own.
+
+    Every method raises ``YouComLedgerUnavailableError`` if the database does not answer in time, and
+    ``YouComLedgerRefusedError`` if someone must act: the database is neither SQLite nor PostgreSQL, a right
+    is missing, or the tables are of another version.
+
+    :param engine: an engine that is used for this ledger only; SQLAlchemy 1.4 or 2.
+    :param name: the name of the ledger in errors, such as the id of its connection.
+    :param answer_within: seconds to wait for a connection, and for each answer. Default: 5.
+    """
+
+    def __init__(
+        self,
+        engine: sa.engine.Engine,
+        name: str = "youcom_ledger",
+        answer_within: float = DEFAULT_ANSWER_WITHIN_SECONDS,
+    ) -> None:
+        self._database = Database(engine, name, answer_within)
+        self._is_prepared = False
+
+    @property
+    def is_for_one_machine(self) -> bool:
+        """Whether the ledger is a file, which other machines do not see: an SQLite database."""
+        return self._database.dialect == "sqlite"
+
+    def note(self) -> Note:
+        """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
+        rows = self._ready().read(lambda connection: connection.execute(statements.NOTE).all())
+        return to_note(rows)
+
+    def reserve(
+        self,
+        claim: Claim,
+        ask: Callable[[], AccountBalance],
+        settle_seconds: float = rule.DEFAULT_SETTLE_SECONDS,
+    ) -> Decision:
+        """
+        Note what is reserved, ask You.com, and reserve if enough is available.
+
+        :param claim: what to reserve.
+        :param ask: returns You.com's answer; it may block.
+        :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
+        """
+        while True:
+            note = self.note()
+            balance = ask()
+            if not note.needs_decision(claim, balance):
+                return Decision(note.available(balance, claim.attempt.holder), None)
+            outcome, decision = self._decide(claim, balance, note, settle_seconds)
+            if outcome is not Outcome.OUTDATED:
+                return _unless_stale(outcome, decision, claim)
+
+    def decide(
+        self,
+        claim: Claim,
+        balance: AccountBalance,
+        note: Note,
+        settle_seconds: float = rule.DEFAULT_SETTLE_SECONDS,
+    ) -> Decision:
+        """
+        Reserve if enough is available, by a note and an answer of You.com that several attempts share.
+
+        If a reservation of the same attempt stands, it is returned again.
+
+        :param claim: what to reserve.
+        :param balance: You.com's answer, from after the note.
+        :param note: from before You.com was asked.
+        :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
+        """
+        outcome, decision = self._decide(claim, balance, note, settle_seconds)
+        if outcome is Outcome.OUTDATED:
+            raise YouComLedgerUnavailableError(
+                "What is reserved is unknown, since old entries of the ledger were deleted during this "
+                "check; the next one will tell."
+            )
+        return _unless_stale(outcome, decision, claim)
+
+    def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
+        """
+        End reservations, and return them as they are now.
+
+        A reservation that has ended before keeps its reason. Unknown ids are left out.
+
+        :param ids: read before the reason was known.
+        :param reason: why they end; it decides how long they go on counting.
+        :param by: who ends them, for the history.
+        """
+        wanted = list(ids)
+        if not wanted:
+            return []
+        rows = self._ready().write(
+            lambda connection: transactions.end_and_return(connection, wanted, reason, by)
+        )
+        return [to_reservation(row) for row in rows]
+
+    def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
+        """
+        Mark standing reservations as asked about, and return them, so that the caller asks Airflow.
+
+        Each is returned at most once a minute to all callers together, and for the first time a minute after
+        it was made.
+
+        :param deployment: the Airflow deployment that the caller can ask.
+        :param limit: the most reservations to return. Default: 100.
+        """
+        rows = self._ready().write(lambda connection: transactions.mark_asked(connection, deployment, limit))
+        return [to_reservation(row) for row in rows]
+
+    def get(self, ids: Iterable[str]) -> list[Reservation]:
+        """
+        Return reservations by their ids, standing or ended.
+
+        :param ids: ids of reservations; unknown ids are left out.
+        """
+        wanted = {"ids": list(ids)}
+        rows = self._ready().read(lambda connection: connection.execute(statements.BY_IDS, wanted).all())
+        return [to_reservation(row) for row in rows]
+
+    def standing(self, **names: str | int) -> list[Reservation]:
+        """
+        Return the standing reservations, the oldest first.
+
+        :param names: filters: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
+            ``map_index`` and ``attempt_id``. Default: none, which returns all.
+        """
+        query = statements.ROWS.where(STANDS).order_by(reservations.c.reserved_at, reservations.c.id)
+        return self._select(query, names)
+
+    def counting(self, **names: str | int) -> list[Reservation]:
+        """
+        Return what counts against the balance now, the oldest first: what stands, and what ended lately.
+
+        An ended reservation counts until its ``counts_until``, since You.com may post charges late.
+
+        :param names: filters, as for ``standing``.
+        """
+        query = statements.ROWS.where(statements.COUNTS_NOW)
+        return self._select(query.order_by(reservations.c.reserved_at, reservations.c.id), names)
+
+    def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
+        """
+        Return standing and ended reservations, the newest first.
+
+        :param limit: the most reservations to return. Default: 100.
+        :param names: filters, as for ``standing``.
+        """
+        query = statements.ROWS.order_by(reservations.c.reserved_at.desc(), reservations.c.id).limit(limit)
+        return self._select(query, names)
+
+    def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
+        """
+        Delete reservations that ended long ago, and return how many.
+
+        It deletes at most once a day for each account, since a decision cannot use a note from before that.
+
+        :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
+            days.
+        """
+        keep = seconds_to_us(keep_seconds, "keep_seconds", least=0)
+        oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
+        purged = 0
+        for row in oldest:
+            if row.oldest <= row.now - keep - rule.PURGE_EVERY_SECONDS * US_PER_SECOND:
+                purged += self._purge_account(row.account_id, row.now - keep)
+        return purged
+
+    def _decide(
+        self, claim: Claim, balance: AccountBalance, note: Note, settle_seconds: float
+    ) -> tuple[Outcome, Decision]:
+        settle_us = seconds_to_us(settle_seconds, "settle_seconds", least=0)
+        decision_id = uuid.uuid4().hex
+
+        def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
+            return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
+
+        try:
+            return self._ready().write(decide)
+        except YouComLedgerUnavailableError:
+            # It may have been decided, and the answer lost: the same id reserves once.
+            return self._ready().write(decide)
+
+    def _purge_account(self, account_id: str, before: int) -> int:
+        return self._ready().write(lambda connection: transactions.purge(connection, account_id, before))
+
+    def _ready(self) -> Database:
+        if not self._is_prepared:
+            prepare(self._database)
+            self._is_prepared = True
+        return self._database
+
+    def _select(self, query: Any, names: dict[str, str | int]) -> list[Reservation]:
+        for name, value in names.items():
+            query = query.where(reservations.c[name] == value)
+        rows = self._ready().read(lambda connection: connection.execute(query).all())
+        return [to_reservation(row) for row in rows]
+
+
+def _unless_stale(outcome: Outcome, decision: Decision, claim: Claim) -> Decision:
+    if outcome is not Outcome.STALE:
+        return decision
+    raise YouComRefusedError(
+        f"A newer try of task {claim.attempt.holder.task_id!r} has asked for credits, so this one reserves "
+        "nothing: let it end."
+    )

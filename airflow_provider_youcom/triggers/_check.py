@@ -1,0 +1,152 @@
+"""One check for all triggers that share a poll: what is reserved, and then the balance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from airflow_provider_youcom._masking import no_key_in_errors
+from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
+from airflow_provider_youcom._off_the_loop import Threads
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Note
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+# The longest that a trigger waits for the ledger, its turn included.
+LEDGER_SECONDS = 20.0
+# Decisions of one ledger wait for one another in its database anyway. With few threads for each ledger, one
+# that hangs holds up neither another ledger nor the checks of other connections.
+_THREADS_FOR_A_LEDGER = 4
+_threads: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
+# They also ask Airflow, which may take long.
+_housekeeping = Threads(2)
+
+
+@dataclass
+class Noted:
+    """
+    What the ledger held before You.com was asked.
+
+    :param ledger: where reservations are kept.
+    :param note: what it held, and what those who share this check have reserved since.
+    :param settle_seconds: how late You.com may post a charge.
+    """
+
+    ledger: Ledger
+    note: Note
+    settle_seconds: float
+    _lost_are_ended: bool = field(default=False, init=False)
+
+    async def decide(self, claim: Claim, balance: AccountBalance) -> AvailableCredits:
+        """
+        Reserve what is claimed if it is available, and return what is.
+
+        :param claim: what a gate wants to reserve.
+        :param balance: You.com's answer.
+        :raises YouComLedgerUnavailableError: if the ledger does not answer.
+        :raises YouComRefusedError: if a newer try of the gate has asked for credits.
+        """
+        if not self.note.needs_decision(claim, balance):
+            return self.note.available(balance, claim.attempt.holder)
+        note = self.note
+        decision = await _ask_ledger(
+            self.ledger, lambda: self.ledger.decide(claim, balance, note, self.settle_seconds)
+        )
+        self.note = self.note.after(decision)
+        return decision.available
+
+    def may_end_lost(self) -> bool:
+        """Return True to the first of those who share this check, and False to the others."""
+        is_first, self._lost_are_ended = not self._lost_are_ended, True
+        return is_first
+
+
+@dataclass
+class Check:
+    """
+    One check of a connection.
+
+    :param reading: the balance, or the error that took its place.
+    :param noted: what was reserved before, or why that is unknown; None if the connection names no ledger.
+    """
+
+    reading: AccountBalance | YouComError
+    noted: Noted | YouComError | None = None
+
+    def report(self, youcom_conn_id: str) -> None:
+        """
+        Send what was found as metrics.
+
+        :param youcom_conn_id: the connection.
+        """
+        if isinstance(self.reading, YouComError):
+            count(CHECK_FAILED, youcom_conn_id)
+            return
+        gauge("balance_usd", self.reading.balance_usd, youcom_conn_id)
+        if isinstance(self.noted, Noted):
+            available = self.noted.note.available(self.reading)
+            gauge("reserved_usd", available.reserved_usd, youcom_conn_id)
+            gauge("available_usd", available.available_usd, youcom_conn_id)
+
+
+async def check(youcom_conn_id: str) -> Check:
+    """
+    Return what is reserved and what the account holds, without blocking the event loop.
+
+    :param youcom_conn_id: the connection. It is read each time, since its key may have been rotated.
+    """
+    hook = YouComHook(youcom_conn_id)
+    try:
+        with no_key_in_errors():
+            await hook.aconnect()
+            noted = await _note(hook) if hook.has_ledger else None
+            return Check(await hook.client.aget_balance(), noted)
+    except YouComError as error:
+        return Check(error)
+
+
+async def _note(hook: YouComHook) -> Noted | YouComError:
+    try:
+        ledger = await hook.aget_ledger()
+        note = await _ask_ledger(ledger, ledger.note)
+    except YouComError as error:
+        return error
+    return Noted(ledger, note, hook.settle_seconds)
+
+
+async def keep_house(work: Callable[[], None]) -> None:
+    """
+    End reservations that are over, without blocking the event loop. A failure is logged.
+
+    :param work: a function that asks the ledger and Airflow.
+    """
+    try:
+        await _housekeeping.run(work, LEDGER_SECONDS)
+    except TimeoutError:
+        log.warning(
+            "Airflow or the ledger is slow to say which reservations can be ended; trying again later."
+        )
+    except Exception:
+        # It is no reason to doubt the reading.
+        log.exception("Reservations that nobody spends from any more could not be ended; trying again later.")
+
+
+async def _ask_ledger(ledger: Ledger, call: Callable[[], Result]) -> Result:
+    threads = _threads.setdefault(ledger, Threads(_THREADS_FOR_A_LEDGER))
+    try:
+        return await threads.run(call, LEDGER_SECONDS)
+    except TimeoutError:
+        raise YouComLedgerUnavailableError(
+            "What is reserved is unknown, since the ledger did not answer within "
+            f"{LEDGER_SECONDS:g} s: check its database."
+        ) from None

@@ -1,0 +1,62 @@
+"""A ledger in each database: a new SQLite file, and a new database of a private PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_youcom.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from dev.private_postgres import PrivatePostgres
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """A private PostgreSQL, if this machine has one."""
+    pytest.importorskip("psycopg2")
+    from dev.private_postgres import PrivatePostgres, installed_binaries
+
+    if installed_binaries() is None:
+        pytest.skip("there is no PostgreSQL server on this machine")
+    with PrivatePostgres() as server:
+        yield server
+
+
+def new_postgres_database(server: PrivatePostgres) -> str:
+    """Make a database whose time zone is not UTC, nor a whole number of hours from it."""
+    name = f"ledger_{next(_numbers)}"
+    cursor = server.connect("postgres").cursor()
+    cursor.execute(f"CREATE DATABASE {name}")
+    cursor.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+    cursor.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    return server.url.rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    return new_postgres_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[sa.engine.Engine]:
+    """An engine on an empty database."""
+    engine = sa.create_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def ledger(engine: sa.engine.Engine) -> Ledger:
+    """An empty ledger."""
+    return Ledger(engine)
