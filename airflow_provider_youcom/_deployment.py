@@ -1,11 +1,11 @@
 """
 The id of this Airflow deployment, which is made once and never replaced.
 
-It is an Airflow Variable. A task of Airflow 3 saves a Variable whatever it holds, and has no way to save it only
-if there is none. So tasks that find no id first save a candidate, as another Variable, and wait until it has been
-the same for half a minute. A task whose candidate arrives later than that replaces a candidate, and not the id.
+It is an Airflow Variable. A task of Airflow 3 cannot save a Variable only if there is none: it replaces what
+another task has saved. So tasks that find no id first save a candidate, as another Variable, and wait until
+it has been the same for half a minute. What a task saves late then replaces a candidate, and not the id.
 
-While they wait, they look for the id again and again. Each time, Airflow shows the candidate and no id: this
+While they wait, they look for the id again and again. Each time, Airflow shows the candidate and no id, which
 tells that it answers, and that there is none.
 """
 
@@ -45,7 +45,7 @@ _CANDIDATE_DESCRIPTION = f"Becomes {DEPLOYMENT_VARIABLE}, and is then deleted."
 
 def deployment_id() -> str:
     """
-    Return the id of this Airflow deployment, which its first use makes. On Airflow 3 that takes half a minute.
+    Return the id of this Airflow deployment. The first call makes it, in half a minute on Airflow 3.
 
     :raises YouComLedgerUnavailableError: if Airflow does not say what the id is, or whether there is one.
     :raises YouComRefusedError: if this task may not read or save it, or it is empty.
@@ -61,8 +61,8 @@ def deployment_id() -> str:
         ) from None
     except VariableDeniedError as error:
         raise YouComRefusedError(
-            f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read and saved ({error}): set it by hand, to "
-            "a text that no other Airflow deployment has."
+            f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read and saved ({error}): set it by hand, "
+            "to a text that no other Airflow deployment has."
         ) from None
     if not found.strip():
         raise YouComRefusedError(

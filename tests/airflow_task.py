@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def in_a_task() -> Iterator[None]:
-    """Connect this process with Airflow as ``dag.test`` does: to its API, or on 2.11 to its database alone."""
+    """Connect this process with Airflow as ``dag.test`` does: to its API; on 2.11 it has the database."""
     try:
         from airflow.sdk.execution_time import supervisor
     except ImportError:

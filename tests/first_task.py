@@ -19,7 +19,7 @@ def main(meeting_place: Path, name: str, unchanged_for: float) -> None:
         (meeting_place / name).touch()
         while not (meeting_place / "go").exists():
             time.sleep(0.01)
-        print(f"id={_deployment.deployment_id()}")
+        sys.stdout.write(f"id={_deployment.deployment_id()}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Functions that run side by side in virtual time, one at a time, in an order that their waits alone decide."""
+"""Functions that run side by side in virtual time, one at a time, in the order of their waits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class VirtualTime:
             self.sleep(0)
             try:
                 function()
-            except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
+            except BaseException as error:  # raised again below
                 errors.append(error)
             self._paused.release()
 

@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom._metrics import CHECK_FAILED, FAILED, SKIPPED, count
-from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
@@ -238,6 +238,10 @@ class BalanceSensor(BaseSensorOperator):
         return YouComHook(self.youcom_conn_id)
 
     def _defer(self, context: Context) -> None:
-        claim = self._claim(context)
+        try:
+            claim = self._claim(context)
+        except YouComUnavailableError:
+            # The check has logged it. The trigger needs the claim, so the gate waits on the worker for now.
+            return
         trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))
