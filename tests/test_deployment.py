@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -146,6 +146,54 @@ def test_a_database_that_fails_once_does_not_replace_an_id() -> None:
         with database_fails_at(turn):
             assert {ask_once() for _ in range(3)} <= {"production", None}
         assert rows()[DEPLOYMENT_VARIABLE] == "production"
+
+
+@contextmanager
+def api_fails_at(turns: Container[int]) -> Iterator[list[str]]:
+    """Let Airflow's API answer 503 in these turns to who reads or saves a Variable, and collect its calls."""
+    from airflow.models.variable import Variable as VariableRow
+    from fastapi import HTTPException
+
+    calls: list[str] = []
+
+    def failing(method: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            calls.append(method.__name__)
+            if len(calls) in turns:
+                raise HTTPException(503, "restarting")
+            return method(*args, **options)
+
+        return staticmethod(call)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("get", "set", "delete"):
+            patch.setattr(VariableRow, name, failing(getattr(VariableRow, name)))
+        yield calls
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(AIRFLOW_2, reason="its tasks use the database, and no API")
+def test_an_api_that_fails_once_at_any_call_leads_to_one_id() -> None:
+    with api_fails_at(()) as calls:
+        deployment_id()
+    assert {"get", "set"} <= set(calls)
+    for turn in range(1, len(calls) + 1):
+        forget()
+        with api_fails_at({turn}):
+            answers = [ask_once() for _ in range(2)]
+        assert set(answers) - {None} == {rows()[DEPLOYMENT_VARIABLE]}, turn
+
+
+@pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(AIRFLOW_2, reason="its tasks use the database, and no API")
+def test_an_api_that_goes_on_failing_makes_the_id_unknown_and_saves_nothing() -> None:
+    with api_fails_at(range(1, 100)):
+        assert ask_once() is None
+    assert rows() == {}
+    store(DEPLOYMENT_VARIABLE, "production")
+    with api_fails_at(range(1, 100)):
+        assert ask_once() is None
+    assert rows() == {DEPLOYMENT_VARIABLE: "production"}
 
 
 class Vault(BaseSecretsBackend):
