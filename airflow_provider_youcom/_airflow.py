@@ -14,15 +14,12 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_youcom._off_the_loop import call_airflow
-from airflow_provider_youcom.exceptions import YouComRefusedError
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import GRACE_SECONDS
 
 # The XCom by which a gate tells its teardown in which ledger it has reserved.
 LEDGER_ID_KEY = "youcom_ledger_id"
-DEPLOYMENT_VARIABLE = "youcom_deployment_id"
-
 # The longest that a thread of the triggerer waits for one answer, in seconds.
 _ANSWER_WITHIN = 20.0
 
@@ -31,6 +28,7 @@ def current_attempt() -> Attempt:
     """
     Return the attempt that reserves, with an id of its own at each call.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     from airflow.providers.common.compat.sdk import get_current_context
@@ -46,6 +44,7 @@ def attempt_of_gate(context: Any) -> Attempt:
     """
     Return the attempt of the running task; it is the same at each call within one try.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     task_instance, dag_run = context["ti"], context["dag_run"]
@@ -60,6 +59,7 @@ def holder_of(task_instance: Any) -> Holder:
     """
     Return the name of a task, for the ledger.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     return Holder(
@@ -139,21 +139,10 @@ def _order_of(task_instance: Any, dag_run: Any) -> str:
 
 
 def _deployment_id() -> str:
-    """Return the id of this Airflow deployment, which is made at its first use."""
-    from airflow.providers.common.compat.sdk import Variable
+    # Imported late, since it imports Airflow's Variable.
+    from airflow_provider_youcom._deployment import deployment_id
 
-    try:
-        deployment_id = Variable.get(DEPLOYMENT_VARIABLE, None)
-        if not deployment_id:
-            Variable.set(DEPLOYMENT_VARIABLE, uuid.uuid4().hex)
-            # Read again, since another task may have been faster.
-            deployment_id = Variable.get(DEPLOYMENT_VARIABLE)
-    except Exception as error:  # noqa: BLE001 - it differs with the Airflow version and the reason
-        raise YouComRefusedError(
-            f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read and saved ({type(error).__name__}): "
-            "set it by hand, to a text that no other Airflow deployment has."
-        ) from None
-    return str(deployment_id)
+    return deployment_id()
 
 
 def _spends_nothing(task: Any) -> bool:

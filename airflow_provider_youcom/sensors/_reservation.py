@@ -36,14 +36,19 @@ def needs_nothing(gate: BalanceSensor) -> bool:
         return False
 
 
-def claim_of(gate: BalanceSensor, context: Any) -> Claim:
+def claim_of(gate: BalanceSensor, context: Any) -> Claim | None:
     """
-    Return what a gate wants to reserve.
+    Return what a gate wants to reserve; None if it does not reserve, or needs nothing.
 
     :param gate: a ``BalanceSensor`` with ``reserve``.
     :param context: Airflow's context.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
+    if not gate.reserve:
+        return None
+    if needs_nothing(gate):
+        log.info("min_usd is 0, so this gate reserves nothing.")
+        return None
     try:
         return Claim(
             attempt_of_gate(context),

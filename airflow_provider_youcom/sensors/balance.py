@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _metrics
-from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.gate import Reading
     from airflow_provider_youcom.hooks.youcom import YouComHook
-    from airflow_provider_youcom.ledger.claim import Claim
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
 
@@ -211,7 +210,7 @@ class BalanceSensor(BaseSensorOperator):
     def _read(self, context: Context) -> Reading:
         try:
             hook = self._hook()
-            claim = self._claim(context)
+            claim = _reservation.claim_of(self, context)
             return _reservation.reserve(hook, claim, context) if claim else hook.get_balance()
         except YouComError as error:
             return error
@@ -222,15 +221,6 @@ class BalanceSensor(BaseSensorOperator):
             return True
         return _reservation.stands(self._hook(), verdict.reservation_id, context)
 
-    def _claim(self, context: Context) -> Claim | None:
-        """Return what to reserve; None if nothing."""
-        if not self.reserve:
-            return None
-        if _reservation.needs_nothing(self):
-            self.log.info("min_usd is 0, so this gate reserves nothing.")
-            return None
-        return _reservation.claim_of(self, context)
-
     def _hook(self) -> YouComHook:
         from airflow_provider_youcom.hooks.youcom import YouComHook
 
@@ -238,7 +228,11 @@ class BalanceSensor(BaseSensorOperator):
         return YouComHook(self.youcom_conn_id)
 
     def _defer(self, context: Context) -> None:
-        claim = self._claim(context)
+        try:
+            claim = _reservation.claim_of(self, context)
+        except YouComUnavailableError:
+            # The check has logged it. The trigger needs the claim, so the gate waits on the worker for now.
+            return
         if claim and self.end_from_trigger:
             # No worker sees it open.
             _reservation.warn_if_never_released(self)

@@ -248,12 +248,11 @@ def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Led
 
 @pytest.mark.parametrize("min_usd", [0, "0", "0.00"])
 def test_a_gate_that_turns_out_to_need_nothing_reserves_nothing(
-    ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, min_usd: object
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, min_usd: object
 ):
-    monkeypatch.setattr(BalanceSensor, "log", logging.getLogger("task"))
     sensor = gate()
     sensor.min_usd = min_usd
-    with caplog.at_level(logging.INFO, logger="task"):
+    with caplog.at_level(logging.INFO):
         opened = sensor.execute(try_of("monday"))
     assert (opened["balance_usd"], ledger.history()) == (100, [])
     assert "min_usd is 0, so this gate reserves nothing." in caplog.text

@@ -90,6 +90,11 @@ with DAG("skipped_run", schedule=None), gate(youcom_conn_id=SHORT, on_shortfall=
 with DAG("waiting_run", schedule=None), gate(youcom_conn_id=SHORT, end_from_trigger=True).reservation():
     work_of("work")(SHORT)
 
+# Its tasks survive the API server, which they need to end.
+survives = {"retries": 50, "retry_delay": AT_ONCE}
+with DAG("first_run", schedule=None, default_args=survives), gate(poke_interval=2).reservation():
+    work_of("work")()
+
 with DAG("task_left_out", schedule=None):
     opens = gate()
     with opens.reservation():
