@@ -27,6 +27,8 @@ from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 
+pytestmark = pytest.mark.only_in_test
+
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
 PAGES = {path: path.read_text() for path in sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")])}

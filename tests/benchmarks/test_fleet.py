@@ -12,6 +12,8 @@ from benchmarks.fleet_arms import Outcome, lowest_usd
 from benchmarks.fleet_plan import Plan, ideal_ends
 from benchmarks.fleet_report import FleetReport
 
+pytestmark = pytest.mark.only_in_test
+
 PROJECT = Path(__file__).parents[2]
 MEASURED = PROJECT / "benchmarks" / "results" / "fleet.json"
 OUTCOME = Outcome(

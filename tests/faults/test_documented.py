@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults.fault_matrix import ACCEPTED, CASES, NOT_THE_CONTRACT, REFUSED, UNAVAILABLE, Outcome
 
+pytestmark = pytest.mark.on_one_airflow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
 
 

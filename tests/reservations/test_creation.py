@@ -27,6 +27,8 @@ from tests.reservations.spending import claim_of, reserve
 if TYPE_CHECKING:
     from benchmarks.postgres import PrivatePostgres
 
+pytestmark = pytest.mark.on_the_ends
+
 PROCESSES = 8
 
 

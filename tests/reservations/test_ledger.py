@@ -17,6 +17,8 @@ from airflow_provider_youcom.reservations.reservation import new_decision_id
 from airflow_provider_youcom.reservations.rule import EndReason, Outcome
 from tests.reservations.spending import NOON, account_with, attempt_of, claim_of, pass_time, reserve
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40)

@@ -10,6 +10,8 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
+pytestmark = [pytest.mark.long, pytest.mark.only_in_test]
+
 pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
 OPENAPI = Path(__file__).with_name("openapi.yaml")
