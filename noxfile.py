@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import nox
 from nox.project import dependency_groups, load_toml, python_versions
@@ -281,7 +284,7 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 def _pytest(session: nox.Session, marks: str, *options: str) -> None:
     # Nothing but the wheel may be tested: see conftest.py.
     environment = {"TEST_INSTALLED_PROVIDER": "1"}
-    session.run("pytest", "-m", marks, *options, *session.posargs, env=environment)
+    _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
 
 
 def _workers(session: nox.Session, number: int) -> list[str]:
@@ -306,8 +309,20 @@ def _beside(session: nox.Session, *command: str) -> Iterator[None]:
 
 
 def _run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    _run(session, ENVIRONMENT_PYTHON, "-m", module, *arguments)
+
+
+def _run(session: nox.Session, *command: str | Path, **options: Any) -> None:
     # After Ctrl-C it stops its Airflow, which takes longer than nox waits by default.
-    session.run(ENVIRONMENT_PYTHON, "-m", module, *arguments, interrupt_timeout=None)
+    session.run(*command, interrupt_timeout=None, **options)
+
+
+def _interrupt_what_runs(number: int, frame: FrameType | None) -> None:
+    subprocess.run(["pkill", "-INT", "-P", f"{os.getpid()}"])
+
+
+# Nox would end at once, and leave what it runs, with its Airflow, behind.
+signal.signal(signal.SIGTERM, _interrupt_what_runs)
 
 
 def _is_installed(python: str) -> bool:
