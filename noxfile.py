@@ -317,12 +317,12 @@ def _run(session: nox.Session, *command: str | Path, **options: Any) -> None:
     session.run(*command, interrupt_timeout=None, **options)
 
 
-def _interrupt_what_runs(number: int, frame: FrameType | None) -> None:
-    subprocess.run(["pkill", "-INT", "-P", f"{os.getpid()}"])
+def _terminate_what_runs(number: int, frame: FrameType | None) -> None:
+    subprocess.run(["pkill", "-TERM", "-P", f"{os.getpid()}"])
 
 
 # Nox would end at once, and leave what it runs, with its Airflow, behind.
-signal.signal(signal.SIGTERM, _interrupt_what_runs)
+signal.signal(signal.SIGTERM, _terminate_what_runs)
 
 
 def _is_installed(python: str) -> bool:
