@@ -1,18 +1,14 @@
-"""What an account holds, and how it is read, shown and passed on."""
+"""What an account holds, what of it is available, and how both are shown and passed on."""
 
 from __future__ import annotations
 
-import decimal
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, NoReturn
 
-from airflow_provider_youcom.exceptions import YouComResponseError
-from airflow_provider_youcom.money import cents_to_usd, format_usd, is_amount, json_number, subtract_usd
+from airflow_provider_youcom.money import cents_to_usd, format_usd, json_number, subtract_usd
 
 # What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
@@ -57,26 +53,53 @@ class AccountBalance:
         # [core] allowed_deserialization_classes. Not a TypeError, which Airflow 2.11 replaces.
         raise ValueError("An AccountBalance cannot be an XCom: return balance.to_json() instead.")
 
-    @classmethod
-    def from_response(cls, body: bytes, checked_at: datetime) -> AccountBalance:
-        """
-        Read the body of a 200 answer.
 
-        https://you.com/docs/api-reference/billing/get-account-balance
+@dataclass(frozen=True)
+class AvailableCredits:
+    """
+    A balance, and how much of it is available to an attempt that wants to reserve.
 
-        :param body: the answer's bytes.
-        :param checked_at: when You.com was asked, in UTC.
-        :raises YouComResponseError: if the body is not what that page describes.
-        """
-        document = _parse_json(body)
-        data = _member(document, "data", dict, "an object")
-        _member(data, "type", str, "a string", "data.")
-        account_id = _printable(_member(data, "id", str, "a string", "data."))
-        attributes = _member(data, "attributes", dict, "an object", "data.")
-        balance_cents = _member(attributes, "balance", Decimal, "a number", "data.attributes.")
-        if not is_amount(balance_cents):
-            raise _not_the_contract("data.attributes.balance is outside the range of a double")
-        return cls(account_id=account_id, balance_cents=balance_cents, checked_at=checked_at)
+    What the attempt itself has already reserved is not subtracted.
+
+    :param balance: You.com's answer.
+    :param available_usd: the balance, minus what is reserved, in dollars; may be negative.
+    :param reserved_usd: what others have reserved, in dollars.
+    :param reserved_runs: how many runs have reserved that.
+    :param own_run_usd: how much of it is for other tasks of the same run, in dollars.
+    :param reservation_id: the reservation that now stands for this attempt; None if none does.
+    """
+
+    balance: AccountBalance
+    available_usd: Decimal
+    reserved_usd: Decimal
+    reserved_runs: int
+    own_run_usd: Decimal = Decimal(0)
+    reservation_id: str | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"You.com account {self.balance.account_id} holds {format_usd(self.balance.balance_usd)}, "
+            f"of which {self._reserved}"
+        )
+
+    @property
+    def _reserved(self) -> str:
+        if self.reserved_usd == 0:
+            return "nothing is reserved"
+        reserved = format_usd(self.reserved_usd, ROUND_CEILING)
+        if self.own_run_usd == self.reserved_usd:
+            return f"this run has reserved {reserved}"
+        runs = "1 run has" if self.reserved_runs == 1 else f"{self.reserved_runs} runs have"
+        own = format_usd(self.own_run_usd, ROUND_CEILING)
+        return f"{runs} reserved {reserved}" + (f", {own} of it this run" if self.own_run_usd else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the balance and the two amounts as plain JSON, for XCom and events."""
+        return {
+            **self.balance.to_json(),
+            "reserved_usd": json_number(self.reserved_usd),
+            "available_usd": json_number(self.available_usd),
+        }
 
 
 def balance_fall_usd(
@@ -111,50 +134,3 @@ def _read(reading: AccountBalance | Mapping[str, Any]) -> tuple[str, Decimal | N
         return reading.account_id, reading.balance_usd
     cents = reading["balance_cents"]
     return reading["account_id"], None if cents is None else cents_to_usd(Decimal(str(cents)))
-
-
-def _parse_json(body: bytes) -> object:
-    with suppress(ValueError, RecursionError, decimal.InvalidOperation):
-        return json.loads(
-            # RFC 8259 lets a reader ignore a byte order mark.
-            body.decode("utf-8-sig"),
-            parse_float=Decimal,
-            parse_int=Decimal,
-            parse_constant=_reject_constant,
-            object_pairs_hook=_reject_duplicates,
-        )
-    # Not raised in an except block: json's error, which would be its context, holds the whole body.
-    raise _not_the_contract("the body is not JSON")
-
-
-def _reject_constant(constant: str) -> NoReturn:
-    raise _not_the_contract(f"{constant} is not a JSON number")
-
-
-def _reject_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _not_the_contract("an object names the same member twice")
-    return members
-
-
-def _member(parent: object, name: str, kind: type, article_and_kind: str, path: str = "") -> Any:
-    if not isinstance(parent, dict) or name not in parent:
-        raise _not_the_contract(f"{path}{name} is missing")
-    if not isinstance(parent[name], kind):
-        raise _not_the_contract(f"{path}{name} is not {article_and_kind}")
-    return parent[name]
-
-
-def _printable(text: str) -> str:
-    """Escape characters that would break a log line or cannot be stored."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _not_the_contract(what: str) -> YouComResponseError:
-    return YouComResponseError(
-        f"You.com answered 200, but not with an account balance: {what}; "
-        "expected the body described at https://you.com/docs/api-reference/billing/get-account-balance, "
-        "so check that the connection's Base URL is You.com's.",
-        status_code=200,
-    )

@@ -8,8 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from enum import Enum
 from typing import Any, Literal, get_args
 
-from airflow_provider_youcom.available import AvailableCredits
-from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance
+from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, AvailableCredits
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComError,

@@ -5,52 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_youcom import __version__
+from airflow_provider_youcom._connection_form import (
+    CONNECTION_TYPE,
+    CONNECTION_TYPE_NAME,
+    form_behaviour,
+    form_fields,
+)
 
-CONNECTION_TYPE = "youcom"
-CONNECTION_TYPE_NAME = "You.com"
 _INTEGRATION = "You.com"
 _LINK = "airflow_provider_youcom.links.TopUpCreditsLink"
-
-
-def form_behaviour() -> dict[str, Any]:
-    """Return which standard fields the connection form shows, and their labels."""
-    return {
-        "hidden_fields": ["schema", "login", "port", "extra"],
-        "relabeling": {"password": "API key", "host": "Base URL"},
-        "placeholders": {
-            "password": "from https://you.com/platform",
-            "host": "https://api.you.com",
-            "timeout": "30",
-            "retries": "2",
-            "settle_seconds": "60",
-        },
-    }
-
-
-def form_fields() -> dict[str, dict[str, Any]]:
-    """Return the additional fields of the connection form, which are saved in the connection's extra."""
-    return {
-        "timeout": {
-            "label": "Timeout (seconds)",
-            "description": "How long one call may take, retries included. Default: 30.",
-            "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
-        },
-        "retries": {
-            "label": "Retries per call",
-            "description": "How many times a call is retried within that time. Default: 2.",
-            "schema": {"type": ["integer", "null"], "minimum": 0, "maximum": 10},
-        },
-        "ledger_conn_id": {
-            "label": "Ledger connection",
-            "description": "A connection to SQLite or PostgreSQL, where reserved credits are kept.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "settle_seconds": {
-            "label": "Settle time (seconds)",
-            "description": "How late You.com may post a charge. Default: 60.",
-            "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 86400},
-        },
-    }
 
 
 def get_provider_info() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
 from benchmarks.fleet_arms import ARMS, Fleet
 from benchmarks.fleet_plan import Plan

@@ -19,7 +19,7 @@ from dev.airflow_api import LocalAirflowError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.ledger.ledger import Ledger
     from airflow_provider_youcom.sandbox import Sandbox
     from benchmarks.fleet_plan import Plan
     from benchmarks.postgres import PrivatePostgres

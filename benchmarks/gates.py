@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.rule import EndReason
 from benchmarks.call_rate import calls_per_minute, calls_to_end_of_round
 from benchmarks.process_accounting import cpu_seconds, memory_kb
 from dev.airflow_api import LocalAirflowError
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.ledger.ledger import Ledger
     from airflow_provider_youcom.sandbox import Sandbox
     from benchmarks.postgres import PrivatePostgres
     from benchmarks.task_history import TaskHistory

@@ -22,9 +22,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import new_decision_id
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from benchmarks.ledger_hammer import PROCESSES, balance_of, claim_of, hammer
 
 LARGEST_RATIO = 2.0
@@ -39,10 +38,9 @@ def cycle(ledger: Ledger, run: str) -> None:
     :param ledger: the ledger.
     :param run: a run that has not reserved before.
     """
-    claim = claim_of(run, 1, settle_seconds=0)
-    decision = ledger.decide(claim, balance_of(1000), ledger.note(), new_decision_id())
+    decision = ledger.decide(claim_of(run, 1), balance_of(1000), ledger.note(), settle_seconds=0)
     if decision.reservation is None:
-        raise RuntimeError(f"A cycle was {decision.outcome.value}.")
+        raise RuntimeError("Nothing was reserved.")
     ledger.end([decision.reservation.id], EndReason.RELEASED, by="benchmark")
 
 
@@ -123,8 +121,8 @@ def compare(url: str, count: int) -> tuple[float, float]:
     keys = {
         "recorded": "recorded",
         "id": reserved.id,
-        "gate": reserved.gate.key,
-        "run": reserved.gate.run_key,
+        "gate": reserved.holder.key,
+        "run": reserved.holder.run_key,
     }
 
     def bare(number: int) -> None:

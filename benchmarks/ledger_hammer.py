@@ -14,25 +14,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Note, new_decision_id
-from airflow_provider_youcom.reservations.rule import EndReason, Outcome
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Note
+from airflow_provider_youcom.ledger.rule import EndReason
 
 ACCOUNT = "4f1c"
 PROCESSES = 8
 
 
-def claim_of(run: str, usd: int, settle_seconds: float) -> Claim:
+def claim_of(run: str, usd: int) -> Claim:
     """
     Return what a run wants to reserve.
 
     :param run: its id.
     :param usd: how much, in dollars.
-    :param settle_seconds: how late charges are posted.
     """
-    attempt = Attempt(Gate("benchmark", "research", run, "gate"), id=run, order=run)
-    return Claim(attempt, Decimal(usd), settle_seconds=settle_seconds)
+    attempt = Attempt(Holder("benchmark", "research", run, "gate"), id=run, order=run)
+    return Claim(attempt, Decimal(usd))
 
 
 def balance_of(usd: int) -> AccountBalance:
@@ -153,8 +152,8 @@ def _reserve_and_spend(
     try:
         ledger = Ledger(sa.create_engine(url), answer_within=60)
         for turn in range(rounds):
-            claim = claim_of(f"run-{number}-{turn}", 2, settle_seconds)
-            reservation_id = _wait_for_credits(ledger, account, claim, tries)
+            claim = claim_of(f"run-{number}-{turn}", 2)
+            reservation_id = _wait_for_credits(ledger, account, claim, settle_seconds, tries)
             account.pay()
             account.pay()
             ledger.end([reservation_id], EndReason.RELEASED, by=f"process {number}")
@@ -163,7 +162,9 @@ def _reserve_and_spend(
     results.put((tries, error))
 
 
-def _wait_for_credits(ledger: Ledger, account: Account, claim: Claim, tries: list[float]) -> str:
+def _wait_for_credits(
+    ledger: Ledger, account: Account, claim: Claim, settle_seconds: float, tries: list[float]
+) -> str:
     while True:
         note: Note = ledger.note()
         balance = balance_of(account.read())
@@ -171,7 +172,7 @@ def _wait_for_credits(ledger: Ledger, account: Account, claim: Claim, tries: lis
             time.sleep(random.random() * 0.01)
             continue
         started = time.perf_counter()
-        decision = ledger.decide(claim, balance, note, new_decision_id())
+        decision = ledger.decide(claim, balance, note, settle_seconds)
         tries.append(time.perf_counter() - started)
-        if decision.outcome is Outcome.OPEN and decision.reservation is not None:
+        if decision.reservation is not None:
             return decision.reservation.id

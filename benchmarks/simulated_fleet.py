@@ -16,8 +16,8 @@ from heapq import heappop, heappush
 from itertools import count, pairwise
 from typing import Any
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger.rule import EndReason
 from benchmarks.simulated_gates import MICROSECONDS, Account, CheckingGates, Note, ReservingGates, Usage
 
 # What runs spend in dollars, and how many of 200 runs spend it: $17.45 on average.

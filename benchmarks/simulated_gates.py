@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason, Outcome
 
 MICROSECONDS = 1_000_000
 # The number of notes after which the rule sums up again what is reserved.
@@ -227,8 +227,8 @@ class ReservingGates(CheckingGates):
     def decide(self, run: int, needed: int, note: Note, reading: int) -> bool:
         """Reserve if enough is available, and return whether the gate opens."""
         outcome = rule.decide(
-            needed=needed,
-            available=reading - self.counted(note),
+            needed_units=needed,
+            available_units=reading - self.counted(note),
             counter=note.counter,
             oldest_counter=0,
             order="",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from airflow_provider_youcom.exceptions import YouComError
-from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.ledger.ledger import Ledger
 from benchmarks.you_com_connection import connection_with_ledger
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class PayingRuns:
 
     def _standing(self) -> list[str]:
         try:
-            return [each.gate.run_id for each in self._ledger.standing()]
+            return [each.holder.run_id for each in self._ledger.standing()]
         except YouComError as error:
             return [str(error)]
 

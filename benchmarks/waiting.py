@@ -18,7 +18,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
 from benchmarks.gates import DEFERRED_MODES, EMPTY_USD, Stage
 from benchmarks.postgres import PrivatePostgres

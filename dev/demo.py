@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_youcom.billing._base_url import DEFAULT_BASE_URL
+from airflow_provider_youcom.billing import DEFAULT_BASE_URL
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.money import format_usd

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.ledger.ledger import Ledger
 
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
@@ -49,14 +49,14 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ledger]:
     """The ledger that the connection ``youcom_default`` names: a file, with a settle time of 0."""
     pytest.importorskip("airflow.providers.sqlite", reason="the ledger needs Airflow's sqlite provider")
-    from airflow_provider_youcom.hooks._reservations import opening
+    from airflow_provider_youcom.hooks import _ledger
     from tests.connections import connect
 
     connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0)
     file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(file))
-    yield opening.open_ledger("ledger", "connection 'youcom_default'")
-    opening._ledger.cache_clear()
+    yield _ledger.open_ledger("ledger", "connection 'youcom_default'")
+    _ledger._ledger.cache_clear()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import XCom
 
 from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, balance_fall_usd
+from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
@@ -37,7 +38,7 @@ def body(balance: str = "718924.5", account_id: str = '"4f1c"', kind: str = '"ac
     ],
 )
 def test_a_balance_is_shown_in_whole_cents_and_never_claims_money_that_is_not_there(cents: str, shown: str):
-    balance = AccountBalance.from_response(body(cents), NOW)
+    balance = read_balance(body(cents), NOW)
     assert format_usd(balance.balance_usd) == shown
     assert str(balance) == f"You.com account 4f1c: {shown} left"
 
@@ -46,16 +47,16 @@ def test_a_balance_is_shown_in_whole_cents_and_never_claims_money_that_is_not_th
     "cents", ["0.1", "718924.5", "1e-9", "123456789012345678901234567890.123456789", "5e2"]
 )
 def test_a_balance_is_read_exactly_from_the_text_of_the_answer(cents: str):
-    assert AccountBalance.from_response(body(cents), NOW).balance_cents == Decimal(cents)
+    assert read_balance(body(cents), NOW).balance_cents == Decimal(cents)
 
 
 def test_dollars_are_the_exact_hundredth_of_the_cents():
-    balance = AccountBalance.from_response(body("123456789012345678901234567890.123"), NOW)
+    balance = read_balance(body("123456789012345678901234567890.123"), NOW)
     assert balance.balance_usd == Decimal("1234567890123456789012345678.90123")
 
 
 def test_what_xcom_carries_is_plain_json():
-    balance = AccountBalance.from_response(body("718924.5"), NOW)
+    balance = read_balance(body("718924.5"), NOW)
     assert json.loads(json.dumps(balance.to_json())) == {
         "account_id": "4f1c",
         "balance_cents": 718924.5,
@@ -65,13 +66,13 @@ def test_what_xcom_carries_is_plain_json():
 
 
 def test_whole_amounts_are_whole_in_xcom():
-    carried = AccountBalance.from_response(body("2500"), NOW).to_json()
+    carried = read_balance(body("2500"), NOW).to_json()
     assert (carried["balance_cents"], carried["balance_usd"]) == (2500, 25)
     assert isinstance(carried["balance_usd"], int)
 
 
 def test_an_amount_too_large_for_some_readers_of_json_integers_is_carried_as_a_float():
-    assert isinstance(AccountBalance.from_response(body("1e30"), NOW).to_json()["balance_cents"], float)
+    assert isinstance(read_balance(body("1e30"), NOW).to_json()["balance_cents"], float)
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
@@ -100,7 +101,7 @@ def test_an_amount_too_large_for_some_readers_of_json_integers_is_carried_as_a_f
 )
 def test_an_answer_that_breaks_the_contract_is_named_in_one_sentence(answer: bytes, problem: str):
     with pytest.raises(YouComResponseError, match=problem) as caught:
-        AccountBalance.from_response(answer, NOW)
+        read_balance(answer, NOW)
     assert caught.value.status_code == 200
     assert "\n" not in str(caught.value)
 
@@ -116,13 +117,13 @@ def test_an_answer_that_breaks_the_contract_is_named_in_one_sentence(answer: byt
     ids=["another type", "empty id", "id that cannot be printed", "byte order mark"],
 )
 def test_any_answer_that_the_schema_allows_is_read_and_can_be_printed(answer: bytes, account_id: str):
-    balance = AccountBalance.from_response(answer, NOW)
+    balance = read_balance(answer, NOW)
     assert balance.account_id == account_id
     assert str(balance).isprintable()
 
 
 def test_the_error_for_a_task_that_returns_a_balance_names_to_json():
-    balance = AccountBalance.from_response(body(), NOW)
+    balance = read_balance(body(), NOW)
     with pytest.raises(ValueError, match=r"return balance.to_json\(\) instead"):
         XCom.serialize_value(balance)
 
@@ -131,7 +132,7 @@ def test_members_that_the_contract_does_not_name_are_accepted():
     answer = json.loads(body("5"))
     answer["data"]["attributes"]["currency"] = "usd"
     answer["meta"] = {"page": 1}
-    assert AccountBalance.from_response(json.dumps(answer).encode(), NOW).balance_cents == 5
+    assert read_balance(json.dumps(answer).encode(), NOW).balance_cents == 5
 
 
 @pytest.mark.parametrize(

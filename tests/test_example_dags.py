@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from tests.examples import EXAMPLES, FOLDER, ON_AIRFLOW_2
 

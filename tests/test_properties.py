@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
     YouComResponseError,
@@ -81,7 +82,7 @@ def outcome(attempt: Callable[[], T], failure: type[E]) -> T | E:
 
 
 def read(body: bytes) -> AccountBalance | YouComResponseError:
-    return outcome(lambda: AccountBalance.from_response(body, NOON), YouComResponseError)
+    return outcome(lambda: read_balance(body, NOON), YouComResponseError)
 
 
 def is_one_sentence(text: str) -> bool:

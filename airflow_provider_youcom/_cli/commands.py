@@ -13,13 +13,13 @@ from airflow.utils.platform import getuser
 
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.money import plain_text
-from airflow_provider_youcom.reservations.rule import EndReason
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_provider_youcom.reservations.reservation import Reservation
+    from airflow_provider_youcom.ledger.reservation import Reservation
 
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 _QUESTION = "End what is reserved? A task that still spends it can then overspend the account. [y/N] "
@@ -121,15 +121,15 @@ def _refuse_unknown(ids: set[str]) -> None:
 
 
 def _row(reservation: Reservation) -> dict[str, Any]:
-    gate = reservation.gate
+    holder = reservation.holder
     return {
         "id": reservation.id,
         "account": reservation.account_id,
         "usd": plain_text(reservation.amount_usd),
-        "dag_id": gate.dag_id,
-        "run_id": gate.run_id,
-        "task_id": gate.task_id,
-        "map_index": gate.map_index,
+        "dag_id": holder.dag_id,
+        "run_id": holder.run_id,
+        "task_id": holder.task_id,
+        "map_index": holder.map_index,
         "reserved_at": reservation.reserved_at.isoformat(timespec="seconds"),
         "expires_at": reservation.expires_at.isoformat(timespec="seconds"),
     }
@@ -144,8 +144,8 @@ def _end(reservation: Reservation) -> dict[str, Any]:
 
 
 def _sentence(reservation: Reservation) -> str:
-    gate = reservation.gate
+    holder = reservation.holder
     return (
-        f"${plain_text(reservation.amount_usd)} for task {gate.task_id} of run {gate.run_id} in DAG "
-        f"{gate.dag_id}, since {reservation.reserved_at:%F %T} UTC"
+        f"${plain_text(reservation.amount_usd)} for task {holder.task_id} of run {holder.run_id} in DAG "
+        f"{holder.dag_id}, since {reservation.reserved_at:%F %T} UTC"
     )

@@ -6,9 +6,8 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from airflow_provider_youcom.billing import DEFAULT_BASE_URL
 from airflow_provider_youcom.exceptions import YouComRefusedError
-
-DEFAULT_BASE_URL = "https://api.you.com"
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")

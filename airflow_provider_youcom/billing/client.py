@@ -9,17 +9,24 @@ import pendulum
 import requests
 import urllib3
 
+from airflow_provider_youcom._masking import holds_key, mask_key, no_key_in_errors
+from airflow_provider_youcom._off_the_loop import run_off_the_loop
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.billing import _transport_errors
+from airflow_provider_youcom.billing import (
+    DEFAULT_BASE_URL,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT_SECONDS,
+    _transport_errors,
+)
+from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.billing._api_key import check_api_key
-from airflow_provider_youcom.billing._base_url import DEFAULT_BASE_URL, check_base_url
+from airflow_provider_youcom.billing._base_url import check_base_url
 from airflow_provider_youcom.billing._bounds import (
     LARGEST_CALL,
     CallTooLargeError,
     CallTooLongError,
     bounded_call,
 )
-from airflow_provider_youcom.billing._masking import holds_key, mask_key, no_key_in_errors
 from airflow_provider_youcom.billing._session import PASSING_STATUSES, BoundedRetry, OneOriginSession
 from airflow_provider_youcom.exceptions import (
     PLATFORM_URL,
@@ -28,8 +35,6 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 
-DEFAULT_TIMEOUT = 30.0
-DEFAULT_RETRIES = 2
 BALANCE_PATH = "/v1/billing/account_balance"
 
 # You.com's answer has about 150 bytes.
@@ -61,7 +66,7 @@ class BillingClient:
         api_key: str,
         base_url: str = DEFAULT_BASE_URL,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
         key_name: str = "the API key",
     ) -> None:
@@ -84,15 +89,25 @@ class BillingClient:
                 with bounded_call(self.timeout):
                     return self._ask()
             except CallTooLongError:
-                raise self.too_late() from None
+                raise self._too_late() from None
             except CallTooLargeError:
                 why = f"its answer had more than {LARGEST_CALL // 1024} KiB"
                 raise _transport_errors.no_answer(self.base_url, why) from None
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 raise _transport_errors.explain(error, self.base_url) from None
 
-    def too_late(self) -> YouComUnavailableError:
-        """Return the error for a call that took longer than the timeout."""
+    async def aget_balance(self) -> AccountBalance:
+        """
+        Return what the account holds, without blocking the event loop.
+
+        This raises the same errors as ``get_balance``.
+        """
+        try:
+            return await run_off_the_loop(self.get_balance, self.timeout)
+        except TimeoutError:
+            raise self._too_late() from None
+
+    def _too_late(self) -> YouComUnavailableError:
         return _transport_errors.no_answer(self.base_url, f"nothing complete within {self.timeout:g} s")
 
     def close(self) -> None:
@@ -119,7 +134,7 @@ class BillingClient:
                 f"balance; check that {self.base_url} is You.com's.",
                 status_code=200,
             )
-        balance = AccountBalance.from_response(body, checked_at)
+        balance = read_balance(body, checked_at)
         if holds_key(balance.account_id, self._api_key):
             raise YouComResponseError(
                 "You.com answered 200 with an account id that holds the API key, which must not be shown; "

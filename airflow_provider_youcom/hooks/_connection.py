@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_youcom._connection_form import form_fields
+from airflow_provider_youcom.billing import DEFAULT_BASE_URL, DEFAULT_RETRIES, DEFAULT_TIMEOUT_SECONDS
 from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.get_provider_info import form_fields
-from airflow_provider_youcom.reservations.rule import DEFAULT_SETTLE_SECONDS
+from airflow_provider_youcom.ledger.rule import DEFAULT_SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -37,37 +38,38 @@ class Settings:
     settle_seconds: float
 
 
-def read_connection(connection: Connection, key_name: str) -> Settings:
+def read_connection(connection: Connection, conn_name: str) -> Settings:
     """
     Return the settings in a connection.
 
     :param connection: its password is the API key, its host the base URL.
-    :param key_name: the name of the connection in error messages.
+    :param conn_name: how errors name the connection.
     :raises YouComRefusedError: if a field cannot be used; the message names it.
     """
     # This imports requests, which is not needed to parse a DAG.
-    from airflow_provider_youcom.billing.client import DEFAULT_RETRIES, DEFAULT_TIMEOUT, BillingClient
+    from airflow_provider_youcom.billing.client import BillingClient
 
-    extra = _extra(connection, key_name)
+    fields = _Fields(connection, conn_name)
+    extra = fields.extra()
     client = BillingClient(
-        _api_key(connection, extra, key_name),
-        _base_url(connection, key_name),
-        timeout=read_number(extra, "timeout", DEFAULT_TIMEOUT, key_name),
-        retries=int(read_number(extra, "retries", DEFAULT_RETRIES, key_name)),
-        key_name=key_name,
+        fields.api_key(extra),
+        fields.base_url(),
+        timeout=read_number(extra, "timeout", DEFAULT_TIMEOUT_SECONDS, conn_name),
+        retries=int(read_number(extra, "retries", DEFAULT_RETRIES, conn_name)),
+        key_name=conn_name,
     )
-    settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, key_name)
-    return Settings(client, _ledger_conn_id(extra, key_name), settle_seconds)
+    settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, conn_name)
+    return Settings(client, _ledger_conn_id(extra, conn_name), settle_seconds)
 
 
-def read_number(extra: dict[str, Any], name: str, default: float, key_name: str) -> float:
+def read_number(extra: dict[str, Any], name: str, default: float, conn_name: str) -> float:
     """
     Return a number of the extra, or the default if there is none.
 
     :param extra: the connection's extra, parsed.
     :param name: a field of the connection form.
     :param default: for a field that is missing or empty.
-    :param key_name: the name of the connection in error messages.
+    :param conn_name: how errors name the connection.
     :raises YouComRefusedError: if the field is not a number within the form's limits.
     """
     limits = form_fields()[name]["schema"]
@@ -82,109 +84,109 @@ def read_number(extra: dict[str, Any], name: str, default: float, key_name: str)
     if not limits["minimum"] <= number <= limits["maximum"] or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise YouComRefusedError(
-            f"{name}={repr(given)[:60]} in the extra of {key_name} cannot be used: it must be {kind} "
+            f"{name}={repr(given)[:60]} in the extra of {conn_name} cannot be used: it must be {kind} "
             f"from {limits['minimum']} to {limits['maximum']}; correct it, or leave it out."
         )
     return number
 
 
-def _extra(connection: Connection, key_name: str) -> dict[str, Any]:
-    # Not extra_dejson: it turns invalid JSON into an empty object, and calls the supervisor, which must not
-    # happen on an event loop.
-    extra = _field(connection, "extra", key_name)
-    if isinstance(extra, str):
-        with suppress(ValueError, RecursionError):
-            extra = json.loads(extra.strip() or "null")
-    if extra is None:
-        return {}
-    if not isinstance(extra, dict):
-        raise YouComRefusedError(
-            f'The extra of {key_name} is not a JSON object: write it as {{"timeout": 10}}, or leave it empty.'
-        )
-    return extra
-
-
-def _ledger_conn_id(extra: dict[str, Any], key_name: str) -> str:
+def _ledger_conn_id(extra: dict[str, Any], conn_name: str) -> str:
     ledger_conn_id = extra.get("ledger_conn_id") or ""
     if not isinstance(ledger_conn_id, str):
         raise YouComRefusedError(
-            f"ledger_conn_id in the extra of {key_name} is {type(ledger_conn_id).__name__}, not text: put "
+            f"ledger_conn_id in the extra of {conn_name} is {type(ledger_conn_id).__name__}, not text: put "
             "the id of a connection there, in quotation marks."
         )
     return ledger_conn_id.strip()
 
 
-def _api_key(connection: Connection, extra: dict[str, Any], key_name: str) -> str:
-    api_key = _text(connection, "password", key_name)
-    if not api_key:
-        _check_other_places(connection, extra, key_name)
-    return api_key
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of a connection, and how errors name it."""
 
+    connection: Connection
+    conn_name: str
 
-def _check_other_places(connection: Connection, extra: dict[str, Any], key_name: str) -> None:
-    places = ["login"] if _text(connection, "login", key_name) else []
-    places += [f"extra field {name}" for name in extra if extra[name] and _NAME_OF_A_KEY.fullmatch(name)]
-    if places:
-        raise YouComRefusedError(
-            f"The password of {key_name} is empty, and its {places[0]} may hold the API key: "
-            'move the key to the password, which the connection form calls "API key".'
-        )
+    def extra(self) -> dict[str, Any]:
+        # Not extra_dejson: it turns invalid JSON into an empty object, and calls the supervisor, which must
+        # not happen on an event loop.
+        extra = self._field("extra")
+        if isinstance(extra, str):
+            with suppress(ValueError, RecursionError):
+                extra = json.loads(extra.strip() or "null")
+        if extra is None:
+            return {}
+        if not isinstance(extra, dict):
+            raise YouComRefusedError(
+                f"The extra of {self.conn_name} is not a JSON object: "
+                'write it as {"timeout": 10}, or leave it empty.'
+            )
+        return extra
 
+    def api_key(self, extra: dict[str, Any]) -> str:
+        api_key = self._text("password")
+        if not api_key:
+            self._check_other_places(extra)
+        return api_key
 
-def _base_url(connection: Connection, key_name: str) -> str:
-    """Join host, schema and port. If the host contains a scheme or a port too, they must agree."""
-    from airflow_provider_youcom.billing._base_url import DEFAULT_BASE_URL
+    def base_url(self) -> str:
+        """Join host, schema and port. If the host contains a scheme or a port too, they must agree."""
+        host = self._text("host") or DEFAULT_BASE_URL
+        schema = self._text("schema").lower()
+        port = self._port()
+        if schema not in ("", "http", "https"):
+            raise self._unusable("schema", "is neither https nor http")
+        scheme, separator, rest = host.partition("://")
+        if not separator:
+            scheme, rest = schema or "https", host
+        elif schema not in ("", scheme.lower()):
+            raise self._unusable("schema", "contradicts its Base URL")
+        if host == DEFAULT_BASE_URL and port not in ("", "443"):
+            raise self._unusable("port", "is not that of the default Base URL")
+        authority, slash, path = rest.partition("/")
+        if authority.count(":") > 1 and not authority.startswith("["):
+            authority = f"[{authority}]"
+        written = re.search(r":(\d+)$", authority)
+        if written and port and int(written[1]) != int(port):
+            raise self._unusable("port", "contradicts its Base URL")
+        return f"{scheme.lower()}://{authority}{f':{port}' if port and not written else ''}{slash}{path}"
 
-    host = _text(connection, "host", key_name) or DEFAULT_BASE_URL
-    schema = _text(connection, "schema", key_name).lower()
-    port = _port(connection, key_name)
-    if schema not in ("", "http", "https"):
-        raise _unusable("schema", key_name, "is neither https nor http")
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        scheme, rest = schema or "https", host
-    elif schema not in ("", scheme.lower()):
-        raise _unusable("schema", key_name, "contradicts its Base URL")
-    if host == DEFAULT_BASE_URL and port not in ("", "443"):
-        raise _unusable("port", key_name, "is not that of the default Base URL")
-    authority, slash, path = rest.partition("/")
-    if authority.count(":") > 1 and not authority.startswith("["):
-        authority = f"[{authority}]"
-    written = re.search(r":(\d+)$", authority)
-    if written and port and int(written[1]) != int(port):
-        raise _unusable("port", key_name, "contradicts its Base URL")
-    return f"{scheme.lower()}://{authority}{f':{port}' if port and not written else ''}{slash}{path}"
+    def _check_other_places(self, extra: dict[str, Any]) -> None:
+        places = ["login"] if self._text("login") else []
+        places += [f"extra field {name}" for name in extra if extra[name] and _NAME_OF_A_KEY.fullmatch(name)]
+        if places:
+            raise YouComRefusedError(
+                f"The password of {self.conn_name} is empty, and its {places[0]} may hold the API key: "
+                'move the key to the password, which the connection form calls "API key".'
+            )
 
+    def _port(self) -> str:
+        port = self._field("port")
+        if port in (None, ""):
+            return ""
+        if not str(port).isdecimal() or not 0 < int(port) < 2**16:
+            raise self._unusable("port", "is not a number from 1 to 65535")
+        return str(int(port))
 
-def _port(connection: Connection, key_name: str) -> str:
-    port = _field(connection, "port", key_name)
-    if port in (None, ""):
-        return ""
-    if not str(port).isdecimal() or not 0 < int(port) < 2**16:
-        raise _unusable("port", key_name, "is not a number from 1 to 65535")
-    return str(int(port))
+    def _unusable(self, name: str, problem: str) -> YouComRefusedError:
+        return YouComRefusedError(f"The {name} of {self.conn_name} {problem}: correct it, or leave it empty.")
 
+    def _text(self, name: str) -> str:
+        value = self._field(name)
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise YouComRefusedError(
+                f"The {name} of {self.conn_name} is {type(value).__name__}, not text: "
+                "put it in quotation marks."
+            )
+        return value.strip()
 
-def _unusable(field: str, key_name: str, problem: str) -> YouComRefusedError:
-    return YouComRefusedError(f"The {field} of {key_name} {problem}: correct it, or leave it empty.")
-
-
-def _text(connection: Connection, name: str, key_name: str) -> str:
-    value = _field(connection, name, key_name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise YouComRefusedError(
-            f"The {name} of {key_name} is {type(value).__name__}, not text: put it in quotation marks."
-        )
-    return value.strip()
-
-
-def _field(connection: Connection, name: str, key_name: str) -> Any:
-    try:
-        return getattr(connection, name)
-    except Exception:  # noqa: BLE001 - each Airflow version has another exception for a failed decryption
-        raise YouComRefusedError(
-            f"Airflow cannot decrypt the {name} of {key_name}: check that [core] fernet_key is the one "
-            "that it was saved with, or save the connection again."
-        ) from None
+    def _field(self, name: str) -> Any:
+        try:
+            return getattr(self.connection, name)
+        except Exception:  # noqa: BLE001 - each Airflow version has another exception for a failed decryption
+            raise YouComRefusedError(
+                f"Airflow cannot decrypt the {name} of {self.conn_name}: check that [core] fernet_key is the "
+                "one that it was saved with, or save the connection again."
+            ) from None

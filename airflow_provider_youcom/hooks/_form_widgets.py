@@ -9,8 +9,8 @@ from flask_babel import lazy_gettext
 from wtforms import StringField
 from wtforms.validators import Optional, ValidationError
 
+from airflow_provider_youcom._connection_form import form_fields
 from airflow_provider_youcom.exceptions import YouComRefusedError
-from airflow_provider_youcom.get_provider_info import form_fields
 from airflow_provider_youcom.hooks._connection import read_number
 
 

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 
+from airflow_provider_youcom._connection_form import CONNECTION_TYPE_NAME
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComError,
     YouComRefusedError,
     YouComUnavailableError,
 )
-from airflow_provider_youcom.get_provider_info import CONNECTION_TYPE_NAME
 
 Result = TypeVar("Result")
 
@@ -26,7 +26,23 @@ _TO_ADD = (
 )
 
 
-async def wait_for_connection(reading: Coroutine[Any, Any, Result], key_name: str) -> Result:
+def checked_conn_id(conn_id: object) -> str:
+    """
+    Return the id of a connection.
+
+    :param conn_id: as a DAG's author wrote it, or as a template has rendered it.
+    :raises YouComRefusedError: if it is not a name.
+    """
+    if isinstance(conn_id, bool) or not isinstance(conn_id, (str, int)):
+        raise YouComRefusedError(
+            f"youcom_conn_id={conn_id!r} is {type(conn_id).__name__}, not the name of a connection: "
+            "use a str, or a template of one (render_template_as_native_obj may change its type)."
+        )
+    # An int is what a native template makes of a name such as "1234".
+    return str(conn_id)
+
+
+async def wait_for_connection(reading: Coroutine[Any, Any, Result], conn_name: str) -> Result:
     """
     Return a connection that is being read, without interrupting that if the trigger is cancelled.
 
@@ -34,7 +50,7 @@ async def wait_for_connection(reading: Coroutine[Any, Any, Result], key_name: st
     and the response.
 
     :param reading: reads the connection.
-    :param key_name: the name of the connection in error messages.
+    :param conn_name: how errors name the connection.
     :raises YouComUnavailableError: if it takes too long.
     """
     try:
@@ -42,28 +58,28 @@ async def wait_for_connection(reading: Coroutine[Any, Any, Result], key_name: st
             return await asyncio.shield(reading)
     except TimeoutError:
         raise YouComUnavailableError(
-            f"Airflow did not return {key_name} within {CONNECTION_SECONDS:g} s; this usually passes, and if "
-            "it does not, check Airflow's API server and secrets backend."
+            f"Airflow did not return {conn_name} within {CONNECTION_SECONDS:g} s; this usually passes, and "
+            "if it does not, check Airflow's API server and secrets backend."
         ) from None
 
 
-def explain(error: Exception, key_name: str, to_add: str = _TO_ADD) -> YouComError | None:
+def lookup_error(error: Exception, conn_name: str, to_add: str = _TO_ADD) -> YouComError | None:
     """
     Return the error that says why Airflow did not return a connection; None if Airflow did not raise it.
 
     :param error: what Airflow raised.
-    :param key_name: the name of the connection in error messages.
+    :param conn_name: how errors name the connection.
     :param to_add: what to add if there is none. Default: a connection to You.com.
     """
     if isinstance(error, AirflowNotFoundException):
-        return YouComConnectionNotFoundError(f"There is no {key_name} that Airflow can read: add {to_add}.")
+        return YouComConnectionNotFoundError(f"There is no {conn_name} that Airflow can read: add {to_add}.")
     if isinstance(error, PermissionError):
         return YouComRefusedError(
-            f"Airflow denied access to {key_name}: ask whoever manages its secrets to allow it."
+            f"Airflow denied access to {conn_name}: ask whoever manages its secrets to allow it."
         )
     if _is_airflows_own(error):
         return YouComUnavailableError(
-            f"Airflow could not read {key_name} ({type(error).__name__}); this usually passes, and "
+            f"Airflow could not read {conn_name} ({type(error).__name__}); this usually passes, and "
             "if it does not, check Airflow's database, API server and secrets backend."
         )
     return None

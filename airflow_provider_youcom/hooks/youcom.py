@@ -11,25 +11,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_provider_youcom.billing._masking import no_key_in_errors
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
-from airflow_provider_youcom.get_provider_info import (
-    CONNECTION_TYPE,
-    CONNECTION_TYPE_NAME,
-    form_behaviour,
-)
+from airflow_provider_youcom._connection_form import CONNECTION_TYPE, CONNECTION_TYPE_NAME, form_behaviour
+from airflow_provider_youcom._masking import no_key_in_errors
+from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks._connection import Settings, read_connection
-from airflow_provider_youcom.hooks._lookup import explain, wait_for_connection
+from airflow_provider_youcom.hooks._lookup import checked_conn_id, lookup_error, wait_for_connection
+from airflow_provider_youcom.ledger.claim import duration_seconds
 from airflow_provider_youcom.money import format_usd, parse_usd
-from airflow_provider_youcom.reservations.claim import duration_seconds
 
 if TYPE_CHECKING:
     import requests
 
-    from airflow_provider_youcom.available import AvailableCredits
-    from airflow_provider_youcom.balance import AccountBalance
-    from airflow_provider_youcom.reservations.ledger import Ledger
-    from airflow_provider_youcom.reservations.reservation import Reservation
+    from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+    from airflow_provider_youcom.billing.client import BillingClient
+    from airflow_provider_youcom.ledger.ledger import Ledger
+    from airflow_provider_youcom.ledger.reservation import Reservation
 
 
 class YouComHook(BaseHook):
@@ -66,12 +62,17 @@ class YouComHook(BaseHook):
 
         :raises YouComRefusedError: if the connection is missing or cannot be used.
         """
-        return self._connected().client.session
+        return self.client.session
+
+    @property
+    def client(self) -> BillingClient:
+        """The client that asks You.com, with the connection's key."""
+        return self._connected().client
 
     @property
     def base_url(self) -> str:
         """The base URL of You.com's API, without a slash at the end."""
-        return self._connected().client.base_url
+        return self.client.base_url
 
     def get_balance(self) -> AccountBalance:
         """
@@ -81,7 +82,17 @@ class YouComHook(BaseHook):
         :raises YouComRefusedError: if You.com refuses the request, or the connection cannot be used.
         :raises YouComResponseError: if the answer is not an account balance.
         """
-        return self._connected().client.get_balance()
+        return self.client.get_balance()
+
+    async def aconnect(self) -> None:
+        """
+        Read the connection without blocking the event loop; all other methods then use what it says.
+
+        :raises YouComRefusedError: if the connection is missing or cannot be used.
+        :raises YouComUnavailableError: if Airflow cannot read it now.
+        """
+        with no_key_in_errors():
+            self._settings = await wait_for_connection(self._aread(), self._conn_name)
 
     async def aget_balance(self) -> AccountBalance:
         """
@@ -90,10 +101,9 @@ class YouComHook(BaseHook):
         The connection is read each time, since its key may have been rotated. This raises the same errors as
         ``get_balance``.
         """
-        from airflow_provider_youcom.hooks._asking import ask
-
+        await self.aconnect()
         with no_key_in_errors():
-            return await ask((await self.aread_connection()).client)
+            return await self.client.aget_balance()
 
     @property
     def ledger(self) -> Ledger:
@@ -102,10 +112,25 @@ class YouComHook(BaseHook):
 
         :raises YouComRefusedError: if it names none, or one that cannot be used.
         """
-        from airflow_provider_youcom.hooks._reservations import opening
+        from airflow_provider_youcom.hooks._ledger import open_ledger
 
         with no_key_in_errors():
-            return opening.open_ledger(self._connected().ledger_conn_id, self._key_name)
+            return open_ledger(self._connected().ledger_conn_id, self._conn_name)
+
+    async def aget_ledger(self) -> Ledger:
+        """
+        Return the ledger that the connection names, without blocking the event loop.
+
+        Call ``aconnect`` first. This raises the same errors as ``ledger``.
+
+        :raises YouComUnavailableError: if Airflow cannot read the ledger's connection now.
+        """
+        from airflow_provider_youcom.hooks._ledger import aopen_ledger
+
+        ledger_conn_id = self._connected().ledger_conn_id
+        with no_key_in_errors():
+            opening = aopen_ledger(ledger_conn_id, self._conn_name)
+            return await wait_for_connection(opening, f"connection {ledger_conn_id!r}")
 
     @property
     def has_ledger(self) -> bool:
@@ -147,29 +172,21 @@ class YouComHook(BaseHook):
         :raises YouComUnavailableError: if You.com or the ledger does not answer.
         :raises YouComRefusedError: if the connection or its ledger cannot be used.
         """
-        from airflow_provider_youcom.hooks._reservations import reserved_code
+        from airflow_provider_youcom.hooks._reserved_credits import released_at_exit, reserve_for_code
 
         with no_key_in_errors():
             ledger = self.ledger
-            reservation = reserved_code.reserve_for_code(
-                self.get_balance,
-                ledger,
-                usd=parse_usd(usd, "usd"),
-                settle_seconds=self.settle_seconds,
-                reserve_for_seconds=duration_seconds(reserve_for, "reserve_for"),
-            )
-        try:
+            amount_usd = parse_usd(usd, "usd")
+            seconds = duration_seconds(reserve_for, "reserve_for")
+            reservation = reserve_for_code(self, ledger, amount_usd, seconds)
+        with released_at_exit(ledger, reservation):
             yield reservation
-        except BaseException:
-            reserved_code.give_up(ledger, reservation)
-            raise
-        reserved_code.release(ledger, reservation)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
         try:
             # Not by its name: Airflow's UI and REST API test under a generated name.
-            settings = self._connect("this connection")
+            settings = self._read("this connection")
             try:
                 return True, self._describe(settings)
             finally:
@@ -196,48 +213,33 @@ class YouComHook(BaseHook):
     def _connected(self) -> Settings:
         if self._settings is None:
             with no_key_in_errors():
-                self._settings = self._connect(self._key_name)
+                self._settings = self._read(self._conn_name)
         return self._settings
 
-    def _connect(self, key_name: str) -> Settings:
+    def _read(self, conn_name: str) -> Settings:
         try:
-            connection = self.get_connection(self._conn_id())
+            connection = self.get_connection(checked_conn_id(self.youcom_conn_id))
         except Exception as error:  # noqa: BLE001 - raised again
-            raise explain(error, self._key_name) or error from None
-        return read_connection(connection, key_name)
+            raise lookup_error(error, conn_name) or error from None
+        return read_connection(connection, conn_name)
 
-    async def aread_connection(self) -> Settings:
-        """Return the settings in the connection, without blocking the event loop."""
-        return await wait_for_connection(self._aconnect(), self._key_name)
-
-    async def _aconnect(self) -> Settings:
+    async def _aread(self) -> Settings:
         try:
-            connection = await get_async_connection(self._conn_id(), hook=self)
+            connection = await get_async_connection(checked_conn_id(self.youcom_conn_id), hook=self)
         except Exception as error:  # noqa: BLE001 - raised again
-            raise explain(error, self._key_name) or error from None
-        return read_connection(connection, self._key_name)
+            raise lookup_error(error, self._conn_name) or error from None
+        return read_connection(connection, self._conn_name)
 
     def _describe(self, settings: Settings) -> str:
         balance = settings.client.get_balance()
         if not settings.ledger_conn_id:
             return str(balance)
-        from airflow_provider_youcom.hooks._reservations import opening
+        from airflow_provider_youcom.hooks._ledger import open_ledger
 
-        account = (
-            opening.open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
-        )
+        ledger = open_ledger(settings.ledger_conn_id, "this connection")
+        account = ledger.note().of(balance.account_id)
         return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 
     @property
-    def _key_name(self) -> str:
+    def _conn_name(self) -> str:
         return f"connection {self.youcom_conn_id!r}"
-
-    def _conn_id(self) -> str:
-        conn_id: object = self.youcom_conn_id
-        if isinstance(conn_id, bool) or not isinstance(conn_id, (str, int)):
-            raise YouComRefusedError(
-                f"youcom_conn_id={conn_id!r} is {type(conn_id).__name__}, not the name of a connection: "
-                "use a str, or a template of one (render_template_as_native_obj may change its type)."
-            )
-        # An int is what a native template makes of a name such as "1234".
-        return str(conn_id)

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from airflow_provider_youcom._tasks_behind import is_retried_soon, tasks_behind
+from airflow_provider_youcom._airflow import ask, holder_of, is_retried_soon, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom.ledger.questions import Runs, Tasks
+from airflow_provider_youcom.ledger.rule import EndReason, teardown_reason
 from airflow_provider_youcom.money import format_usd
-from airflow_provider_youcom.reservations.rule import EndReason, teardown_reason
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
     from airflow.sdk.definitions.param import DagParam
 
-    from airflow_provider_youcom.reservations.ledger import Ledger
-    from airflow_provider_youcom.reservations.reservation import Reservation
+    from airflow_provider_youcom.ledger.ledger import Ledger
+    from airflow_provider_youcom.ledger.reservation import Reservation
 
 _DONE = ("success", "skipped")
 _FINISHED = ("success", "skipped", "failed", "upstream_failed", "removed")
@@ -103,9 +104,7 @@ class ReleaseCreditsOperator(BaseOperator):
 
     def _gate_of(self, task_instance: Any) -> dict[str, Any]:
         """Return the name that the gate has in the ledger, with all of its indexes."""
-        from airflow_provider_youcom.hooks._reservations.holder import gate_of
-
-        own = gate_of(task_instance)
+        own = holder_of(task_instance)
         return {
             "deployment": own.deployment,
             "dag_id": own.dag_id,
@@ -116,7 +115,7 @@ class ReleaseCreditsOperator(BaseOperator):
     def _of_this_index(self, reservations: list[Reservation], task_instance: Any) -> list[Reservation]:
         if task_instance.map_index < 0:
             return reservations
-        return [each for each in reservations if each.gate.map_index in (task_instance.map_index, -1)]
+        return [each for each in reservations if each.holder.map_index in (task_instance.map_index, -1)]
 
     def _unfinished_elsewhere(self, behind: list[Any], run_id: str) -> list[str]:
         """Return the unfinished tasks behind the gate that this teardown does not wait for."""
@@ -126,16 +125,14 @@ class ReleaseCreditsOperator(BaseOperator):
         return [
             task_id
             for task_id in others
-            if self._count(run_id, [task_id]) > self._count(run_id, [task_id], _FINISHED)
+            if self._how_many(run_id, [task_id]) > self._how_many(run_id, [task_id], _FINISHED)
         ]
 
     def _reason(self, behind: list[Any], run_id: str) -> EndReason:
-        from airflow_provider_youcom.hooks._reservations.counts import Runs, count
-
         task_ids = [task.task_id for task in behind]
         return teardown_reason(
-            run_is_running=count(Runs(self.dag_id, (run_id,), ("running",))) == 1,
-            all_done=self._count(run_id, task_ids) == self._count(run_id, task_ids, _DONE),
+            run_is_running=ask(Runs(self.dag_id, (run_id,), ("running",))) == 1,
+            all_done=self._how_many(run_id, task_ids) == self._how_many(run_id, task_ids, _DONE),
             any_is_retried_soon=any(is_retried_soon(task) for task in behind),
         )
 
@@ -146,14 +143,12 @@ class ReleaseCreditsOperator(BaseOperator):
         behind = tasks_behind(self.dag.get_task(self.gate_task_id))
         return [task for task in behind if task.task_id not in later]
 
-    def _count(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
-        from airflow_provider_youcom.hooks._reservations.counts import Tasks, count
-
-        return count(Tasks(self.dag_id, run_id, tuple(task_ids), states))
+    def _how_many(self, run_id: str, task_ids: Sequence[str], states: tuple[str, ...] | None = None) -> int:
+        return ask(Tasks(self.dag_id, run_id, tuple(task_ids), states))
 
     def _report_none(self, ended: list[Reservation]) -> None:
         """Report why no reservation stands: usually because the gate did not open."""
-        newest = {each.gate.map_index: each for each in reversed(ended)}
+        newest = {each.holder.map_index: each for each in reversed(ended)}
         expired = [each for each in newest.values() if each.end_reason is EndReason.EXPIRED]
         if not expired:
             self.log.info("Gate %s has nothing reserved in this run.", self.gate_task_id)

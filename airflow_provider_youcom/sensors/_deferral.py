@@ -10,13 +10,14 @@ from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.money import parse_usd
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.reservations.claim import Claim
+    from airflow_provider_youcom.ledger.claim import Claim
+    from airflow_provider_youcom.sensors.balance import BalanceSensor
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
 _TRIGGER = "airflow_provider_youcom.triggers.balance.BalanceTrigger"
 
 
-def trigger_of(gate: Any) -> BalanceTrigger:
+def trigger_of(gate: BalanceSensor) -> BalanceTrigger:
     """
     Return the trigger that waits for a gate which has just checked the balance.
 
@@ -27,7 +28,7 @@ def trigger_of(gate: Any) -> BalanceTrigger:
     return BalanceTrigger(**_options(gate), **_times(gate))
 
 
-def reserving_trigger_of(gate: Any, claim: Claim) -> BalanceTrigger:
+def reserving_trigger_of(gate: BalanceSensor, claim: Claim) -> BalanceTrigger:
     """
     Return the trigger that waits for a gate which reserves.
 
@@ -39,7 +40,7 @@ def reserving_trigger_of(gate: Any, claim: Claim) -> BalanceTrigger:
     return ReservingBalanceTrigger(**_options(gate), **_times(gate), claim=claim.to_json())
 
 
-def start_trigger_args(gate: Any) -> Any:
+def start_trigger_args(gate: BalanceSensor) -> Any:
     """
     Return how Airflow starts a gate in the triggerer.
 
@@ -55,7 +56,7 @@ def start_trigger_args(gate: Any) -> Any:
     )
 
 
-def longest_wait(gate: Any) -> timedelta:
+def longest_wait(gate: BalanceSensor) -> timedelta:
     """
     Return how long a gate may wait in the triggerer.
 
@@ -80,12 +81,12 @@ def has_timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
     return "event" in kwargs or "timeout" in str(kwargs.get("error", "")).lower()
 
 
-def _times(gate: Any) -> dict[str, Any]:
+def _times(gate: BalanceSensor) -> dict[str, Any]:
     now = time.time()
     return {"looked_at": now, "ends_at": now + longest_wait(gate).total_seconds()}
 
 
-def _options(gate: Any) -> dict[str, Any]:
+def _options(gate: BalanceSensor) -> dict[str, Any]:
     return {
         "youcom_conn_id": gate.youcom_conn_id,
         "min_usd": gate.min_usd if is_template(gate.min_usd) else str(parse_usd(gate.min_usd, "min_usd")),

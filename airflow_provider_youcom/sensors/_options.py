@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_youcom._templates import is_reference, is_template
 from airflow_provider_youcom.gate import check_policies
+from airflow_provider_youcom.ledger.claim import duration_seconds
 from airflow_provider_youcom.money import parse_usd
-from airflow_provider_youcom.reservations.claim import duration_seconds
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 _LIMITS = ("max_active_tis_per_dag", "max_active_tis_per_dagrun")
 # The argument, and the attribute that holds it.
@@ -22,7 +25,7 @@ _DONE_BY_WORKERS = {
 }
 
 
-def check_options(gate: Any) -> None:
+def check_options(gate: BalanceSensor) -> None:
     """
     Check the options of a gate, except those that ``check_start`` checks.
 
@@ -48,7 +51,7 @@ def check_options(gate: Any) -> None:
         _check_reservation(gate)
 
 
-def check_start(gate: Any) -> None:
+def check_start(gate: BalanceSensor) -> None:
     """
     Refuse options that a start in the triggerer would ignore.
 
@@ -73,7 +76,7 @@ def check_start(gate: Any) -> None:
         )
 
 
-def _check_end(gate: Any) -> None:
+def _check_end(gate: BalanceSensor) -> None:
     lost = [name for name, attribute in _DONE_BY_WORKERS.items() if getattr(gate, attribute, None)]
     if lost:
         raise ValueError(
@@ -82,7 +85,7 @@ def _check_end(gate: Any) -> None:
         )
 
 
-def _check_reservation(gate: Any) -> None:
+def _check_reservation(gate: BalanceSensor) -> None:
     duration_seconds(gate.reserve_for, "reserve_for")
     if _is_known(gate.min_usd) and not parse_usd(gate.min_usd, "min_usd"):
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -13,12 +13,15 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_youcom._metrics import FAILED, OPENED, SKIPPED, count
 from airflow_provider_youcom.gate import Action, Verdict
 
+if TYPE_CHECKING:
+    from airflow_provider_youcom.sensors.balance import BalanceSensor
+
 
 class ShortfallError(AirflowFailException):
     """The account holds less than the gate needs, and ``on_shortfall`` is ``"fail"``."""
 
 
-def settle(gate: Any, verdict: Verdict) -> dict[str, Any]:
+def settle(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
     """
     Return or raise what a verdict means for the task.
 
@@ -38,7 +41,7 @@ def settle(gate: Any, verdict: Verdict) -> dict[str, Any]:
     raise failure(gate, AirflowFailException(verdict.reason)) from verdict.error
 
 
-def failure(gate: Any, error: Exception) -> Exception:
+def failure(gate: BalanceSensor, error: Exception) -> Exception:
     """
     Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies.
 

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_youcom._tasks_behind import tasks_behind
+from airflow_provider_youcom._airflow import ask, attempt_of_gate, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
+from airflow_provider_youcom.ledger.claim import Claim, duration_seconds
 from airflow_provider_youcom.money import parse_usd
-from airflow_provider_youcom.reservations.claim import Claim, duration_seconds
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.available import AvailableCredits
+    from airflow_provider_youcom.balance import AvailableCredits
     from airflow_provider_youcom.gate import Verdict
     from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+    from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 log = logging.getLogger(__name__)
 
 _ON_ONE_MACHINE = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
 
 
-def claim_of(gate: Any, context: Any) -> Claim:
+def claim_of(gate: BalanceSensor, context: Any) -> Claim:
     """
-    Return what a gate wants to reserve. The settle time is that of the connection, when it is read.
+    Return what a gate wants to reserve.
 
     :param gate: a ``BalanceSensor`` with ``reserve``.
     :param context: Airflow's context.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
-    from airflow_provider_youcom.hooks._reservations.holder import attempt_of_gate
-
     try:
         return Claim(
             attempt_of_gate(context),
@@ -52,9 +50,8 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
     :param hook: connects to You.com and its ledger.
     :param claim: what the gate wants to reserve.
     """
-    from airflow_provider_youcom.hooks._reservations.counts import count
-    from airflow_provider_youcom.hooks._reservations.ending import end_of_earlier_tries, end_of_lost
-    from airflow_provider_youcom.hooks._reservations.reserving import reserve as note_ask_decide
+    # These import SQLAlchemy, which is not needed to parse a DAG.
+    from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
 
     ledger = hook.ledger
     if ledger.is_for_one_machine and not _runs_on_one_machine():
@@ -63,9 +60,9 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
             "each other's reservations: put the ledger into PostgreSQL."
         )
     # Before the note: what ends after it would count although it had ended.
-    end_of_earlier_tries(ledger, claim.attempt, count)
-    end_of_lost(ledger, claim.attempt.gate, count)
-    return note_ask_decide(hook.get_balance, ledger, replace(claim, settle_seconds=hook.settle_seconds))
+    end_earlier_tries(ledger, claim.attempt, ask)
+    end_lost(ledger, claim.attempt.holder, ask)
+    return ledger.reserve(claim, hook.get_balance, hook.settle_seconds).available
 
 
 def stands(hook: YouComHook, verdict: Verdict) -> bool:
@@ -88,7 +85,7 @@ def stands(hook: YouComHook, verdict: Verdict) -> bool:
     return True
 
 
-def teardown_of(gate: Any) -> ReleaseCreditsOperator:
+def teardown_of(gate: BalanceSensor) -> ReleaseCreditsOperator:
     """
     Return the teardown that releases what a gate has reserved; the same one at each call.
 
@@ -100,8 +97,8 @@ def teardown_of(gate: Any) -> ReleaseCreditsOperator:
     group = gate.task_group
     task_id = group.child_id(label) if group else label
     if gate.dag.has_task(task_id):
-        existing: ReleaseCreditsOperator = gate.dag.get_task(task_id)
-        return existing
+        existing: Any = gate.dag.get_task(task_id)
+        return existing  # type: ignore[no-any-return]
     teardown = ReleaseCreditsOperator(
         task_id=label,
         gate_task_id=gate.task_id,

@@ -153,7 +153,7 @@ class BalanceSensor(BaseSensorOperator):
             the triggerer could not render a template, or ``dag.test`` ran with ``end_from_trigger``.
         """
         if isinstance(event, dict) and event.get("action") == "time out":
-            return self.time_out(context)
+            return self._time_out(context)
         if not isinstance(event, dict) or "reason" not in event:
             return self.execute(context)
         verdict = Verdict.from_event(event)
@@ -162,7 +162,7 @@ class BalanceSensor(BaseSensorOperator):
             return self.execute(context)
         return settle(self, verdict)
 
-    def time_out(self, context: Context) -> dict[str, Any]:
+    def _time_out(self, context: Context) -> dict[str, Any]:
         """
         Check once more at the end of the wait in the triggerer. As in poke mode, the last check decides.
 
@@ -184,7 +184,7 @@ class BalanceSensor(BaseSensorOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral, with the same outcome in every Airflow version."""
         if _deferral.has_timed_out(next_method, next_kwargs):
-            return self.time_out(context)
+            return self._time_out(context)
         # Past BaseSensorOperator, whose soft_fail also skips a task whose trigger has failed.
         resume = super(BaseSensorOperator, self).resume_execution
         if next_method != "__fail__":

@@ -17,7 +17,7 @@ from airflow_provider_youcom.exceptions import (
 from airflow_provider_youcom.gate import Reading
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._reservations.checking import Check
+    from airflow_provider_youcom.triggers._check import Check
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
 
 
 async def _check(youcom_conn_id: str) -> Check:
-    from airflow_provider_youcom.hooks._reservations import checking
+    from airflow_provider_youcom.triggers import _check as checking
 
     try:
         return await checking.check(youcom_conn_id)
@@ -86,7 +86,7 @@ async def _check(youcom_conn_id: str) -> Check:
 
 async def _report(check: Check, youcom_conn_id: str) -> None:
     """Send the metrics of a check, once for all gates and watchers of the poll."""
-    from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
+    from airflow_provider_youcom._off_the_loop import run_off_the_loop
 
     # The first use may resolve the name of the metrics server.
     with suppress(TimeoutError):

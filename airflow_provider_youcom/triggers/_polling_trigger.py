@@ -11,7 +11,7 @@ from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow_provider_youcom.triggers._poll import poll, poll_key
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._reservations.checking import Check
+    from airflow_provider_youcom.triggers._check import Check
 
 
 class PollingTrigger(BaseEventTrigger):
@@ -42,6 +42,6 @@ class PollingTrigger(BaseEventTrigger):
         """
         return poll(kwargs)
 
-    def poll_alone(self) -> AsyncGenerator[Check, None]:
+    def _poll_alone(self) -> AsyncGenerator[Check, None]:
         """Poll for this trigger only."""
         return poll(self.serialize()[1])

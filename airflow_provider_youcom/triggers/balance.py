@@ -23,7 +23,7 @@ from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._reservations.checking import Check
+    from airflow_provider_youcom.triggers._check import Check
 
 NOT_RENDERED = {"action": "render on the worker"}
 TIMED_OUT = {"action": "time out"}
@@ -131,7 +131,7 @@ class BalanceTrigger(PollingTrigger):
 
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()
-        checks = self.poll_alone()
+        checks = self._poll_alone()
         try:
             async with asyncio.timeout(seconds), aclosing(checks):
                 return await anext(self.filter_shared_stream(checks))

@@ -24,7 +24,7 @@ from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.hooks._reservations.checking import Check
+    from airflow_provider_youcom.triggers._check import Check
 
 
 @dataclasses.dataclass(eq=False, repr=False, kw_only=True)
@@ -104,7 +104,7 @@ class BalanceEventTrigger(PollingTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this watcher alone, on Airflow below 3.3."""
         async with (
-            aclosing(self.poll_alone()) as checks,
+            aclosing(self._poll_alone()) as checks,
             aclosing(self.filter_shared_stream(checks)) as events,
         ):
             async for event in events:
@@ -141,7 +141,7 @@ class BalanceEventTrigger(PollingTrigger):
             except Exception:
                 self.log.exception("The shared poll of this watcher failed; it goes on with its own")
             await asyncio.sleep(self.poke_interval)
-            checks = self.poll_alone()
+            checks = self._poll_alone()
 
     def _fire(self, event: Event) -> TriggerEvent:
         return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_youcom.available import AvailableCredits
+    from airflow_provider_youcom.balance import AvailableCredits
     from airflow_provider_youcom.gate import Reading
-    from airflow_provider_youcom.hooks._reservations.checking import Check, Noted
-    from airflow_provider_youcom.reservations.claim import Claim
+    from airflow_provider_youcom.ledger.claim import Claim
+    from airflow_provider_youcom.triggers._check import Check, Noted
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -24,7 +25,7 @@ class ReservingBalanceTrigger(BalanceTrigger):
 
     It shares the poll of all gates on its connection. Only a gate that could open asks the ledger.
 
-    :param claim: what to reserve and for whom, as ``Claim.to_json`` returns it.
+    :param claim: for whom to reserve ``min_usd``, as ``Claim.to_json`` returns it.
     """
 
     claim: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -40,38 +41,27 @@ class ReservingBalanceTrigger(BalanceTrigger):
                 'connection into its field "Ledger connection" again (extra ledger_conn_id).'
             )
         try:
-            return await self._reserve(check, check.noted, check.reading)
+            return await self._reserve(check.noted, check.reading)
         except YouComError as error:
             return error
 
-    async def _reserve(self, check: Check, noted: Noted, balance: AccountBalance) -> Reading:
-        from airflow_provider_youcom.hooks._reservations.checking import ask_ledger
-        from airflow_provider_youcom.hooks._reservations.reserving import decide
-        from airflow_provider_youcom.reservations.claim import Claim
+    async def _reserve(self, noted: Noted, balance: AccountBalance) -> Reading:
+        from airflow_provider_youcom.ledger.claim import Claim
 
-        claim = dataclasses.replace(Claim.from_json(self.claim), settle_seconds=noted.settle_seconds)
-        available = check.left_for(claim, noted, balance)
-        if available is None:
-            available = await ask_ledger(lambda: decide(noted.ledger, claim, balance, noted.note))
-            if available is None:
-                return YouComLedgerUnavailableError(
-                    "What is reserved is unknown, since old entries of the ledger were deleted during this "
-                    "check; the next one will tell."
-                )
-            check.remember(available, claim)
+        claim = Claim.from_json(self.claim, Decimal(self.min_usd))
+        available = await noted.decide(claim, balance)
         if available.reservation_id is None:
             await self._end_what_is_over(noted, claim, available)
         return available
 
     async def _end_what_is_over(self, noted: Noted, claim: Claim, available: AvailableCredits) -> None:
         """End reservations that nobody spends from any more, so that the next check does not count them."""
-        from airflow_provider_youcom.hooks._reservations.checking import ask_ledger
-        from airflow_provider_youcom.hooks._reservations.counts import count_through
-        from airflow_provider_youcom.hooks._reservations.ending import end_of_earlier_tries, end_of_lost
+        from airflow_provider_youcom._airflow import ask_through
+        from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
+        from airflow_provider_youcom.triggers._check import ask_ledger
 
-        count = count_through(asyncio.get_running_loop())
+        ask, attempt = ask_through(asyncio.get_running_loop()), claim.attempt
         if available.own_run_usd:
-            await ask_ledger(lambda: end_of_earlier_tries(noted.ledger, claim.attempt, count))
-        # One gate of a shared poll does it for all.
-        if noted.take_keeping():
-            await ask_ledger(lambda: end_of_lost(noted.ledger, claim.attempt.gate, count))
+            await ask_ledger(lambda: end_earlier_tries(noted.ledger, attempt, ask))
+        if noted.may_end_lost():
+            await ask_ledger(lambda: end_lost(noted.ledger, attempt.holder, ask))

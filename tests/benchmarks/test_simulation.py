@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
+from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason
 from benchmarks.simulated_fleet import Fleet, Run, Scenario, WaitingGates, draw_runs, simulate
 from benchmarks.simulated_gates import CheckingGates, IdealGates, Note, Reservation, ReservingGates
 from benchmarks.simulation import CHECKING, IDEAL, Variant, duration, simulate_all, table

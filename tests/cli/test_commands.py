@@ -12,11 +12,10 @@ from importlib.metadata import version
 import pytest
 
 from airflow_provider_youcom import __main__ as module
-from airflow_provider_youcom.hooks._reservations.reserving import reserve
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
 
 Command = Callable[..., str]
@@ -36,10 +35,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 def reserve_for(run: str, usd: str, dag_id: str = "pipeline") -> str:
-    attempt = Attempt(Gate("production", dag_id, run, "gate"), f"{dag_id} {run}", run)
-    found = reserve(YouComHook().get_balance, YouComHook().ledger, Claim(attempt, Decimal(usd)))
-    assert found.reservation_id is not None
-    return found.reservation_id
+    attempt = Attempt(Holder("production", dag_id, run, "gate"), f"{dag_id} {run}", run)
+    claim = Claim(attempt, Decimal(usd))
+    decision = YouComHook().ledger.reserve(claim, YouComHook().get_balance, settle_seconds=0)
+    assert decision.reservation is not None
+    return decision.reservation.id
 
 
 def test_balance_shows_what_is_available(ledger: Ledger, command: Command):

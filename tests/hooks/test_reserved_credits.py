@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_youcom import _airflow
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComShortfallError
-from airflow_provider_youcom.hooks._reservations import holder
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
 from tests.connections import connect
 
@@ -28,8 +28,8 @@ def run_as(monkeypatch: pytest.MonkeyPatch, try_id: str) -> None:
         dag_id="dag", run_id="run", task_id="spend", map_index=-1, id=try_id, try_number=int(try_id)
     )
     context: dict[str, Any] = {"ti": task, "dag_run": SimpleNamespace(id=1)}
-    monkeypatch.setattr(holder, "get_current_context", lambda: context)
-    monkeypatch.setattr(holder, "_deployment_id", lambda: "deployment")
+    monkeypatch.setattr("airflow.providers.common.compat.sdk.get_current_context", lambda: context)
+    monkeypatch.setattr(_airflow, "_deployment_id", lambda: "deployment")
 
 
 def test_credits_are_set_aside_while_the_code_runs_and_released_after_it(ledger: Ledger):

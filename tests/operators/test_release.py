@@ -11,15 +11,15 @@ import pendulum
 import pytest
 from airflow.providers.common.compat.sdk import DAG, AirflowFailException
 
-from airflow_provider_youcom.hooks._reservations import counts, holder
-from airflow_provider_youcom.hooks._reservations.counts import Runs
-from airflow_provider_youcom.hooks._reservations.reserving import reserve
+from airflow_provider_youcom import _airflow
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.questions import Runs
+from airflow_provider_youcom.ledger.rule import EndReason
+from airflow_provider_youcom.operators import release
 from airflow_provider_youcom.operators.balance import GetBalanceOperator
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 Log = pytest.LogCaptureFixture
@@ -32,7 +32,7 @@ class Airflow:
         self.tasks = tasks
         self.run = run
 
-    def count(self, question: Any) -> int:
+    def ask(self, question: Any) -> int:
         if isinstance(question, Runs):
             return int(self.run in question.states)
         states = [self.tasks[task_id] for task_id in question.task_ids]
@@ -42,16 +42,16 @@ class Airflow:
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     airflow = Airflow({"search": "success", "summarize": "success"})
-    monkeypatch.setattr(counts, "count", airflow.count)
-    monkeypatch.setattr(holder, "_deployment_id", lambda: "production")
+    monkeypatch.setattr(release, "ask", airflow.ask)
+    monkeypatch.setattr(_airflow, "_deployment_id", lambda: "production")
     return airflow
 
 
 def reserve_for(map_index: int = -1, run: str = "monday", seconds: float = 3600.0) -> None:
     attempt = f"{run} {map_index}"
-    gate = Gate("production", "pipeline", run, "gate", map_index)
-    claim = Claim(Attempt(gate, attempt, attempt), Decimal(20), 0, seconds)
-    reserve(YouComHook().get_balance, YouComHook().ledger, claim)
+    holder = Holder("production", "pipeline", run, "gate", map_index)
+    claim = Claim(Attempt(holder, attempt, attempt), Decimal(20), seconds)
+    YouComHook().ledger.reserve(claim, YouComHook().get_balance, settle_seconds=0)
 
 
 def teardown(retry_delay: timedelta = timedelta(minutes=5), left_out: str = "") -> ReleaseCreditsOperator:
@@ -121,7 +121,7 @@ def test_it_releases_all_indexes_of_a_mapped_gate_and_only_its_own_in_a_mapped_g
     for map_index in range(3):
         reserve_for(map_index)
     run(teardown(), map_index=1)
-    assert sorted(each.gate.map_index for each in ledger.standing()) == [0, 2]
+    assert sorted(each.holder.map_index for each in ledger.standing()) == [0, 2]
     run(teardown())
     assert ledger.standing() == []
 

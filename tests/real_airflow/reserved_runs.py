@@ -15,10 +15,10 @@ import psutil
 import sqlalchemy
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Reservation, new_decision_id
-from airflow_provider_youcom.reservations.rule import GRACE_SECONDS, EndReason
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Reservation
+from airflow_provider_youcom.ledger.rule import GRACE_SECONDS, EndReason
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 
@@ -89,9 +89,9 @@ class ReservedRuns:
         """Reserve as the gate of the same run in another Airflow, and return the id of the reservation."""
         account = self._you_com.accounts[key]
         balance = AccountBalance(account.account_id, account.balance_cents, datetime.now(UTC))
-        attempt = Attempt(Gate("another Airflow", dag_id, run_id, "gate"), id=run_id, order="1")
-        claim = Claim(attempt, Decimal(usd), settle_seconds=0)
-        decision = self._ledger.decide(claim, balance, self._ledger.note(), new_decision_id())
+        attempt = Attempt(Holder("another Airflow", dag_id, run_id, "gate"), id=run_id, order="1")
+        claim = Claim(attempt, Decimal(usd))
+        decision = self._ledger.decide(claim, balance, self._ledger.note(), settle_seconds=0)
         if decision.reservation is None:
             raise AssertionError(f"nothing was reserved: {decision.available}")
         return decision.reservation.id

@@ -159,7 +159,10 @@ SHAPES = {
 def test_every_gate_is_released_in_every_shape_of_a_dag(runs: ReservedRuns) -> None:
     runs.airflow.wait_for_run("shapes", "shapes", "success")
     ends = {
-        (each.gate.task_id, each.gate.map_index): (each.end_reason and each.end_reason.value, each.ended_by)
+        (each.holder.task_id, each.holder.map_index): (
+            each.end_reason and each.end_reason.value,
+            each.ended_by,
+        )
         for each in runs.reservations("shapes")
     }
     assert ends == {gate: ("released", teardown) for gate, teardown in SHAPES.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger.rule import EndReason
 from tests.real_airflow.reserved_runs import ReservedRuns
 
 pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]

@@ -50,7 +50,7 @@ def test_no_object_of_the_provider_shows_the_key_when_it_is_printed(you_com: San
     kept = [hook, hook.get_conn(), hook.get_balance(), BalanceTrigger(), BillingClient(CANARY_KEY)]
     modules = ((str(type(each).__module__), each) for each in gc.get_objects())
     # The sandbox is a server: some tests let its answers repeat the key. An SQL expression cannot be printed.
-    not_ours = ("airflow_provider_youcom.sandbox", "airflow_provider_youcom.reservations._statements")
+    not_ours = ("airflow_provider_youcom.sandbox", "airflow_provider_youcom.ledger._statements")
     ours = [
         each
         for module, each in modules

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,14 +21,15 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
+from airflow_provider_youcom import _airflow
 from airflow_provider_youcom.exceptions import YouComUnavailableError
-from airflow_provider_youcom.hooks._reservations import counts, holder
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
-from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
 from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.sensors import _reservation
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
@@ -37,7 +39,7 @@ from tests.connections import connect
 @pytest.fixture(autouse=True)
 def deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow's Variable needs a task; the tests in real Airflow have one."""
-    monkeypatch.setattr(holder, "_deployment_id", lambda: "deployment")
+    monkeypatch.setattr(_airflow, "_deployment_id", lambda: "deployment")
 
 
 def gate(**options: Any) -> BalanceSensor:
@@ -64,14 +66,14 @@ def try_of(run: str, number: int = 1) -> dict[str, Any]:
     return {"ti": task, "dag_run": SimpleNamespace(id=1), "task_instance": task}
 
 
-def airflow_counts(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], int]) -> list[Any]:
+def airflow_answers(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Any], int]) -> list[Any]:
     asked: list[Any] = []
 
-    def count(question: Any) -> int:
+    def ask(question: Any) -> int:
         asked.append(question)
         return answer(question)
 
-    monkeypatch.setattr(counts, "count", count)
+    monkeypatch.setattr(_reservation, "ask", ask)
     return asked
 
 
@@ -144,7 +146,7 @@ def test_a_gate_that_waits_in_poke_mode_opens_when_other_reservations_have_ended
             ledger.end([monday.id], EndReason.RELEASED, by="test")
         return poke(self, context)
 
-    airflow_counts(monkeypatch, lambda question: 1)
+    airflow_answers(monkeypatch, lambda question: 1)
     monkeypatch.setattr(BalanceSensor, "poke", count_and_poke)
     gate(min_usd=70).execute(try_of("tuesday"))
     assert len(checks) >= 3
@@ -155,13 +157,13 @@ def test_a_new_try_replaces_an_earlier_reservation_once_no_task_behind_the_gate_
 ):
     gate(min_usd=70).execute(try_of("monday", 1))
     (first,) = ledger.standing()
-    asked = airflow_counts(monkeypatch, lambda question: 2)
+    asked = airflow_answers(monkeypatch, lambda question: 2)
     with caplog.at_level(logging.INFO), pytest.raises(AirflowSkipException, match="this run has reserved"):
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
     assert "An earlier try of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
     assert asked[0].task_ids == ("search", "summarize")
 
-    airflow_counts(monkeypatch, lambda question: 0)
+    airflow_answers(monkeypatch, lambda question: 0)
     with pytest.raises(AirflowSkipException):
         # It counts during its grace: the tasks of the earlier try may still be dying.
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
@@ -175,14 +177,14 @@ def test_an_airflow_that_does_not_answer_ends_nothing(ledger: Ledger, monkeypatc
     def no_answer(question: Any) -> int:
         raise OSError("the API server is away")
 
-    airflow_counts(monkeypatch, no_answer)
+    airflow_answers(monkeypatch, no_answer)
     with pytest.raises(AirflowSkipException):
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
     assert len(ledger.standing()) == 1
 
 
 def test_a_try_that_was_overtaken_fails_without_retries(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
-    airflow_counts(monkeypatch, lambda question: 0)
+    airflow_answers(monkeypatch, lambda question: 0)
     gate(min_usd=10).execute(try_of("monday", 2))
     with pytest.raises(AirflowFailException, match="A newer try of task 'gate' has asked for credits"):
         gate(min_usd=10).execute(try_of("monday", 1))
@@ -193,21 +195,20 @@ def test_a_waiting_gate_ends_the_reservations_of_finished_runs(
 ):
     gate(min_usd=70).execute(try_of("monday"))
     gate(min_usd=10).execute(try_of("tuesday"))
-    monkeypatch.setattr("airflow_provider_youcom.reservations._statements.ASK_AGAIN_AFTER", 0)
 
     def airflow(question: Any) -> int:
         over = {"monday"}
         wants_over = "success" in question.states
         return sum((run in over) is wants_over for run in question.run_ids)
 
-    airflow_counts(monkeypatch, airflow)
+    airflow_answers(monkeypatch, airflow)
     # A minute ago, by the ledger's clock.
     ledger._ready().write(
         lambda connection: connection.exec_driver_sql("UPDATE youcom_reservations SET asked_at = 0")
     )
     with pytest.raises(AirflowSkipException):
         gate(min_usd=80, on_shortfall="skip").execute(try_of("wednesday"))
-    ends = {each.gate.run_id: each.end_reason for each in ledger.history()}
+    ends = {each.holder.run_id: each.end_reason for each in ledger.history()}
     assert ends == {"monday": EndReason.RUN_OVER, "tuesday": None}
 
 
@@ -254,8 +255,8 @@ def test_a_gate_that_waits_without_a_worker_carries_its_identity(ledger: Ledger,
     assert type(trigger) is ReservingBalanceTrigger
     path, options = trigger.serialize()
     assert path == "airflow_provider_youcom.triggers.reserving.ReservingBalanceTrigger"
-    claim = Claim.from_json(json.loads(json.dumps(options["claim"])))
-    assert (claim.attempt.id, claim.attempt.gate.run_id, claim.amount_usd) == ("monday-1", "monday", 25)
+    claim = Claim.from_json(json.loads(json.dumps(options["claim"])), Decimal(options["min_usd"]))
+    assert (claim.attempt.id, claim.attempt.holder.run_id, claim.amount_usd) == ("monday-1", "monday", 25)
     assert claim.task_ids == ("search", "summarize")
 
 

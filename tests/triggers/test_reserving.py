@@ -11,12 +11,12 @@ import pytest
 
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.hooks import _lookup, youcom
-from airflow_provider_youcom.hooks._reservations import checking
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
-from airflow_provider_youcom.triggers import _poll
+from airflow_provider_youcom.triggers import _check, _poll
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
@@ -37,7 +37,7 @@ EARLIER_ARGUMENTS: list[dict[str, Any]] = [
         "looked_at": None,
         "ends_at": None,
         "claim": {
-            "gate": {
+            "holder": {
                 "deployment": "production",
                 "dag_id": "pipeline",
                 "run_id": "monday",
@@ -46,8 +46,6 @@ EARLIER_ARGUMENTS: list[dict[str, Any]] = [
             },
             "attempt_id": "0199f7c8-0000-7000-8000-000000000001",
             "attempt_order": "0199f7c8-0000-7000-8000-000000000001",
-            "amount_usd": "25",
-            "settle_seconds": 60,
             "reserve_for_seconds": 86400.0,
             "task_ids": ["search", "summarize"],
         },
@@ -61,7 +59,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def trigger(run: str, usd: str = "25", **options: Any) -> ReservingBalanceTrigger:
-    claim = Claim(Attempt(Gate("production", "pipeline", run, "gate"), run, run), Decimal(usd))
+    claim = Claim(Attempt(Holder("production", "pipeline", run, "gate"), run, run), Decimal(usd))
     return ReservingBalanceTrigger(min_usd=usd, poke_interval=0.01, claim=claim.to_json(), **options)
 
 
@@ -88,7 +86,7 @@ def test_gates_that_wait_together_reserve_no_more_than_there_is(ledger: Ledger, 
     gates = [trigger(f"run {number:02}", "30", on_shortfall="fail") for number in range(20)]
 
     async def one_check() -> list[str]:
-        check = await checking.check("youcom_default")
+        check = await _check.check("youcom_default")
 
         async def stream() -> Any:
             yield check
@@ -123,7 +121,7 @@ def test_a_thousand_gates_that_cannot_open_do_not_ask_the_ledger(
     gates = [trigger(f"run {number}") for number in range(1000)]
 
     async def one_check() -> int:
-        check = await checking.check("youcom_default")
+        check = await _check.check("youcom_default")
         readings = await asyncio.gather(*(gate._read(check) for gate in gates))
         return sum(reading.reservation_id is None for reading in readings)  # type: ignore[union-attr]
 
@@ -144,7 +142,7 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
     monkeypatch.setattr(Ledger, "decide", counted)
 
     async def one_after_the_other() -> list[Any]:
-        check = await checking.check("youcom_default")
+        check = await _check.check("youcom_default")
         return [await trigger(f"run {number}", "40")._read(check) for number in range(50)]
 
     readings = asyncio.run(one_after_the_other())
@@ -183,12 +181,9 @@ def test_a_connection_that_no_longer_names_a_ledger_is_refused(
 
 
 def test_a_reservation_that_has_expired_is_ended_by_a_gate_that_waits(ledger: Ledger):
-    gate = Gate("production", "pipeline", "monday", "gate")
-    dead = Claim(Attempt(gate, "1", "1"), Decimal(90), settle_seconds=0, reserve_for_seconds=1e-6)
-    from airflow_provider_youcom.hooks._reservations.reserving import reserve
-    from airflow_provider_youcom.hooks.youcom import YouComHook
-
-    reserve(YouComHook().get_balance, ledger, dead)
+    holder = Holder("production", "pipeline", "monday", "gate")
+    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    ledger.reserve(dead, YouComHook().get_balance, settle_seconds=0)
     assert fire(trigger("tuesday", on_shortfall="skip"))["action"] == "skip"
     assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
 
@@ -222,7 +217,7 @@ def test_an_airflow_that_does_not_return_the_connection_is_unavailable(
 def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     hanging = threading.Event()
     monkeypatch.setattr(Ledger, "note", lambda self: hanging.wait(60))
-    monkeypatch.setattr(checking, "LEDGER_SECONDS", 0.01)
+    monkeypatch.setattr(_check, "LEDGER_SECONDS", 0.01)
     payload = fire(trigger("monday", on_unavailable="fail"))
     hanging.set()
     assert (payload["action"], payload["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")

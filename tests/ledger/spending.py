@@ -8,16 +8,18 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Decision, Note, new_decision_id
+from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Decision, Note
+from airflow_provider_youcom.ledger.rule import Outcome
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def attempt_of(run: str, attempt: int = 1, task_id: str = "gate", deployment: str = "production") -> Attempt:
     name = f"{deployment}/{run}/{task_id}/{attempt}"
-    return Attempt(Gate(deployment, "research", run, task_id), id=name, order=f"{attempt:010d}")
+    return Attempt(Holder(deployment, "research", run, task_id), id=name, order=f"{attempt:010d}")
 
 
 def claim_of(run: str, usd: object = 25, attempt: int = 1, **options: object) -> Claim:
@@ -29,8 +31,19 @@ def account_with(usd: object, account_id: str = "4f1c") -> AccountBalance:
     return AccountBalance(account_id, Decimal(str(usd)) * 100, NOON)
 
 
-def reserve(ledger: Ledger, claim: Claim, usd: object, note: Note | None = None) -> Decision:
-    return ledger.decide(claim, account_with(usd), note or ledger.note(), new_decision_id())
+def reserve(
+    ledger: Ledger, claim: Claim, usd: object, note: Note | None = None, settle_seconds: float = 60
+) -> Decision:
+    return ledger.decide(claim, account_with(usd), note or ledger.note(), settle_seconds)
+
+
+def call_decide(
+    ledger: Ledger, claim: Claim, balance: AccountBalance, note: Note, decision_id: str
+) -> tuple[Outcome, Decision]:
+    """Decide once; the ledger itself calls this again with the same id if an answer is lost."""
+    return ledger._ready().write(
+        lambda connection: transactions.decide(connection, claim, balance, note, 60_000_000, decision_id)
+    )
 
 
 def pass_time(engine: sa.engine.Engine, seconds: float) -> None:

@@ -1,11 +1,9 @@
 """
 The ledger: the reservations of all who spend from an account, in one SQL database.
 
-To reserve takes three steps. Each is atomic, and anything may happen in between::
-
-    note = ledger.note()                    # before You.com is asked
-    balance = hook.get_balance()            # ask
-    decision = ledger.decide(claim, balance, note, new_decision_id())
+To reserve takes three steps. Each is atomic, and anything may happen in between: note what is reserved, ask
+You.com for the balance, and decide. ``Ledger.reserve`` takes all three. Gates that wait together call
+``note`` once for all of them, and ``decide`` for each that could open.
 
 Ask for the balance after the note, never before it. Otherwise, a reservation that ends in between would
 count neither in the balance nor in the ledger.
@@ -21,38 +19,34 @@ Otherwise, a slow teardown would end what a cleared gate has just reserved anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import _statements as statements
-from airflow_provider_youcom.reservations import _transactions as transactions
-from airflow_provider_youcom.reservations._amounts import (
-    MICROSECONDS,
-    seconds_to_microseconds,
-)
-from airflow_provider_youcom.reservations._creation import prepare
-from airflow_provider_youcom.reservations._database import Database
-from airflow_provider_youcom.reservations._rows import to_note, to_reservation
-from airflow_provider_youcom.reservations._schema import STANDS, reservations
-from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.reservation import Decision, Note, Reservation
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.ledger import _statements as statements
+from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, seconds_to_us
+from airflow_provider_youcom.ledger._creation import prepare
+from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._rows import to_note, to_reservation
+from airflow_provider_youcom.ledger._schema import STANDS, reservations
+from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
 DEFAULT_ANSWER_WITHIN_SECONDS = 5
-KEEP_ENDED_SECONDS = 30 * 24 * 60 * 60
-# Each purge makes earlier notes useless, so it runs once a day at most.
-_PURGE_EVERY = 24 * 60 * 60 * MICROSECONDS
 
 
 class Ledger:
     """
     The ledger in one database. Its tables are created at the first use.
 
-    A ledger can be used by several threads, like its engine, but not after a fork. Keep one for each
-    process and connection, since Airflow's hooks create a new engine at each call.
+    Threads can share a ledger, as they can its engine. A forked process needs one of its own.
 
     Every method raises ``YouComLedgerUnavailableError`` if the database does not answer in time, and
     ``YouComLedgerRefusedError`` if someone must act: the database is neither SQLite nor PostgreSQL, a right
@@ -82,23 +76,54 @@ class Ledger:
         rows = self._ready().read(lambda connection: connection.execute(statements.NOTE).all())
         return to_note(rows)
 
-    def decide(self, claim: Claim, balance: AccountBalance, note: Note, decision_id: str) -> Decision:
+    def reserve(
+        self,
+        claim: Claim,
+        ask: Callable[[], AccountBalance],
+        settle_seconds: float = rule.DEFAULT_SETTLE_SECONDS,
+    ) -> Decision:
         """
-        Reserve if enough is available, and return the decision.
-
-        If a reservation of the same attempt stands, the outcome is open again. If an answer is lost, call
-        this again with the same id: nothing is reserved twice. ``end`` accepts the id whether or not
-        something was reserved with it.
+        Note what is reserved, ask You.com, and reserve if enough is available.
 
         :param claim: what to reserve.
-        :param balance: You.com's answer, from after the note; it is rounded down to a hundred-thousandth of
-            a cent.
-        :param note: from before You.com was asked.
-        :param decision_id: from ``new_decision_id``, a new one for each decision; the reservation's id.
+        :param ask: returns You.com's answer; it may block.
+        :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
         """
-        return self._ready().write(
-            lambda connection: transactions.decide(connection, claim, balance, note, decision_id)
-        )
+        while True:
+            note = self.note()
+            balance = ask()
+            if not note.could_open(claim, balance):
+                return Decision(note.available(balance, claim.attempt.holder), None)
+            outcome, decision = self._decide(claim, balance, note, settle_seconds)
+            if outcome is not Outcome.OUTDATED:
+                return _unless_stale(outcome, decision, claim)
+
+    def decide(
+        self,
+        claim: Claim,
+        balance: AccountBalance,
+        note: Note,
+        settle_seconds: float = rule.DEFAULT_SETTLE_SECONDS,
+    ) -> Decision:
+        """
+        Reserve if enough is available, by a note and an answer of You.com that several attempts share.
+
+        If a reservation of the same attempt stands, it is returned again.
+
+        :param claim: what to reserve.
+        :param balance: You.com's answer, from after the note.
+        :param note: from before You.com was asked.
+        :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
+        """
+        outcome, decision = self._decide(claim, balance, note, settle_seconds)
+        if outcome is Outcome.OUTDATED:
+            raise YouComLedgerUnavailableError(
+                "What is reserved is unknown, since old entries of the ledger were deleted during this "
+                "check; the next one will tell."
+            )
+        return _unless_stale(outcome, decision, claim)
 
     def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
         """
@@ -106,7 +131,7 @@ class Ledger:
 
         A reservation that has ended before keeps its reason. Unknown ids are left out.
 
-        :param ids: ids that were read before the reason was known.
+        :param ids: read before the reason was known.
         :param reason: why they end; it decides how long they go on counting.
         :param by: who ends them, for the history.
         """
@@ -128,17 +153,17 @@ class Ledger:
         rows = self._ready().write(lambda connection: transactions.end_expired(connection, by, limit))
         return [to_reservation(row) for row in rows]
 
-    def take_to_ask(self, deployment: str, limit: int = 100) -> list[Reservation]:
+    def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
         """
-        Return standing reservations whose runs may be over, so that the caller asks Airflow about them.
+        Mark standing reservations as asked about, and return them, so that the caller asks Airflow.
 
-        The ledger stores that it has returned them: each is returned at most once a minute to all callers
-        together, and for the first time a minute after it was made.
+        Each is returned at most once a minute to all callers together, and for the first time a minute after
+        it was made.
 
         :param deployment: the Airflow deployment that the caller can ask.
         :param limit: the most reservations to return. Default: 100.
         """
-        rows = self._ready().write(lambda connection: transactions.take_to_ask(connection, deployment, limit))
+        rows = self._ready().write(lambda connection: transactions.mark_asked(connection, deployment, limit))
         return [to_reservation(row) for row in rows]
 
     def get(self, ids: Iterable[str]) -> list[Reservation]:
@@ -171,7 +196,7 @@ class Ledger:
         query = statements.ROWS.order_by(reservations.c.reserved_at.desc(), reservations.c.id).limit(limit)
         return self._select(query, names)
 
-    def purge(self, keep_seconds: float = KEEP_ENDED_SECONDS) -> int:
+    def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
         """
         Delete reservations that ended long ago, and return how many.
 
@@ -180,13 +205,28 @@ class Ledger:
         :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
             days.
         """
-        keep = seconds_to_microseconds(keep_seconds, "keep_seconds", least=0)
+        keep = seconds_to_us(keep_seconds, "keep_seconds", least=0)
         oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
         purged = 0
         for row in oldest:
-            if row.oldest <= row.now - keep - _PURGE_EVERY:
+            if row.oldest <= row.now - keep - rule.PURGE_EVERY_SECONDS * US_PER_SECOND:
                 purged += self._purge_account(row.account_id, row.now - keep)
         return purged
+
+    def _decide(
+        self, claim: Claim, balance: AccountBalance, note: Note, settle_seconds: float
+    ) -> tuple[Outcome, Decision]:
+        settle_us = seconds_to_us(settle_seconds, "settle_seconds", least=0)
+        decision_id = uuid.uuid4().hex
+
+        def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
+            return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
+
+        try:
+            return self._ready().write(decide)
+        except YouComLedgerUnavailableError:
+            # It may have been decided, and the answer lost: the same id reserves once.
+            return self._ready().write(decide)
 
     def _purge_account(self, account_id: str, before: int) -> int:
         return self._ready().write(lambda connection: transactions.purge(connection, account_id, before))
@@ -202,3 +242,12 @@ class Ledger:
             query = query.where(reservations.c[name] == value)
         rows = self._ready().read(lambda connection: connection.execute(query).all())
         return [to_reservation(row) for row in rows]
+
+
+def _unless_stale(outcome: Outcome, decision: Decision, claim: Claim) -> Decision:
+    if outcome is not Outcome.STALE:
+        return decision
+    raise YouComRefusedError(
+        f"A newer try of task {claim.attempt.holder.task_id!r} has asked for credits, so this one reserves "
+        "nothing: let it end."
+    )

@@ -1,7 +1,7 @@
 """
 The ledger's tables.
 
-A later version can store in ``youcom_gates`` since when each gate waits. Releasing a part of a reservation
+A later version can store in ``youcom_holders`` since when each gate waits. Releasing a part of a reservation
 needs no new column: lower the amount of the standing row, and add an ended row of the same attempt with that
 part, which goes on counting like every ended row.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations import rule
+from airflow_provider_youcom.ledger import rule
 
 VERSION = 1
 
@@ -34,11 +34,11 @@ accounts = sa.Table(
     sa.Column("oldest_counter", sa.BigInteger, nullable=False),
 )
 
-gates = sa.Table(
-    "youcom_gates",
+holders = sa.Table(
+    "youcom_holders",
     metadata,
     sa.Column("account_id", sa.Text, primary_key=True),
-    sa.Column("gate_key", sa.String(64), primary_key=True),
+    sa.Column("holder_key", sa.String(64), primary_key=True),
     # The greatest order of all attempts that have asked for a decision.
     sa.Column("newest_order", sa.Text, nullable=False),
     sa.Column("newest_at", sa.BigInteger, nullable=False),
@@ -54,16 +54,16 @@ reservations = sa.Table(
     sa.Column("run_id", sa.Text, nullable=False),
     sa.Column("task_id", sa.Text, nullable=False),
     sa.Column("map_index", sa.Integer, nullable=False),
-    sa.Column("gate_key", sa.String(64), nullable=False),
+    sa.Column("holder_key", sa.String(64), nullable=False),
     sa.Column("run_key", sa.String(64), nullable=False),
     sa.Column("attempt_id", sa.Text, nullable=False),
     sa.Column("attempt_order", sa.Text, nullable=False),
     # JSON: the ids of the tasks behind the gate.
     sa.Column("task_ids", sa.Text, nullable=False),
     # Hundred-thousandths of a cent.
-    sa.Column("amount", sa.BigInteger, sa.CheckConstraint("amount > 0"), nullable=False),
+    sa.Column("amount_units", sa.BigInteger, sa.CheckConstraint("amount_units > 0"), nullable=False),
     # Microseconds; all times are microseconds since 1970 in UTC, by this database's clock.
-    sa.Column("settle", sa.BigInteger, nullable=False),
+    sa.Column("settle_us", sa.BigInteger, nullable=False),
     sa.Column("reserved_at", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     # When Airflow was last asked about the run, or 0.
@@ -88,7 +88,7 @@ sa.Index(
     postgresql_where=STANDS,
 )
 sa.Index(
-    "youcom_reservations_standing", reservations.c.gate_key, sqlite_where=STANDS, postgresql_where=STANDS
+    "youcom_reservations_standing", reservations.c.holder_key, sqlite_where=STANDS, postgresql_where=STANDS
 )
 sa.Index("youcom_reservations_end_number", reservations.c.account_id, reservations.c.end_number)
 sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservations.c.counts_until)

@@ -9,20 +9,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.available import AvailableCredits
-from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import _statements as statements
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations._amounts import MICROSECONDS, balance_to_units, units_to_usd
-from airflow_provider_youcom.reservations._rows import to_datetime, to_reservation
-from airflow_provider_youcom.reservations.claim import Attempt, Claim
-from airflow_provider_youcom.reservations.reservation import Decision, Note, Reservation
-from airflow_provider_youcom.reservations.rule import EndReason, Outcome
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.ledger import _statements as statements
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, balance_to_units, units_to_usd
+from airflow_provider_youcom.ledger._rows import to_datetime, to_reservation
+from airflow_provider_youcom.ledger.claim import Attempt, Claim
+from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
 
 def decide(
-    connection: sa.engine.Connection, claim: Claim, balance: AccountBalance, note: Note, decision_id: str
-) -> Decision:
+    connection: sa.engine.Connection,
+    claim: Claim,
+    balance: AccountBalance,
+    note: Note,
+    settle_us: int,
+    decision_id: str,
+) -> tuple[Outcome, Decision]:
+    """
+    Reserve if enough is available, and return the outcome.
+
+    Called again with the same id after a lost answer, it reserves nothing twice.
+    """
     account_id = balance.account_id
     attempt = claim.attempt
     _lock(connection, account_id)
@@ -39,8 +48,8 @@ def decide(
         {
             "this_account": account_id,
             "this_attempt": attempt.id,
-            "this_gate": attempt.gate.key,
-            "run_key": attempt.gate.run_key,
+            "this_holder": attempt.holder.key,
+            "run_key": attempt.holder.run_key,
             "counter": counter,
             "time": note.time,
         },
@@ -51,8 +60,8 @@ def decide(
         # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
     outcome = rule.decide(
-        needed=claim.amount,
-        available=_available(balance, account),
+        needed_units=claim.needed_units,
+        available_units=_available_units(balance, account),
         counter=counter,
         oldest_counter=account.oldest_counter,
         order=attempt.order,
@@ -62,7 +71,7 @@ def decide(
         _remember_attempt(connection, account_id, attempt, account)
     if outcome is not Outcome.OPEN:
         return _decision(outcome, balance, account, None)
-    row = _new_row(claim, account_id, decision_id, account.now)
+    row = _new_row(claim, account_id, decision_id, account.now, settle_us)
     connection.execute(statements.ADD_RESERVATION, row)
     return _decision(outcome, balance, account, _new_reservation(claim, row))
 
@@ -78,34 +87,34 @@ def _lock(connection: sa.engine.Connection, account_id: str) -> None:
 def _remember_attempt(
     connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any
 ) -> None:
-    key = attempt.gate.key
+    key = attempt.holder.key
     if account.newest_order is None:
-        row = {"account_id": account_id, "gate_key": key, "newest_order": attempt.order}
-        connection.execute(statements.ADD_GATE, {**row, "newest_at": account.now})
+        row = {"account_id": account_id, "holder_key": key, "newest_order": attempt.order}
+        connection.execute(statements.ADD_HOLDER, {**row, "newest_at": account.now})
     elif attempt.order > account.newest_order:
-        gate = {"this_account": account_id, "this_gate": key}
-        connection.execute(statements.RENEW_GATE, {**gate, "order": attempt.order, "now": account.now})
+        holder = {"this_account": account_id, "this_holder": key}
+        connection.execute(statements.RENEW_HOLDER, {**holder, "order": attempt.order, "now": account.now})
 
 
-def _new_row(claim: Claim, account_id: str, decision_id: str, now: int) -> dict[str, Any]:
-    gate = claim.attempt.gate
+def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_us: int) -> dict[str, Any]:
+    holder = claim.attempt.holder
     return {
         "id": decision_id,
         "account_id": account_id,
-        "deployment": gate.deployment,
-        "dag_id": gate.dag_id,
-        "run_id": gate.run_id,
-        "task_id": gate.task_id,
-        "map_index": gate.map_index,
-        "gate_key": gate.key,
-        "run_key": gate.run_key,
+        "deployment": holder.deployment,
+        "dag_id": holder.dag_id,
+        "run_id": holder.run_id,
+        "task_id": holder.task_id,
+        "map_index": holder.map_index,
+        "holder_key": holder.key,
+        "run_key": holder.run_key,
         "attempt_id": claim.attempt.id,
         "attempt_order": claim.attempt.order,
         "task_ids": json.dumps(claim.task_ids),
-        "amount": claim.amount,
-        "settle": claim.settle,
+        "amount_units": claim.needed_units,
+        "settle_us": settle_us,
         "reserved_at": now,
-        "expires_at": now + claim.reserve_for,
+        "expires_at": now + claim.reserve_for_us,
         "asked_at": now,
         "end_number": rule.NOT_ENDED,
         "counts_until": 0,
@@ -118,29 +127,29 @@ def _new_reservation(claim: Claim, row: dict[str, Any]) -> Reservation:
         account_id=row["account_id"],
         attempt=claim.attempt,
         task_ids=claim.task_ids,
-        amount_usd=units_to_usd(claim.amount),
-        settle_seconds=claim.settle / MICROSECONDS,
+        amount_usd=units_to_usd(claim.needed_units),
+        settle_seconds=row["settle_us"] / US_PER_SECOND,
         reserved_at=to_datetime(row["reserved_at"]),
         expires_at=to_datetime(row["expires_at"]),
     )
 
 
-def _available(balance: AccountBalance, account: Any) -> int:
+def _available_units(balance: AccountBalance, account: Any) -> int:
     return balance_to_units(balance.balance_cents) - int(account.reserved)
 
 
 def _decision(
     outcome: Outcome, balance: AccountBalance, account: Any, reservation: Reservation | None
-) -> Decision:
+) -> tuple[Outcome, Decision]:
     available = AvailableCredits(
         balance,
-        available_usd=units_to_usd(_available(balance, account)),
+        available_usd=units_to_usd(_available_units(balance, account)),
         reserved_usd=units_to_usd(int(account.reserved)),
         reserved_runs=account.runs,
         own_run_usd=units_to_usd(int(account.own_run)),
         reservation_id=reservation.id if reservation else None,
     )
-    return Decision(outcome, reservation, available)
+    return outcome, Decision(available, reservation)
 
 
 def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
@@ -174,7 +183,7 @@ def _write_end(connection: sa.engine.Connection, rows: Sequence[Any], reason: En
             "ids": [row.id for row in rows],
             "number": rows[0].counter,
             "now": rows[0].now,
-            "grace": reason.grace_seconds * MICROSECONDS,
+            "grace": reason.grace_seconds * US_PER_SECOND,
             "reason": reason.value,
             "by": by,
         },
@@ -195,7 +204,7 @@ def end_expired(connection: sa.engine.Connection, by: str, limit: int) -> Sequen
     return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
 
 
-def take_to_ask(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
+def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
     rows = connection.execute(statements.TO_ASK, {"deployment": deployment, "limit": limit}).all()
     if rows:
         connection.execute(statements.ASKED, {"ids": [row.id for row in rows]})
@@ -208,5 +217,5 @@ def purge(connection: sa.engine.Connection, account_id: str, before: int) -> int
     connection.execute(statements.LOCK_TO_END, account)
     connection.execute(statements.RAISE_OLDEST_COUNTER, account)
     purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount
-    connection.execute(statements.PURGE_GATES, {**account, "before": before})
+    connection.execute(statements.PURGE_HOLDERS, {**account, "before": before})
     return purged

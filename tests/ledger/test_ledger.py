@@ -6,16 +6,18 @@ import threading
 import time
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import _transactions as transactions
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import new_decision_id
-from airflow_provider_youcom.reservations.rule import EndReason, Outcome
-from tests.reservations.spending import NOON, account_with, attempt_of, claim_of, pass_time, reserve
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason, Outcome
+from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
 
 pytestmark = pytest.mark.on_the_ends
 
@@ -23,10 +25,8 @@ pytestmark = pytest.mark.on_the_ends
 def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
     second = reserve(ledger, claim_of("tuesday"), 40)
-    assert first.outcome is Outcome.OPEN
     assert first.reservation is not None
     assert first.reservation.amount_usd == 25
-    assert second.outcome is Outcome.SHORT
     assert second.reservation is None
     assert (second.available.available_usd, second.available.reserved_usd) == (15, 25)
     assert second.available.reserved_runs == 1
@@ -34,19 +34,19 @@ def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledge
 
 def test_accounts_do_not_share_their_credits(ledger: Ledger) -> None:
     reserve(ledger, claim_of("monday"), 40)
-    other = ledger.decide(claim_of("tuesday"), account_with(40, "another"), ledger.note(), new_decision_id())
-    assert other.outcome is Outcome.OPEN
+    other = ledger.decide(claim_of("tuesday"), account_with(40, "another"), ledger.note())
+    assert other.reservation is not None
 
 
 def test_two_deployments_with_the_same_runs_reserve_twice(ledger: Ledger) -> None:
-    assert reserve(ledger, claim_of("monday", deployment="staging"), 40).outcome is Outcome.OPEN
-    assert reserve(ledger, claim_of("monday", deployment="production"), 40).outcome is Outcome.SHORT
+    assert reserve(ledger, claim_of("monday", deployment="staging"), 40).reservation is not None
+    assert reserve(ledger, claim_of("monday", deployment="production"), 40).reservation is None
 
 
 def test_an_attempt_opens_again_with_what_it_has_reserved(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40)
     again = reserve(ledger, claim_of("monday"), 30)
-    assert again.outcome is Outcome.OPEN
+    assert again.reservation is not None
     assert again.reservation == first.reservation
     assert (again.available.available_usd, again.available.reserved_usd) == (30, 0)
     assert len(ledger.history()) == 1
@@ -55,32 +55,51 @@ def test_an_attempt_opens_again_with_what_it_has_reserved(ledger: Ledger) -> Non
 def test_a_new_try_does_not_open_with_what_an_earlier_one_has_reserved(ledger: Ledger) -> None:
     reserve(ledger, claim_of("monday"), 40)
     new_try = reserve(ledger, claim_of("monday", attempt=2), 40)
-    assert new_try.outcome is Outcome.SHORT
+    assert new_try.reservation is None
     assert new_try.available.own_run_usd == 25
 
 
 @pytest.mark.parametrize("newer_opens", [True, False])
 def test_a_stale_attempt_reserves_nothing(ledger: Ledger, newer_opens: bool) -> None:
     reserve(ledger, claim_of("monday", attempt=2), 40 if newer_opens else 0)
-    assert reserve(ledger, claim_of("monday", attempt=1), 400).outcome is Outcome.STALE
+    with pytest.raises(YouComRefusedError, match="A newer try of task 'gate' has asked for credits"):
+        reserve(ledger, claim_of("monday", attempt=1), 400)
     assert len(ledger.standing()) == newer_opens
 
 
 def test_a_lost_answer_can_be_asked_for_again(ledger: Ledger) -> None:
-    note, decision_id = ledger.note(), new_decision_id()
-    lost = ledger.decide(claim_of("monday"), account_with(40), note, decision_id)
-    again = ledger.decide(claim_of("monday"), account_with(40), note, decision_id)
+    asked = (claim_of("monday"), account_with(40), ledger.note(), "one id")
+    _, lost = call_decide(ledger, *asked)
+    _, again = call_decide(ledger, *asked)
     assert again.reservation == lost.reservation
     assert len(ledger.history()) == 1
 
 
 def test_a_lost_answer_is_outdated_once_its_reservation_has_ended(ledger: Ledger) -> None:
-    note, decision_id = ledger.note(), new_decision_id()
-    ledger.decide(claim_of("monday"), account_with(400), note, decision_id)
-    ledger.end([decision_id], EndReason.BY_HAND, by="somebody")
-    again = ledger.decide(claim_of("monday"), account_with(400), note, decision_id)
-    assert again.outcome is Outcome.OUTDATED
+    asked = (claim_of("monday"), account_with(400), ledger.note(), "one id")
+    call_decide(ledger, *asked)
+    ledger.end(["one id"], EndReason.BY_HAND, by="somebody")
+    outcome, again = call_decide(ledger, *asked)
+    assert (outcome, again.reservation) == (Outcome.OUTDATED, None)
     assert ledger.standing() == []
+
+
+def test_a_decision_asks_again_by_itself_when_the_answer_is_lost(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_write, answers = Database.write, []
+
+    def write_and_lose_the_first_answer(self: Database, work: Any) -> Any:
+        answers.append(really_write(self, work))
+        if len(answers) == 1:
+            raise YouComLedgerUnavailableError("the answer was lost")
+        return answers[-1]
+
+    note = ledger.note()
+    monkeypatch.setattr(Database, "write", write_and_lose_the_first_answer)
+    decision = reserve(ledger, claim_of("monday"), 40, note)
+    monkeypatch.undo()
+    assert [each.id for each in ledger.history()] == [decision.reservation.id]
 
 
 def test_a_commit_whose_answer_is_lost_reserves_once(
@@ -102,17 +121,17 @@ def test_a_commit_whose_answer_is_lost_reserves_once(
     monkeypatch.setattr(engine.dialect, "do_commit", commit_and_lose_the_answer)
     decision = reserve(ledger, claim_of("monday"), 40, note)
     assert lost
-    assert decision.outcome is Outcome.OPEN
+    assert decision.reservation is not None
     assert len(ledger.history()) == 1
 
 
 def test_a_reservation_that_ended_after_the_note_counts(ledger: Ledger, engine: sa.engine.Engine) -> None:
-    first = reserve(ledger, claim_of("monday", settle_seconds=0), 40)
+    first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
     note = ledger.note()
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
     pass_time(engine, 3600)
-    assert reserve(ledger, claim_of("tuesday"), 40, note).outcome is Outcome.SHORT
-    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
+    assert reserve(ledger, claim_of("tuesday"), 40, note).reservation is None
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is not None
 
 
 def test_a_reservation_that_ended_after_the_note_counts_although_the_clock_went_back(
@@ -122,7 +141,7 @@ def test_a_reservation_that_ended_after_the_note_counts_although_the_clock_went_
     note = ledger.note()
     later = type(note)(note.time + 3600_000_000, note.accounts)
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
-    assert reserve(ledger, claim_of("tuesday"), 40, later).outcome is Outcome.SHORT
+    assert reserve(ledger, claim_of("tuesday"), 40, later).reservation is None
 
 
 @pytest.mark.parametrize(
@@ -144,9 +163,9 @@ def test_an_ended_reservation_counts_for_its_settle_time_and_grace(
     assert (ended.counts_until - ended.ended_at).total_seconds() == seconds
     # The calls themselves take far less than these 30 s.
     pass_time(engine, seconds - 30)
-    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.SHORT
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is None
     pass_time(engine, 30)
-    assert reserve(ledger, claim_of("tuesday"), 40).outcome is Outcome.OPEN
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is not None
 
 
 def test_a_reservation_counts_unless_it_had_settled_at_the_note(
@@ -156,7 +175,7 @@ def test_a_reservation_counts_unless_it_had_settled_at_the_note(
     ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
     note = ledger.note()
     pass_time(engine, 30)
-    assert reserve(ledger, claim_of("tuesday"), 40, note).outcome is Outcome.SHORT
+    assert reserve(ledger, claim_of("tuesday"), 40, note).reservation is None
 
 
 def test_a_reservation_ends_once(ledger: Ledger) -> None:
@@ -183,9 +202,9 @@ def test_an_expired_reservation_is_ended_by_the_next_caller(ledger: Ledger, engi
     assert ledger.end_expired(by="triggerer") == []
     pass_time(engine, 3600)
     (expired,) = ledger.end_expired(by="triggerer")
-    assert (expired.gate.run_id, expired.end_reason) == ("monday", EndReason.EXPIRED)
+    assert (expired.holder.run_id, expired.end_reason) == ("monday", EndReason.EXPIRED)
     assert ledger.end_expired(by="triggerer") == []
-    assert [row.gate.run_id for row in ledger.standing()] == ["tuesday"]
+    assert [row.holder.run_id for row in ledger.standing()] == ["tuesday"]
 
 
 def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
@@ -194,7 +213,7 @@ def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
     reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 40)
     pass_time(engine, 3600)
     again = reserve(ledger, claim_of("monday"), 40)
-    assert (again.outcome, again.available.reserved_usd) == (Outcome.SHORT, 25)
+    assert (again.reservation, again.available.reserved_usd) == (None, 25)
     assert [row.end_reason for row in ledger.history()] == [EndReason.EXPIRED]
 
 
@@ -205,7 +224,7 @@ def test_a_note_shows_what_is_reserved_and_which_gates_could_open(ledger: Ledger
     ledger.end([released.reservation.id], EndReason.RELEASED, by="teardown")
     note = ledger.note()
     assert note.of("4f1c").reserved_usd == 50
-    assert note.of("4f1c").reserved_for_run_usd(attempt_of("monday").gate) == 25
+    assert note.of("4f1c").reserved_for_run_usd(attempt_of("monday").holder) == 25
     assert note.could_open(claim_of("wednesday"), account_with(75))
     assert not note.could_open(claim_of("wednesday"), account_with("74.99"))
     assert note.could_open(claim_of("monday"), account_with(25)), "its own reservation opens it"
@@ -225,7 +244,7 @@ def test_figures_are_exact_and_rounded_to_the_safe_side(ledger: Ledger) -> None:
     assert decision.available.available_usd == Decimal("0.0000002"), "the balance is rounded down"
     assert decision.reservation.amount_usd == Decimal("0.0000002"), "the need is rounded up"
     huge = AccountBalance("4f1c", Decimal("9" * 300), NOON)
-    decision = ledger.decide(claim_of("tuesday"), huge, ledger.note(), new_decision_id())
+    decision = ledger.decide(claim_of("tuesday"), huge, ledger.note())
     assert decision.available.available_usd == Decimal("9" * 298 + ".9899998")
 
 
@@ -235,24 +254,25 @@ def test_an_amount_that_cannot_be_reserved_is_refused(usd: object) -> None:
         claim_of("monday", usd)
 
 
-@pytest.mark.parametrize("option", ["settle_seconds", "reserve_for_seconds"])
 @pytest.mark.parametrize("seconds", [-1, "soon", float("nan"), float("inf"), True, None])
-def test_an_invalid_duration_is_refused(option: str, seconds: object) -> None:
+def test_an_invalid_duration_is_refused(ledger: Ledger, seconds: object) -> None:
     with pytest.raises(ValueError, match=r"is not a duration: use a timedelta or a number of seconds"):
-        claim_of("monday", **{option: seconds})
+        claim_of("monday", reserve_for_seconds=seconds)
+    with pytest.raises(ValueError, match=r"is not a duration: use a timedelta or a number of seconds"):
+        reserve(ledger, claim_of("monday"), 100, settle_seconds=seconds)
 
 
 def test_airflow_is_asked_about_each_run_once_a_minute(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday", task_ids=("search", "summarize")), 100)
     reserve(ledger, claim_of("monday", deployment="staging"), 100)
-    assert ledger.take_to_ask("production") == []
+    assert ledger.mark_asked("production") == []
     pass_time(engine, 60)
-    (asked,) = ledger.take_to_ask("production")
-    assert asked.gate == attempt_of("monday").gate
+    (asked,) = ledger.mark_asked("production")
+    assert asked.holder == attempt_of("monday").holder
     assert asked.task_ids == ("search", "summarize")
-    assert ledger.take_to_ask("production") == []
+    assert ledger.mark_asked("production") == []
     pass_time(engine, 60)
-    assert len(ledger.take_to_ask("production")) == 1
+    assert len(ledger.mark_asked("production")) == 1
 
 
 def test_standing_and_ended_reservations_can_be_listed(ledger: Ledger, engine: sa.engine.Engine) -> None:
@@ -262,9 +282,9 @@ def test_standing_and_ended_reservations_can_be_listed(ledger: Ledger, engine: s
     pass_time(engine, 1)
     reserve(ledger, claim_of("wednesday"), 100)
     ledger.end([second.reservation.id], EndReason.BY_HAND, by="somebody")
-    assert [row.gate.run_id for row in ledger.standing()] == ["monday", "wednesday"]
-    assert [row.gate.run_id for row in ledger.standing(run_id="wednesday", map_index=-1)] == ["wednesday"]
-    assert [row.gate.run_id for row in ledger.history()] == ["wednesday", "tuesday", "monday"]
+    assert [row.holder.run_id for row in ledger.standing()] == ["monday", "wednesday"]
+    assert [row.holder.run_id for row in ledger.standing(run_id="wednesday", map_index=-1)] == ["wednesday"]
+    assert [row.holder.run_id for row in ledger.history()] == ["wednesday", "tuesday", "monday"]
     assert [row.ended_by for row in ledger.history(task_id="another_gate")] == ["somebody"]
     assert len(ledger.history(limit=2)) == 2
     assert ledger.get([second.reservation.id])[0].end_reason is EndReason.BY_HAND
@@ -281,9 +301,10 @@ def test_a_purge_deletes_old_ends_and_outdates_the_notes_that_might_miss_them(
     pass_time(engine, 32 * 24 * 3600)
     assert ledger.purge() == 1
     assert ledger.purge() == 0
-    assert [row.gate.run_id for row in ledger.history()] == ["tuesday"]
-    assert reserve(ledger, claim_of("wednesday"), 100, old_note).outcome is Outcome.OUTDATED
-    assert reserve(ledger, claim_of("wednesday"), 100).outcome is Outcome.OPEN
+    assert [row.holder.run_id for row in ledger.history()] == ["tuesday"]
+    with pytest.raises(YouComLedgerUnavailableError, match="old entries of the ledger were deleted"):
+        reserve(ledger, claim_of("wednesday"), 100, old_note)
+    assert reserve(ledger, claim_of("wednesday"), 100).reservation is not None
 
 
 def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
@@ -291,7 +312,7 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
 ) -> None:
     note = ledger.note()
     both_have_summed = threading.Barrier(2)
-    outcomes = []
+    reserved = []
 
     def wait_for_the_other(**facts: object) -> Outcome:
         # The other one waits for the lock and cannot get here.
@@ -303,7 +324,7 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
     monkeypatch.setattr(transactions.rule, "decide", wait_for_the_other)
     threads = [
         threading.Thread(
-            target=lambda run=run: outcomes.append(reserve(ledger, claim_of(run), 40, note).outcome)
+            target=lambda run=run: reserved.append(reserve(ledger, claim_of(run), 40, note).reservation)
         )
         for run in ("monday", "tuesday")
     ]
@@ -311,4 +332,4 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcome.value for outcome in outcomes) == ["open", "short"]
+    assert sorted(each is None for each in reserved) == [False, True]

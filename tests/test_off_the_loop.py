@@ -11,8 +11,8 @@ import threading
 
 import pytest
 
+from airflow_provider_youcom._off_the_loop import run_off_the_loop
 from airflow_provider_youcom.exceptions import YouComError
-from airflow_provider_youcom.hooks._off_the_loop import run_off_the_loop
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
 # Seconds. A process that waited for its thread would take longer than the test allows.

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_youcom._off_the_loop import call_airflow
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
     YouComLedgerUnavailableError,
     YouComRefusedError,
 )
-from airflow_provider_youcom.hooks._lookup import explain
-from airflow_provider_youcom.hooks._off_the_loop import call_airflow
+from airflow_provider_youcom.hooks._lookup import lookup_error
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.ledger.ledger import Ledger
 
 _PROVIDERS = {
     "sqlite": "apache-airflow-providers-sqlite",
@@ -27,40 +27,40 @@ _PROVIDERS = {
 }
 
 
-def open_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
+def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     """
     Return the ledger, the same for each call in this process.
 
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
-    :param key_name: how errors name the You.com connection.
+    :param conn_name: how errors name the You.com connection.
     :raises YouComRefusedError: if none is named, or it cannot be used.
     :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """
     if not ledger_conn_id:
         raise YouComRefusedError(
-            f"Reserving credits needs a ledger, and {key_name} names none: put the id of a connection to "
+            f"Reserving credits needs a ledger, and {conn_name} names none: put the id of a connection to "
             'SQLite or PostgreSQL into its field "Ledger connection" (extra ledger_conn_id).'
         )
     try:
         connection = BaseHook.get_connection(ledger_conn_id)
     except Exception as error:  # noqa: BLE001 - raised again
         name = f"connection {ledger_conn_id!r}"
-        raise explain(error, name, f"it, or correct ledger_conn_id in {key_name}") or error from None
+        raise lookup_error(error, name, f"it, or correct ledger_conn_id in {conn_name}") or error from None
     _check_type(connection, ledger_conn_id)
     return _ledger(ledger_conn_id, connection.get_uri())
 
 
-async def aopen_ledger(ledger_conn_id: str, key_name: str) -> Ledger:
+async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     """
     Return the ledger, without blocking the event loop of the triggerer.
 
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
-    :param key_name: how errors name the You.com connection.
+    :param conn_name: how errors name the You.com connection.
     :raises YouComRefusedError: if it cannot be used.
     :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """
     try:
-        return await call_airflow(lambda: open_ledger(ledger_conn_id, key_name))
+        return await call_airflow(lambda: open_ledger(ledger_conn_id, conn_name))
     except YouComConnectionNotFoundError as error:
         # The worker that deferred has found it, so a secrets backend does not answer now.
         raise YouComLedgerUnavailableError(str(error)) from None
@@ -76,7 +76,7 @@ def _check_type(connection: Connection, ledger_conn_id: str) -> None:
 
 @cache
 def _ledger(ledger_conn_id: str, uri: str) -> Ledger:
-    from airflow_provider_youcom.reservations.ledger import Ledger
+    from airflow_provider_youcom.ledger.ledger import Ledger
 
     connection = BaseHook.get_connection(ledger_conn_id)
     try:

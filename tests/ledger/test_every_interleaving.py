@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason
-from tests.reservations.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason
+from tests.ledger.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
 pytestmark = [pytest.mark.long, pytest.mark.only_in_test]
 

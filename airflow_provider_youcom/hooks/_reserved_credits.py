@@ -3,70 +3,62 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING
 
-from airflow_provider_youcom.available import AvailableCredits
-from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom._airflow import current_attempt
+from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComShortfallError
-from airflow_provider_youcom.hooks._reservations.ending import standing_of_earlier_tries
-from airflow_provider_youcom.hooks._reservations.holder import current_holder
-from airflow_provider_youcom.hooks._reservations.reserving import reserve
+from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
+from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Reservation
+from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.money import format_usd, subtract_usd
-from airflow_provider_youcom.reservations.claim import Claim
-from airflow_provider_youcom.reservations.ledger import Ledger
-from airflow_provider_youcom.reservations.reservation import Reservation
-from airflow_provider_youcom.reservations.rule import EndReason
+
+if TYPE_CHECKING:
+    from airflow_provider_youcom.hooks.youcom import YouComHook
 
 log = logging.getLogger(__name__)
 
 
 def reserve_for_code(
-    ask: Callable[[], AccountBalance],
-    ledger: Ledger,
-    *,
-    usd: Decimal,
-    settle_seconds: float,
-    reserve_for_seconds: float,
+    hook: YouComHook, ledger: Ledger, usd: Decimal, reserve_for_seconds: float
 ) -> Reservation:
     """
     Return a reservation that now stands.
 
-    :param ask: asks You.com for the balance.
+    :param hook: connects to You.com.
     :param ledger: where reservations are kept.
     :param usd: how much to reserve, in dollars.
-    :param settle_seconds: how late You.com may post a charge.
     :param reserve_for_seconds: after how long the reservation expires.
     :raises YouComShortfallError: if less is available.
     :raises YouComRefusedError: if a newer try of this task has reserved.
     """
-    claim = Claim(current_holder(), usd, settle_seconds, reserve_for_seconds)
+    claim = Claim(current_attempt(), usd, reserve_for_seconds)
     _end_what_earlier_tries_left(ledger, claim)
-    available = reserve(ask, ledger, claim)
-    if available.reservation_id is None:
-        raise _shortfall(available, usd)
-    log.info("%s. Reserved %s of it.", available, format_usd(usd, ROUND_CEILING))
-    return ledger.get([available.reservation_id])[0]
+    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds)
+    if decision.reservation is None:
+        raise _shortfall(decision.available, usd)
+    log.info("%s. Reserved %s of it.", decision.available, format_usd(usd, ROUND_CEILING))
+    return decision.reservation
 
 
-def release(ledger: Ledger, reservation: Reservation) -> None:
+@contextmanager
+def released_at_exit(ledger: Ledger, reservation: Reservation) -> Iterator[Reservation]:
     """
-    End a reservation whose code is done, or leave it to expire if the ledger does not answer.
+    End a reservation after the block.
 
-    :param ledger: where reservations are kept.
-    :param reservation: what to end.
+    The calls of a block that has failed may still be on their way, so what it reserved counts for longer.
     """
+    try:
+        yield reservation
+    except BaseException:
+        _end(ledger, reservation, EndReason.CUT_SHORT)
+        raise
     _end(ledger, reservation, EndReason.RELEASED)
-
-
-def give_up(ledger: Ledger, reservation: Reservation) -> None:
-    """
-    End a reservation whose code has failed, and whose calls may still be on their way.
-
-    :param ledger: where reservations are kept.
-    :param reservation: what to end.
-    """
-    _end(ledger, reservation, EndReason.CUT_SHORT)
 
 
 def _end(ledger: Ledger, reservation: Reservation, reason: EndReason) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_youcom.reservations._amounts import MICROSECONDS, units_to_usd
-from airflow_provider_youcom.reservations.claim import Attempt, Gate
-from airflow_provider_youcom.reservations.reservation import AccountNote, Note, Reservation
-from airflow_provider_youcom.reservations.rule import EndReason
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, units_to_usd
+from airflow_provider_youcom.ledger.claim import Attempt, Holder
+from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
+from airflow_provider_youcom.ledger.rule import EndReason
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,14 +32,14 @@ def to_note(rows: Sequence[Any]) -> Note:
 
 
 def _to_account_note(rows: Sequence[Any]) -> AccountNote:
-    counting = [row for row in rows if row.amount is not None]
+    counting = [row for row in rows if row.amount_units is not None]
     standing = [row for row in counting if row.ended_at is None]
     runs: dict[str, int] = defaultdict(int)
     for row in standing:
-        runs[row.run_key] += row.amount
+        runs[row.run_key] += row.amount_units
     return AccountNote(
         counter=rows[0].counter,
-        reserved=sum(row.amount for row in counting),
+        reserved_units=sum(row.amount_units for row in counting),
         reserved_runs=len({row.run_key for row in counting}),
         runs=dict(runs),
         attempts=frozenset(row.attempt_id for row in standing),
@@ -47,15 +47,15 @@ def _to_account_note(rows: Sequence[Any]) -> AccountNote:
 
 
 def to_reservation(row: Any) -> Reservation:
-    gate = Gate(row.deployment, row.dag_id, row.run_id, row.task_id, row.map_index)
+    holder = Holder(row.deployment, row.dag_id, row.run_id, row.task_id, row.map_index)
     ended = row.ended_at is not None
     return Reservation(
         id=row.id,
         account_id=row.account_id,
-        attempt=Attempt(gate, row.attempt_id, row.attempt_order),
+        attempt=Attempt(holder, row.attempt_id, row.attempt_order),
         task_ids=tuple(json.loads(row.task_ids)),
-        amount_usd=units_to_usd(row.amount),
-        settle_seconds=row.settle / MICROSECONDS,
+        amount_usd=units_to_usd(row.amount_units),
+        settle_seconds=row.settle_us / US_PER_SECOND,
         reserved_at=to_datetime(row.reserved_at),
         expires_at=to_datetime(row.expires_at),
         ended_at=to_datetime(row.ended_at) if ended else None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations._database import Database
-from airflow_provider_youcom.reservations._schema import VERSION, metadata, schema_versions
+from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._schema import VERSION, metadata, schema_versions
 
 # Any number that no other application uses for an advisory lock on this database.
 _ADVISORY_LOCK = 0x796F75636F6D

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_youcom.billing._masking import holds_key, mask_key
+from airflow_provider_youcom._masking import holds_key, mask_key
 from tests.security.canary import CANARY_KEY, sightings
 
 pytestmark = pytest.mark.on_the_ends

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from airflow_provider_youcom.available import AvailableCredits
-from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations._amounts import balance_to_units, units_to_usd
-from airflow_provider_youcom.reservations.claim import Attempt, Claim, Gate
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import balance_to_units, units_to_usd, usd_to_units
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 
 
 @dataclass(frozen=True)
@@ -21,15 +19,15 @@ class AccountNote:
     What the ledger held for one account when the note was made.
 
     :param counter: how many times reservations had ended.
-    :param reserved: how much was reserved, in hundred-thousandths of a cent; ended reservations that still
-        counted are included.
+    :param reserved_units: how much was reserved, in hundred-thousandths of a cent; ended reservations that
+        still counted are included.
     :param reserved_runs: how many runs had reserved it.
-    :param runs: how much stood for each run, by ``Gate.run_key``, in hundred-thousandths of a cent.
+    :param runs: how much stood for each run, by ``Holder.run_key``, in hundred-thousandths of a cent.
     :param attempts: the ids of the attempts whose reservations stood.
     """
 
     counter: int = 0
-    reserved: int = 0
+    reserved_units: int = 0
     reserved_runs: int = 0
     runs: Mapping[str, int] = field(default_factory=dict)
     attempts: frozenset[str] = frozenset()
@@ -37,15 +35,15 @@ class AccountNote:
     @property
     def reserved_usd(self) -> Decimal:
         """How much was reserved, in dollars."""
-        return units_to_usd(self.reserved)
+        return units_to_usd(self.reserved_units)
 
-    def reserved_for_run_usd(self, gate: Gate) -> Decimal:
+    def reserved_for_run_usd(self, holder: Holder) -> Decimal:
         """
-        Return how much stood for the run of a gate, in dollars.
+        Return how much stood for the run of a holder, in dollars.
 
-        :param gate: any gate of the run.
+        :param holder: any holder of the run.
         """
-        return units_to_usd(self.runs.get(gate.run_key, 0))
+        return units_to_usd(self.runs.get(holder.run_key, 0))
 
 
 @dataclass(frozen=True)
@@ -80,24 +78,51 @@ class Note:
         :param balance: You.com's answer, from after this note.
         """
         account = self.of(balance.account_id)
-        available = balance_to_units(balance.balance_cents) - account.reserved
-        return claim.attempt.id in account.attempts or available >= claim.amount
+        available_units = balance_to_units(balance.balance_cents) - account.reserved_units
+        return claim.attempt.id in account.attempts or available_units >= claim.needed_units
 
-    def available(self, balance: AccountBalance, gate: Gate | None = None) -> AvailableCredits:
+    def available(self, balance: AccountBalance, holder: Holder | None = None) -> AvailableCredits:
         """
         Return what is available to someone who has nothing reserved.
 
         :param balance: You.com's answer, from after this note.
-        :param gate: the gate that asks, if any; ``own_run_usd`` is about its run. Default: None.
+        :param holder: who asks, if anybody; ``own_run_usd`` is about its run. Default: None.
         """
         account = self.of(balance.account_id)
         return AvailableCredits(
             balance,
-            available_usd=units_to_usd(balance_to_units(balance.balance_cents) - account.reserved),
+            available_usd=units_to_usd(balance_to_units(balance.balance_cents) - account.reserved_units),
             reserved_usd=account.reserved_usd,
             reserved_runs=account.reserved_runs,
-            own_run_usd=account.reserved_for_run_usd(gate) if gate else Decimal(0),
+            own_run_usd=account.reserved_for_run_usd(holder) if holder else Decimal(0),
         )
+
+    def after(self, decision: Decision) -> Note:
+        """
+        Return this note with what a decision has found and reserved since.
+
+        A thousand gates that wait together share one note. Once some of them have reserved, it tells the
+        others what is left, without a question to the ledger.
+
+        :param decision: a decision that was made with this note.
+        """
+        available, reservation = decision.available, decision.reservation
+        account = self.of(available.balance.account_id)
+        reserved_units = usd_to_units(available.reserved_usd)
+        runs = dict(account.runs)
+        if reservation is not None:
+            own_units = usd_to_units(reservation.amount_usd)
+            reserved_units += own_units
+            if reservation.attempt.id not in account.attempts:
+                run_key = reservation.holder.run_key
+                runs[run_key] = runs.get(run_key, 0) + own_units
+        changed = replace(
+            account,
+            reserved_units=max(account.reserved_units, reserved_units),
+            reserved_runs=max(account.reserved_runs, available.reserved_runs + (reservation is not None)),
+            runs=runs,
+        )
+        return replace(self, accounts={**self.accounts, available.balance.account_id: changed})
 
 
 @dataclass(frozen=True)
@@ -133,9 +158,9 @@ class Reservation:
     counts_until: datetime | None = None
 
     @property
-    def gate(self) -> Gate:
-        """The gate that has reserved."""
-        return self.attempt.gate
+    def holder(self) -> Holder:
+        """Who has reserved."""
+        return self.attempt.holder
 
     @property
     def stands(self) -> bool:
@@ -148,16 +173,9 @@ class Decision:
     """
     The ledger's answer to an attempt that wants to reserve.
 
-    :param outcome: whether it may open, and if not, why.
-    :param reservation: what stands for the attempt; None unless the outcome is open.
     :param available: what was available to this attempt.
+    :param reservation: what stands for the attempt; None if not enough was available.
     """
 
-    outcome: rule.Outcome
-    reservation: Reservation | None
     available: AvailableCredits
-
-
-def new_decision_id() -> str:
-    """Return a new id for ``Ledger.decide``; keep it to call that again if the answer is lost."""
-    return uuid.uuid4().hex
+    reservation: Reservation | None

@@ -13,11 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations._schema import STANDS, accounts, gates, reservations
-
-# Airflow is asked about the run of a reservation at most this often, in microseconds.
-ASK_AGAIN_AFTER = 60_000_000
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
+from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, reservations
 
 
 class _Now(FunctionElement):  # type: ignore[type-arg]  # SQLAlchemy 1.4 takes no argument here
@@ -50,7 +48,7 @@ class _Noted:
 # SQLAlchemy reserves the names of the columns that a statement writes.
 _IDS: sa.sql.expression.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
-_GATE_KEY = sa.bindparam("this_gate", type_=sa.String)
+_HOLDER_KEY = sa.bindparam("this_holder", type_=sa.String)
 _ATTEMPT_ID = sa.bindparam("this_attempt", type_=sa.Text)
 _BEFORE = sa.bindparam("before", type_=sa.BigInteger)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
@@ -58,7 +56,7 @@ _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _ROW = tuple(
     column
     for column in reservations.c
-    if column.name not in {"gate_key", "run_key", "asked_at", "end_number"}
+    if column.name not in {"holder_key", "run_key", "asked_at", "end_number"}
 )
 _STANDS_FOR_THIS_ATTEMPT = sa.and_(STANDS, reservations.c.attempt_id == _ATTEMPT_ID)
 
@@ -75,7 +73,7 @@ def _note() -> sa.Select[Any]:
         moment.c.now,
         accounts.c.account_id,
         accounts.c.counter,
-        reservations.c.amount,
+        reservations.c.amount_units,
         reservations.c.run_key,
         reservations.c.attempt_id,
         reservations.c.ended_at,
@@ -85,7 +83,7 @@ def _note() -> sa.Select[Any]:
 def _account() -> sa.Select[Any]:
     """Select the one row that a decision needs; run it after the account's row was written."""
     noted = _Noted(sa.bindparam("counter", type_=sa.BigInteger), sa.bindparam("time", type_=sa.BigInteger))
-    amount = reservations.c.amount
+    amount = reservations.c.amount_units
     of_this_run = sa.and_(STANDS, reservations.c.run_key == sa.bindparam("run_key", type_=sa.String))
     reserved = (
         sa.select(
@@ -100,10 +98,10 @@ def _account() -> sa.Select[Any]:
         )
         .subquery("reserved")
     )
-    this_gate = sa.and_(gates.c.account_id == accounts.c.account_id, gates.c.gate_key == _GATE_KEY)
+    this_holder = sa.and_(holders.c.account_id == accounts.c.account_id, holders.c.holder_key == _HOLDER_KEY)
     return (
-        sa.select(accounts.c.oldest_counter, gates.c.newest_order, *reserved.c, _Now().label("now"))
-        .select_from(accounts.outerjoin(gates, this_gate).join(reserved, sa.true()))
+        sa.select(accounts.c.oldest_counter, holders.c.newest_order, *reserved.c, _Now().label("now"))
+        .select_from(accounts.outerjoin(holders, this_holder).join(reserved, sa.true()))
         .where(accounts.c.account_id == _ACCOUNT_ID)
     )
 
@@ -127,10 +125,10 @@ OWN = sa.select(*_ROW, (reservations.c.expires_at <= _Now()).label("is_expired")
 )
 ACCOUNT = _account()
 ADD_RESERVATION = sa.insert(reservations)
-ADD_GATE = sa.insert(gates)
-RENEW_GATE = (
-    sa.update(gates)
-    .where(gates.c.account_id == _ACCOUNT_ID, gates.c.gate_key == _GATE_KEY)
+ADD_HOLDER = sa.insert(holders)
+RENEW_HOLDER = (
+    sa.update(holders)
+    .where(holders.c.account_id == _ACCOUNT_ID, holders.c.holder_key == _HOLDER_KEY)
     .values(newest_order=sa.bindparam("order"), newest_at=sa.bindparam("now"))
 )
 
@@ -139,15 +137,16 @@ ENDING = (
     sa.select(
         reservations.c.id,
         reservations.c.attempt_order,
-        gates.c.newest_order,
+        holders.c.newest_order,
         accounts.c.counter,
         _Now().label("now"),
     )
     .select_from(
         reservations.join(accounts, reservations.c.account_id == accounts.c.account_id).outerjoin(
-            gates,
+            holders,
             sa.and_(
-                gates.c.account_id == reservations.c.account_id, gates.c.gate_key == reservations.c.gate_key
+                holders.c.account_id == reservations.c.account_id,
+                holders.c.holder_key == reservations.c.holder_key,
             ),
         )
     )
@@ -163,7 +162,7 @@ END = (
         ended_by=sa.bindparam("by", type_=sa.Text),
         counts_until=rule.counts_until(
             sa.bindparam("now", type_=sa.BigInteger),
-            reservations.c.settle,
+            reservations.c.settle_us,
             sa.bindparam("grace", type_=sa.BigInteger),
         ),
     )
@@ -180,7 +179,7 @@ TO_ASK = (
     .where(
         STANDS,
         reservations.c.deployment == sa.bindparam("deployment", type_=sa.Text),
-        reservations.c.asked_at <= _Now() - ASK_AGAIN_AFTER,
+        reservations.c.asked_at <= _Now() - rule.ASK_AGAIN_SECONDS * US_PER_SECOND,
     )
     .order_by(reservations.c.asked_at)
     .limit(_LIMIT)
@@ -203,11 +202,11 @@ OLDEST_ENDS = (
 PURGE_RESERVATIONS = sa.delete(reservations).where(
     reservations.c.account_id == _ACCOUNT_ID, sa.not_(STANDS), reservations.c.counts_until <= _BEFORE
 )
-PURGE_GATES = sa.delete(gates).where(
-    gates.c.account_id == _ACCOUNT_ID,
-    gates.c.newest_at <= _BEFORE,
-    gates.c.gate_key.not_in(
-        sa.select(reservations.c.gate_key).where(reservations.c.account_id == _ACCOUNT_ID)
+PURGE_HOLDERS = sa.delete(holders).where(
+    holders.c.account_id == _ACCOUNT_ID,
+    holders.c.newest_at <= _BEFORE,
+    holders.c.holder_key.not_in(
+        sa.select(reservations.c.holder_key).where(reservations.c.account_id == _ACCOUNT_ID)
     ),
 )
 RAISE_OLDEST_COUNTER = _LOCK.values(oldest_counter=accounts.c.counter)

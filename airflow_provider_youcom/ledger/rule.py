@@ -20,6 +20,12 @@ DEFAULT_SETTLE_SECONDS = 60
 DEFAULT_RESERVE_FOR_SECONDS = 24 * 60 * 60
 GRACE_SECONDS = 120
 """How long a task may still spend after Airflow has given it up; Airflow 2.11 kills it after 60 s."""
+ASK_AGAIN_SECONDS = 60
+"""Airflow is asked about the run of a reservation at most this often."""
+KEEP_ENDED_SECONDS = 30 * 24 * 60 * 60
+"""How long an ended reservation is kept for the history, after it has stopped counting."""
+PURGE_EVERY_SECONDS = 24 * 60 * 60
+"""Ended reservations are deleted at most this often, since a deletion makes earlier notes useless."""
 
 
 class EndReason(Enum):
@@ -75,25 +81,31 @@ def counts(reservation: Any, note: Any) -> Any:
     return (reservation.end_number > note.counter) | (reservation.counts_until > note.time)
 
 
-def counts_until(ended_at: Any, settle: Any, grace: Any) -> Any:
+def counts_until(ended_at: Any, settle_us: Any, grace_us: Any) -> Any:
     """
     Return the time by which every charge of an ended reservation is posted.
 
     :param ended_at: when the reservation ended.
-    :param settle: how late You.com may post a charge.
-    :param grace: how long tasks may still spend after the end; see ``EndReason.grace_seconds``.
+    :param settle_us: how late You.com may post a charge.
+    :param grace_us: how long tasks may still spend after the end; see ``EndReason.grace_seconds``.
     """
-    return ended_at + settle + grace
+    return ended_at + settle_us + grace_us
 
 
 def decide(
-    *, needed: int, available: int, counter: int, oldest_counter: int, order: str, newest_order: str | None
+    *,
+    needed_units: int,
+    available_units: int,
+    counter: int,
+    oldest_counter: int,
+    order: str,
+    newest_order: str | None,
 ) -> Outcome:
     """
     Return the outcome for an attempt without a standing reservation.
 
-    :param needed: how much it wants to reserve.
-    :param available: the reading, minus every reservation that counts.
+    :param needed_units: how much it wants to reserve.
+    :param available_units: the reading, minus every reservation that counts.
     :param counter: the counter of the note.
     :param oldest_counter: the counter at the last purge; an older note may lack what was purged.
     :param order: the attempt's order, which sorts the attempts of a gate, the oldest first.
@@ -103,7 +115,7 @@ def decide(
         return Outcome.OUTDATED
     if newest_order is not None and order < newest_order:
         return Outcome.STALE
-    return Outcome.OPEN if available >= needed else Outcome.SHORT
+    return Outcome.OPEN if available_units >= needed_units else Outcome.SHORT
 
 
 def may_supersede(unfinished_behind_the_gate: int | None) -> bool:

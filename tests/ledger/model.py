@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from airflow_provider_youcom.reservations import rule
-from airflow_provider_youcom.reservations.rule import NOT_ENDED, EndReason, Outcome
+from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason, Outcome
 
 SETTLE = 1
 GRACE = 1
@@ -252,8 +252,8 @@ def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run
     if any(ledger.opens_with(row, check.attempt) for row in run.rows):
         return run, Check(check.attempt, OPEN)
     outcome = rule.decide(
-        needed=NEED,
-        available=available,
+        needed_units=NEED,
+        available_units=available,
         counter=0,
         oldest_counter=0,
         order=str(check.attempt),

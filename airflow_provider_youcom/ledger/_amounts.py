@@ -8,7 +8,7 @@ from math import ceil, floor
 
 UNITS_PER_CENT = 100_000
 UNITS_PER_DOLLAR = 100 * UNITS_PER_CENT
-MICROSECONDS = 1_000_000
+US_PER_SECOND = 1_000_000
 
 # A thousandth of what fits into 8 bytes, so that the sum of many reservations fits as well.
 LARGEST_AMOUNT_USD = 900_000_000
@@ -36,6 +36,15 @@ def need_to_units(amount_usd: Decimal) -> int:
             f"amount_usd={amount_usd} cannot be reserved: pass an amount above 0 and up to "
             f"{LARGEST_AMOUNT_USD}, in dollars."
         )
+    return usd_to_units(amount_usd)
+
+
+def usd_to_units(amount_usd: Decimal) -> int:
+    """
+    Return an amount in whole units, rounded up.
+
+    :param amount_usd: any finite amount in dollars.
+    """
     return ceil(Fraction(amount_usd) * UNITS_PER_DOLLAR)
 
 
@@ -50,7 +59,7 @@ def units_to_usd(units: int) -> Decimal:
     return Decimal((sign, digits, -7))
 
 
-def seconds_to_microseconds(seconds: float, name: str, least: int) -> int:
+def seconds_to_us(seconds: float, name: str, least: int) -> int:
     """
     Return a duration in whole microseconds, rounded up.
 
@@ -63,7 +72,7 @@ def seconds_to_microseconds(seconds: float, name: str, least: int) -> int:
         raise ValueError(_not_seconds(seconds, name, least))
     if not seconds <= LARGEST_SECONDS or not seconds >= 0:
         raise ValueError(_not_seconds(seconds, name, least))
-    microseconds = ceil(Fraction(seconds) * MICROSECONDS)
+    microseconds = ceil(Fraction(seconds) * US_PER_SECOND)
     if microseconds < least:
         raise ValueError(_not_seconds(seconds, name, least))
     return microseconds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_youcom.reservations.ledger import Ledger
+from airflow_provider_youcom.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from benchmarks.postgres import PrivatePostgres

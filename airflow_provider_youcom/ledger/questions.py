@@ -1,0 +1,42 @@
+"""The questions about tasks and runs that must be answered before a reservation can be ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """
+    The question how many task instances of a run are in one of these states.
+
+    :param dag_id: the DAG.
+    :param run_id: its run.
+    :param task_ids: which tasks, with all their map indexes.
+    :param states: the states; None for any.
+    """
+
+    dag_id: str
+    run_id: str
+    task_ids: tuple[str, ...]
+    states: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Runs:
+    """
+    The question how many of these runs are in one of these states.
+
+    :param dag_id: the DAG.
+    :param run_ids: its runs, up to 100.
+    :param states: the states.
+    """
+
+    dag_id: str
+    run_ids: tuple[str, ...]
+    states: tuple[str, ...]
+
+
+Ask = Callable[[Tasks | Runs], int]
+"""Returns the answer to a question, or raises whatever Airflow raises."""
