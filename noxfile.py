@@ -218,10 +218,11 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def constraints(session: nox.Session) -> None:
-    """Write the pins of an Airflow or of the tools; ARGS=3.3.2, ARGS="3.3.2 2026-09-24", ARGS=tools."""
+    """Renew the pins of the newest Airflow and the tools; ARGS="3.2.3 2026-09-24" for an Airflow, as of a day."""
     match session.posargs:
-        case ["tools"]:
-            _compile(session, "tools", Path("constraints", "tools.txt"), *_from_groups("tools"))
+        case []:
+            _compile(session, "", _constraints_file(NEWEST), *_sources(session, f"{NEWEST}.*"))
+            _compile(session, "", Path("constraints", "tools.txt"), *_from_groups("tools"))
         case [version]:
             file = _constraints_file(_minor(version))
             _compile(session, version, file, *_sources(session, version))
@@ -229,7 +230,7 @@ def constraints(session: nox.Session) -> None:
             file = _constraints_file(_minor(version))
             _compile(session, f"{version} {day}", file, *_sources(session, version), *_as_of(day, file))
         case _:
-            session.error("Name an Airflow: make constraints ARGS=3.3.2")
+            session.error('Name an Airflow, and a day if you like: make constraints ARGS="3.2.3 2026-09-24"')
 
 
 def _update_environment(session: nox.Session, *groups: str) -> None:
@@ -346,10 +347,11 @@ def _pin(airflow: str, package: str) -> str:
     raise LookupError(f"{_constraints_file(airflow)} has no {package}: renew it with make constraints")
 
 
-def _compile(session: nox.Session, target: str, file: Path, *sources: str) -> None:
+def _compile(session: nox.Session, arguments: str, file: Path, *sources: str) -> None:
     options = ["--upgrade", "--universal", f"--python-version={PYTHON}", "--no-header", "--no-annotate"]
     _tool(session, "uv", "pip", "compile", "--quiet", *sources, *options, f"--output-file={file}")
-    file.write_text(f"# Made by: nox -s constraints -- {target}\n{file.read_text()}")
+    made_by = f'make constraints ARGS="{arguments}"' if arguments else "make constraints"
+    file.write_text(f"# Made by: {made_by}\n{file.read_text()}")
 
 
 def _sources(session: nox.Session, version: str) -> list[str]:
