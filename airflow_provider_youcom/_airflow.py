@@ -50,7 +50,8 @@ def attempt_of_gate(context: Any) -> Attempt:
     holder = holder_of(task_instance)
     order = _order_of(task_instance, dag_run)
     is_unique = bool(getattr(task_instance, "id", None))
-    return Attempt(holder, id=order if is_unique else f"{holder.key} {order}", order=order)
+    attempt_id = order if is_unique else f"{holder.key} {order}"
+    return Attempt(holder, attempt_id, order, task_instance.try_number)
 
 
 def holder_of(task_instance: Any) -> Holder:
@@ -123,7 +124,8 @@ def _this_process() -> Attempt:
 
 def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
     # Several reservations of one try differ by their id, and are equally old.
-    return Attempt(holder_of(task_instance), id=uuid.uuid4().hex, order=_order_of(task_instance, dag_run))
+    order = _order_of(task_instance, dag_run)
+    return Attempt(holder_of(task_instance), uuid.uuid4().hex, order, task_instance.try_number)
 
 
 def _order_of(task_instance: Any, dag_run: Any) -> str:

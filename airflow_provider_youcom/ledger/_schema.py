@@ -39,8 +39,9 @@ holders = sa.Table(
     metadata,
     sa.Column("account_id", sa.Text, primary_key=True),
     sa.Column("holder_key", sa.String(64), primary_key=True),
-    # The greatest order of all attempts that have asked for a decision.
+    # The newest attempt that has asked for a decision.
     sa.Column("newest_order", sa.Text, nullable=False),
+    sa.Column("newest_try", sa.Integer, nullable=False),
     sa.Column("newest_at", sa.BigInteger, nullable=False),
 )
 
@@ -58,6 +59,7 @@ reservations = sa.Table(
     sa.Column("run_key", sa.String(64), nullable=False),
     sa.Column("attempt_id", sa.Text, nullable=False),
     sa.Column("attempt_order", sa.Text, nullable=False),
+    sa.Column("try_number", sa.Integer, nullable=False),
     # JSON: the ids of the tasks behind the gate.
     sa.Column("task_ids", sa.Text, nullable=False),
     # Hundred-thousandths of a cent.

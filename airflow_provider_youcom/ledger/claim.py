@@ -62,12 +62,19 @@ class Attempt:
 
     :param holder: whose try it is.
     :param id: unique among all attempts of all deployments.
-    :param order: sorts the attempts of the holder by age, the oldest first; compared by code point.
+    :param order: sorts the attempts of the holder by time, the oldest first; compared by code point.
+    :param try_number: Airflow's number of the try; 0 outside of a task. Default: 0.
     """
 
     holder: Holder
     id: str
     order: str
+    try_number: int = 0
+
+    @property
+    def age(self) -> rule.Age:
+        """The order and the number of the try, for ``rule.is_older``."""
+        return self.order, self.try_number
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class Claim:
             "holder": asdict(self.attempt.holder),
             "attempt_id": self.attempt.id,
             "attempt_order": self.attempt.order,
+            "try_number": self.attempt.try_number,
             "reserve_for_seconds": self.reserve_for_seconds,
             "task_ids": list(self.task_ids),
         }
@@ -115,8 +123,9 @@ class Claim:
         :param claim: what ``to_json`` returned.
         :param amount_usd: how much, in dollars, which has an argument of its own in a trigger.
         """
+        holder = Holder(**claim["holder"])
         return cls(
-            Attempt(Holder(**claim["holder"]), claim["attempt_id"], claim["attempt_order"]),
+            Attempt(holder, claim["attempt_id"], claim["attempt_order"], claim["try_number"]),
             amount_usd,
             reserve_for_seconds=claim["reserve_for_seconds"],
             task_ids=tuple(claim["task_ids"]),

@@ -93,7 +93,7 @@ class Ledger:
         while True:
             note = self.note()
             balance = ask()
-            if not note.could_open(claim, balance):
+            if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)
             if outcome is not Outcome.OUTDATED:
@@ -143,16 +143,6 @@ class Ledger:
         )
         return [to_reservation(row) for row in rows]
 
-    def end_expired(self, by: str, limit: int = 100) -> list[Reservation]:
-        """
-        End reservations that have expired, and return those that this call has ended.
-
-        :param by: who ends them, for the history.
-        :param limit: the most reservations to end. Default: 100.
-        """
-        rows = self._ready().write(lambda connection: transactions.end_expired(connection, by, limit))
-        return [to_reservation(row) for row in rows]
-
     def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
         """
         Mark standing reservations as asked about, and return them, so that the caller asks Airflow.
@@ -185,6 +175,17 @@ class Ledger:
         """
         query = statements.ROWS.where(STANDS).order_by(reservations.c.reserved_at, reservations.c.id)
         return self._select(query, names)
+
+    def counting(self, **names: str | int) -> list[Reservation]:
+        """
+        Return what counts against the balance now, the oldest first: what stands, and what ended lately.
+
+        An ended reservation counts until its ``counts_until``, since You.com may post charges late.
+
+        :param names: filters, as for ``standing``.
+        """
+        query = statements.ROWS.where(statements.COUNTS_NOW)
+        return self._select(query.order_by(reservations.c.reserved_at, reservations.c.id), names)
 
     def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
         """

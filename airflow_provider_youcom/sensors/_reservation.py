@@ -14,7 +14,6 @@ from airflow_provider_youcom.money import parse_usd
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.balance import AvailableCredits
-    from airflow_provider_youcom.gate import Verdict
     from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
     from airflow_provider_youcom.sensors.balance import BalanceSensor
@@ -22,6 +21,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _ON_ONE_MACHINE = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
+
+
+def needs_nothing(gate: BalanceSensor) -> bool:
+    """Return whether a template or another task has set ``min_usd`` to 0."""
+    try:
+        return not parse_usd(gate.min_usd, "min_usd")
+    except ValueError:
+        # The rule says what is wrong with it.
+        return False
 
 
 def claim_of(gate: BalanceSensor, context: Any) -> Claim:
@@ -65,17 +73,14 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
     return ledger.reserve(claim, hook.get_balance, hook.settle_seconds).available
 
 
-def stands(hook: YouComHook, verdict: Verdict) -> bool:
+def stands(hook: YouComHook, reservation_id: str | None) -> bool:
     """
     Return whether a reservation that the triggerer has made still stands.
 
     It may have expired while the task waited for a worker, or somebody may have released it.
-
-    :param hook: connects to the ledger.
-    :param verdict: the triggerer's, which opens the gate.
     """
     try:
-        found = hook.ledger.get([verdict.reservation_id] if verdict.reservation_id else [])
+        found = hook.ledger.get([reservation_id] if reservation_id else [])
     except YouComError as error:
         log.warning("Checking again, since the ledger does not say whether the reservation stands: %s", error)
         return False

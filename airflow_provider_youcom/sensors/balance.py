@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.gate import Reading
     from airflow_provider_youcom.hooks.youcom import YouComHook
+    from airflow_provider_youcom.ledger.claim import Claim
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
 
@@ -158,7 +159,7 @@ class BalanceSensor(BaseSensorOperator):
             return self.execute(context)
         verdict = Verdict.from_event(event)
         self.log.log(verdict.log_level, verdict.log_line)
-        if self.reserve and verdict.action is Action.OPEN and not _reservation.stands(self._hook(), verdict):
+        if verdict.action is Action.OPEN and not self._holds(verdict):
             return self.execute(context)
         return settle(self, verdict)
 
@@ -210,11 +211,25 @@ class BalanceSensor(BaseSensorOperator):
     def _read(self, context: Context) -> Reading:
         try:
             hook = self._hook()
-            if not self.reserve:
-                return hook.get_balance()
-            return _reservation.reserve(hook, _reservation.claim_of(self, context))
+            claim = self._claim(context)
+            return _reservation.reserve(hook, claim) if claim else hook.get_balance()
         except YouComError as error:
             return error
+
+    def _holds(self, verdict: Verdict) -> bool:
+        """Return whether what this gate has to reserve is reserved."""
+        if not self.reserve or _reservation.needs_nothing(self):
+            return True
+        return _reservation.stands(self._hook(), verdict.reservation_id)
+
+    def _claim(self, context: Context) -> Claim | None:
+        """Return what to reserve; None if nothing."""
+        if not self.reserve:
+            return None
+        if _reservation.needs_nothing(self):
+            self.log.info("min_usd is 0, so this gate reserves nothing.")
+            return None
+        return _reservation.claim_of(self, context)
 
     def _hook(self) -> YouComHook:
         from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -223,6 +238,6 @@ class BalanceSensor(BaseSensorOperator):
         return YouComHook(self.youcom_conn_id)
 
     def _defer(self, context: Context) -> None:
-        claim = _reservation.claim_of(self, context) if self.reserve else None
+        claim = self._claim(context)
         trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

@@ -58,10 +58,10 @@ class ReservingBalanceTrigger(BalanceTrigger):
         """End reservations that nobody spends from any more, so that the next check does not count them."""
         from airflow_provider_youcom._airflow import ask_through
         from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
-        from airflow_provider_youcom.triggers._check import ask_ledger
+        from airflow_provider_youcom.triggers._check import keep_house
 
         ask, attempt = ask_through(asyncio.get_running_loop()), claim.attempt
         if available.own_run_usd:
-            await ask_ledger(lambda: end_earlier_tries(noted.ledger, attempt, ask))
+            await keep_house(lambda: end_earlier_tries(noted.ledger, attempt, ask))
         if noted.may_end_lost():
-            await ask_ledger(lambda: end_lost(noted.ledger, attempt.holder, ask))
+            await keep_house(lambda: end_lost(noted.ledger, attempt.holder, ask))

@@ -130,7 +130,7 @@ class Ledger:
         return rule.counts_until(0, settle, GRACE if reason.grace_seconds else 0)
 
     def reason_of(self, row: Row, run: Run, reason: EndReason) -> EndReason:
-        return rule.reason_of_end(reason, order=str(row.attempt), newest_order=str(run.newest))
+        return rule.reason_of_end(reason, age=_age(row.attempt), newest_age=_age(run.newest))
 
     def may_supersede(self, unfinished: int) -> bool:
         return rule.may_supersede(unfinished)
@@ -248,6 +248,10 @@ def _counting(world: World, run: Run, check: Check, ledger: Ledger) -> int:
     )
 
 
+def _age(attempt: int) -> rule.Age:
+    return str(attempt), attempt
+
+
 def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run, Check]:
     if any(ledger.opens_with(row, check.attempt) for row in run.rows):
         return run, Check(check.attempt, OPEN)
@@ -256,8 +260,8 @@ def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run
         available_units=available,
         counter=0,
         oldest_counter=0,
-        order=str(check.attempt),
-        newest_order=str(run.newest),
+        age=_age(check.attempt),
+        newest_age=_age(run.newest),
     )
     if outcome is Outcome.STALE:
         return run, Check(check.attempt, DEAD)

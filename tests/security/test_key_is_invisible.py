@@ -160,7 +160,7 @@ def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
 
 def _postgres(running: ExitStack) -> dict[str, object] | None:
     try:
-        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+        from dev.private_postgres import PostgresMissingError, PrivatePostgres
 
         url = make_url(running.enter_context(PrivatePostgres()).url)
     except (ImportError, PostgresMissingError):

@@ -231,12 +231,39 @@ def test_nothing_is_reserved_when_you_com_does_not_answer(ledger: Ledger, sandbo
     assert ledger.history() == []
 
 
-@pytest.mark.parametrize("min_usd", ["ten", "0"])
-def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger, min_usd: str):
+def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger):
+    sensor = gate()
+    sensor.min_usd = "ten"
+    with pytest.raises(AirflowFailException, match="min_usd='ten' is not an amount"):
+        sensor.execute(try_of("monday"))
+
+
+@pytest.mark.parametrize("min_usd", [0, "0", "0.00"])
+def test_a_gate_that_turns_out_to_need_nothing_reserves_nothing(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, min_usd: object
+):
+    monkeypatch.setattr(BalanceSensor, "log", logging.getLogger("task"))
     sensor = gate()
     sensor.min_usd = min_usd
-    with pytest.raises(AirflowFailException, match=r"min_usd='ten' is not an amount|amount_usd=0 cannot be"):
+    with caplog.at_level(logging.INFO, logger="task"):
+        opened = sensor.execute(try_of("monday"))
+    assert (opened["balance_usd"], ledger.history()) == (100, [])
+    assert "min_usd is 0, so this gate reserves nothing." in caplog.text
+
+
+def test_a_gate_that_needs_nothing_waits_for_debts_like_one_that_does_not_reserve(
+    ledger: Ledger, sandbox: Sandbox
+):
+    next(iter(sandbox.accounts.values())).balance_cents = Decimal(-1)
+    sensor = gate(deferrable=True)
+    sensor.min_usd = "0"
+    with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(try_of("monday"))
+    assert type(deferred.value.trigger) is BalanceTrigger
+    opened = sensor.execute_complete(
+        try_of("monday"), {"action": "open", "reason": "enough", "balance": {"balance_usd": 1}}
+    )
+    assert opened == {"balance_usd": 1}
 
 
 def test_a_connection_without_a_ledger_fails_and_says_where_to_name_one(

@@ -46,6 +46,7 @@ EARLIER_ARGUMENTS: list[dict[str, Any]] = [
             },
             "attempt_id": "0199f7c8-0000-7000-8000-000000000001",
             "attempt_order": "0199f7c8-0000-7000-8000-000000000001",
+            "try_number": 1,
             "reserve_for_seconds": 86400.0,
             "task_ids": ["search", "summarize"],
         },
