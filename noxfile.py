@@ -218,7 +218,7 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def constraints(session: nox.Session) -> None:
-    """Renew the pins of the newest Airflow and the tools; ARGS="3.2.3 2026-09-24" for an Airflow, as of a day."""
+    """Renew the pins of the newest Airflow and the tools; ARGS="3.2.3 2026-09-24": an Airflow, of a day."""
     match session.posargs:
         case []:
             _compile(session, "", _constraints_file(NEWEST), *_sources(session, f"{NEWEST}.*"))

@@ -241,7 +241,7 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 problem = f"not within {timeout:g} s; last seen: {last}"
                 raise LocalAirflowError(f"{what}: {problem}\n{self.log_tails()}")
-            # An Airflow that is slow to answer, or busy for long, is asked less often: it has the more time to work.
+            # An Airflow that is slow, or busy for long, is asked less often, and has the more time to work.
             now = time.monotonic()
             time.sleep(max(0.5, 3 * (now - began), 0.02 * (now - started)))
 

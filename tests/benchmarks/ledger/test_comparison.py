@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_provider_youcom.ledger.ledger import Ledger
-from airflow_provider_youcom.ledger.rule import KEEP_ENDED_SECONDS
-from airflow_provider_youcom.ledger.rule import EndReason
+from airflow_provider_youcom.ledger.rule import KEEP_ENDED_SECONDS, EndReason
 from benchmarks.ledger.comparison import TimedCycles, compare
 from benchmarks.ledger.databases import Database, databases
 from dev.private_postgres import installed_binaries
