@@ -7,6 +7,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import ContextVar
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -39,15 +40,18 @@ class Threads:
         free = self._free.setdefault(loop, asyncio.Semaphore(self._most_at_once))
         result: Future[Result] = Future()
         async with asyncio.timeout(seconds), free:
-            run = contextvars.copy_context().run
-            target = threading.Thread(
-                target=run, args=(_report, call, result), daemon=True, name="youcom-check"
-            )
-            target.start()
+            context = contextvars.copy_context()
+            context.run(_started_by.set, loop)
+            arguments = (_report, call, result)
+            threading.Thread(target=context.run, args=arguments, daemon=True, name="youcom-check").start()
             return await asyncio.wrap_future(result)
 
 
 _checks = Threads(32)
+# The longest that a thread waits for an answer of Airflow.
+_ANSWER_SECONDS = 60.0
+# The loop that has started this thread.
+_started_by: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("started_by", default=None)
 
 
 async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result:
@@ -72,6 +76,26 @@ async def call_airflow(call: Callable[[], Result]) -> Result:
     # Not a thread of our own, nor asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order,
     # and dies of an answer that was asked for from a thread that asgiref does not know.
     return await sync_to_async(call)()
+
+
+def ask_airflow(call: Callable[[], Result]) -> Result:
+    """
+    Call a blocking function of Airflow that may ask the supervisor, also in a thread of ``run_off_the_loop``.
+
+    :param call: the call.
+    :raises TimeoutError: if the loop that has started this thread does not return a result in time.
+    """
+    loop = _started_by.get()
+    if loop is None:
+        return call()
+    # Not cancelled when the time is over: the triggerer of Airflow 3.0 and 3.1 dies of half a request.
+    return asyncio.run_coroutine_threadsafe(_outside(call), loop).result(_ANSWER_SECONDS)
+
+
+async def _outside(call: Callable[[], Result]) -> Result:
+    # The context of the thread has come along, and this is not the thread.
+    _started_by.set(None)
+    return await call_airflow(call)
 
 
 def _report(call: Callable[[], Result], result: Future[Result]) -> None:

@@ -56,7 +56,7 @@ def ledger(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     file = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(file))
     yield _ledger.open_ledger("ledger", "connection 'youcom_default'")
-    _ledger._ledger.cache_clear()
+    _ledger.forget_ledgers()
 
 
 @pytest.fixture

@@ -115,6 +115,25 @@ def test_a_verdict_survives_the_way_from_the_triggerer_to_the_worker(reading: Re
         )
 
 
+def test_a_verdict_that_version_0_1_0_wrote_is_read():
+    verdict = Verdict.from_event(
+        {
+            "action": "fail",
+            "reason": "You.com refused the key.",
+            "balance": None,
+            "error": {
+                "type": "YouComRefusedError",
+                "message": "You.com refused the key.",
+                "status_code": 401,
+                "detail": "Invalid key",
+            },
+        }
+    )
+    assert verdict.action is FAIL
+    assert type(verdict.error) is YouComRefusedError
+    assert (verdict.error.status_code, verdict.error.detail) == (401, "Invalid key")
+
+
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [

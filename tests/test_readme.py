@@ -244,7 +244,7 @@ def test_the_versions_page_names_what_the_constraints_pin() -> None:
 
 
 WRITES_A_MESSAGE = re.compile(
-    r"(YouCom\w*|Value|Type)Error|Airflow\w+|_not_the_contract|_unusable|refused|info|warning|exception|fail"
+    r"(YouCom\w*|Value|Type)Error|Airflow\w+|_not_the_contract|_unusable|refused|info|warning|_report|exception|fail"
 )
 
 

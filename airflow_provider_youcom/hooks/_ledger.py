@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+import threading
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -21,15 +21,23 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.ledger.ledger import Ledger
 
-_PROVIDERS = {
-    "sqlite": "apache-airflow-providers-sqlite",
-    "postgres": "apache-airflow-providers-postgres",
-}
+_TYPES = ("sqlite", "postgres")
+
+
+class _Opened:
+    """The ledgers of this process, each with the text of the connection that it was opened with."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.ledgers: dict[str, tuple[str, Ledger]] = {}
+
+
+_opened = _Opened()
 
 
 def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     """
-    Return the ledger, the same for each call in this process.
+    Return the ledger, the same for each call in this process until its connection changes.
 
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
     :param conn_name: how errors name the You.com connection.
@@ -46,8 +54,12 @@ def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     except Exception as error:  # noqa: BLE001 - raised again
         name = f"connection {ledger_conn_id!r}"
         raise lookup_error(error, name, f"it, or correct ledger_conn_id in {conn_name}") or error from None
-    _check_type(connection, ledger_conn_id)
-    return _ledger(ledger_conn_id, connection.get_uri())
+    if connection.conn_type not in _TYPES:
+        raise YouComRefusedError(
+            f"The ledger {ledger_conn_id!r} is a connection of type {connection.conn_type!r}: use one of "
+            "type sqlite, for one machine, or postgres."
+        )
+    return _ledger_of(connection, ledger_conn_id)
 
 
 async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
@@ -66,28 +78,28 @@ async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
         raise YouComLedgerUnavailableError(str(error)) from None
 
 
-def _check_type(connection: Connection, ledger_conn_id: str) -> None:
-    if connection.conn_type not in _PROVIDERS:
-        raise YouComRefusedError(
-            f"The ledger {ledger_conn_id!r} is a connection of type {connection.conn_type!r}: use one of "
-            "type sqlite, for one machine, or postgres."
-        )
+def forget_ledgers() -> None:
+    """Open each ledger anew at its next use."""
+    _opened.__init__()  # type: ignore[misc]  # with a lock that nobody holds
 
 
-@cache
-def _ledger(ledger_conn_id: str, uri: str) -> Ledger:
-    from airflow_provider_youcom.ledger.ledger import Ledger
+def _ledger_of(connection: Connection, ledger_conn_id: str) -> Ledger:
+    from airflow_provider_youcom.hooks._ledger_engine import engine_of
+    from airflow_provider_youcom.ledger.ledger import DEFAULT_ANSWER_WITHIN_SECONDS, Ledger
 
-    connection = BaseHook.get_connection(ledger_conn_id)
-    try:
-        engine = connection.get_hook().get_sqlalchemy_engine()
-    except Exception as error:  # noqa: BLE001 - whatever a provider or a driver raises
-        raise YouComRefusedError(
-            f"The ledger {ledger_conn_id!r} cannot be opened ({type(error).__name__}): install "
-            f"{_PROVIDERS[str(connection.conn_type)]} and its driver here, and check the connection."
-        ) from None
-    return Ledger(engine, ledger_conn_id)
+    uri = connection.get_uri()
+    with _opened.lock:
+        known_uri, known = _opened.ledgers.get(ledger_conn_id, ("", None))
+        if known is not None and known_uri == uri:
+            return known
+        engine = engine_of(connection, ledger_conn_id, DEFAULT_ANSWER_WITHIN_SECONDS)
+        ledger = Ledger(engine, ledger_conn_id)
+        _opened.ledgers[ledger_conn_id] = (uri, ledger)
+    if known is not None:
+        # Its password or its server has changed.
+        known.close()
+    return ledger
 
 
 # A forked process must not use its parent's database connections.
-os.register_at_fork(after_in_child=_ledger.cache_clear)
+os.register_at_fork(after_in_child=forget_ledgers)

@@ -2,54 +2,61 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
 import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger._database import Database
-from airflow_provider_youcom.ledger._schema import VERSION, metadata, schema_versions
+from airflow_provider_youcom.ledger._schema import VERSION, ledgers, metadata
 
 # Any number that no other application uses for an advisory lock on this database.
 _ADVISORY_LOCK = 0x796F75636F6D
 
 
-def prepare(database: Database) -> None:
+def prepare(database: Database) -> str:
     """
-    Create the tables if they do not exist.
+    Create the tables if they do not exist, and return the id of the ledger.
 
     :param database: the ledger's database.
     :raises YouComLedgerRefusedError: if they are of another version, or cannot be created.
     :raises YouComLedgerUnavailableError: if the database does not answer in time.
     """
-    found = database.read(_found_version)
+    found = database.read(_find)
     if found is None:
         database.switch_to_wal()
         found = database.write(_make)
-    if found == VERSION:
-        return
-    if found < VERSION:
+    version = found.schema_version
+    if version == VERSION:
+        return str(found.ledger_id)
+    if version < VERSION:
         raise database.refused(
-            f"has tables of the older version {found}, where this provider needs {VERSION}: name another "
+            f"has tables of the older version {version}, where this provider needs {VERSION}: name another "
             "database, or empty this one once nothing is reserved in it"
         )
     raise database.refused(
-        f"has tables of the newer version {found}, where this provider knows {VERSION}: upgrade "
+        f"has tables of the newer version {version}, where this provider knows {VERSION}: upgrade "
         "airflow-provider-youcom here as well"
     )
 
 
-def _make(connection: sa.engine.Connection) -> int:
+def _make(connection: sa.engine.Connection) -> Any:
     if connection.dialect.name == "postgresql":
         # CREATE TABLE IF NOT EXISTS fails when two processes run it at once.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-    found = _found_version(connection)
+    found = _find(connection)
     if found is not None:
         return found
     metadata.create_all(connection)
-    connection.execute(sa.insert(schema_versions), {"schema_version": VERSION})
-    return VERSION
+    connection.execute(sa.insert(ledgers), {"schema_version": VERSION, "ledger_id": uuid.uuid4().hex})
+    return _find(connection)
 
 
-def _found_version(connection: sa.engine.Connection) -> int | None:
-    if not sa.inspect(connection).has_table(schema_versions.name):
+def _find(connection: sa.engine.Connection) -> Any:
+    """Return the newest row of the table that tells the version, or None if there is no table."""
+    if not sa.inspect(connection).has_table(ledgers.name):
         return None
-    version: int = connection.execute(sa.select(sa.func.max(schema_versions.c.schema_version))).scalar_one()
-    return version
+    newest = sa.select(ledgers.c.schema_version, ledgers.c.ledger_id).order_by(
+        ledgers.c.schema_version.desc()
+    )
+    return connection.execute(newest.limit(1)).one()

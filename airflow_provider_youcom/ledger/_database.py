@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 
 from airflow_provider_youcom.exceptions import (
     YouComLedgerRefusedError,
     YouComLedgerUnavailableError,
 )
+from airflow_provider_youcom.ledger._database_errors import Meaning, is_busy, meaning_of, words_of
+from airflow_provider_youcom.ledger._watchdog import Watch, watchdog
+from airflow_provider_youcom.ledger.engine import prepare_connections, what_is_wrong
 
 T = TypeVar("T")
 
-DIALECTS = ("sqlite", "postgresql")
-
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_SERIALIZATION_FAILURE = "40001"
-_DEADLOCK_DETECTED = "40P01"
-# Another process has added the same account, gate or attempt; the next try sees it.
-_UNIQUE_VIOLATION = "23505"
-_TRY_AGAIN = {_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED, _UNIQUE_VIOLATION}
-# Rights, a wrong password, a missing table or database: waiting does not help.
-_ACT = ("28", "3D", "3F", "42")
-
-# https://www.sqlite.org/rescode.html
-_ACT_ON_SQLITE = {
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_ERROR,
-}
-
-# While connecting, PostgreSQL's drivers report errors as text, without a code.
-_ACT_TO_CONNECT = re.compile(r"FATAL: .*(authentication failed|does not exist|no pg_hba\.conf entry)")
-
-_POSTGRESQL_DRIVERS = {"psycopg2", "psycopg"}
+# A server that answers ends a late transaction by itself; after this time more, the connection is cut.
+_CUT_AFTER_SECONDS = 1.0
 
 
 class Database:
@@ -51,7 +32,7 @@ class Database:
     :param engine: an engine that is used for the ledger only.
     :param name: the name of the ledger in errors.
     :param answer_within: seconds after which it counts as not answering.
-    :raises YouComLedgerRefusedError: if it is neither SQLite nor PostgreSQL.
+    :raises YouComLedgerRefusedError: if no ledger can be in it.
     """
 
     def __init__(self, engine: sa.engine.Engine, name: str, answer_within: float) -> None:
@@ -59,15 +40,13 @@ class Database:
         self.dialect = engine.dialect.name
         self._answer_within = answer_within
         self._milliseconds = max(1, round(answer_within * 1000))
-        if self.dialect not in DIALECTS:
-            raise self.refused(
-                f"is a {self.dialect} database; reservations need SQLite, for one machine, or PostgreSQL"
-            )
-        if self.dialect == "sqlite" and engine.url.database in {None, "", ":memory:"}:
-            raise self.refused("is in memory, where no other process sees it; name a file")
+        wrong = what_is_wrong(engine)
+        if wrong:
+            raise self.refused(wrong)
+        self._watched = threading.local()
         if self.dialect == "postgresql":
+            prepare_connections(engine, answer_within, seen=self._follow)
             engine = engine.execution_options(isolation_level="READ COMMITTED")
-            _bound_connecting(engine, answer_within)
         self._engine = engine
 
     def read(self, work: Callable[[sa.engine.Connection], T]) -> T:
@@ -99,22 +78,59 @@ class Database:
         """
         return YouComLedgerRefusedError(f"The ledger {self.name!r} {what}.")
 
+    def close(self) -> None:
+        """Close the connections that no thread uses now."""
+        self._engine.dispose()
+
     def _run(self, work: Callable[[sa.engine.Connection], T], begin_on_sqlite: str) -> T:
-        deadline = time.monotonic() + self._answer_within
-        while True:
-            try:
-                with self._engine.connect() as connection, connection.begin():
-                    self._begin(connection, begin_on_sqlite)
-                    return work(connection)
-            except exc.SQLAlchemyError as error:
-                if not _is_worth_trying_again(error) or time.monotonic() >= deadline:
-                    # Without the chain: SQLAlchemy's own message holds every parameter.
-                    raise self._translate(error) from None
+        started = time.monotonic()
+        tries = 0
+        with watchdog.watch(started + self._answer_within + _CUT_AFTER_SECONDS) as watch:
+            while True:
+                tries += 1
+                try:
+                    return self._transact(work, begin_on_sqlite, watch)
+                except (exc.SQLAlchemyError, UnicodeDecodeError) as error:
+                    failure: Exception = error
+                # Outside of the except clause, so that the next error has no context: SQLAlchemy's own
+                # message holds every parameter.
+                self._raise_if_final(failure, watch, tries, time.monotonic() - started)
+
+    def _transact(self, work: Callable[[sa.engine.Connection], T], begin_on_sqlite: str, watch: Watch) -> T:
+        watch.is_connected = False
+        self._watched.now = watch
+        with self._engine.connect() as connection:
+            if self.dialect == "postgresql":
+                watch.follow(_driver_connection(connection))
+            with connection.begin():
+                self._begin(connection, begin_on_sqlite)
+                return work(connection)
+
+    def _follow(self, connection: Any) -> None:
+        # While connecting, SQLAlchemy asks a new server what it is.
+        self._watched.now.follow(connection)
+
+    def _raise_if_final(self, error: Exception, watch: Watch, tries: int, seconds: float) -> None:
+        if watch.has_cut:
+            raise self._unavailable(f"did not answer within {self._answer_within:g} s")
+        meaning = meaning_of(error)
+        if meaning is Meaning.CONNECT_ANEW and tries == 1:
+            self._engine.dispose()
+            return
+        if meaning is Meaning.TRY_AGAIN and seconds < self._answer_within:
+            # At once, but for a server that goes on closing its connections.
+            time.sleep(min(0.25, 0.01 * (tries - 1)))
+            return
+        raise self._translate(error, meaning, seconds, watch.is_connected)
 
     def _begin(self, connection: sa.engine.Connection, begin_on_sqlite: str) -> None:
         if self.dialect == "postgresql":
-            # For this transaction only: a setting of the session would leak through PgBouncer.
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {self._milliseconds}")
+            # For this transaction only: a setting of the session would leak through PgBouncer. A process that
+            # is stopped between two statements locks the account for half as long as others wait for it.
+            connection.exec_driver_sql(
+                f"SELECT set_config('statement_timeout', '{self._milliseconds}', true), set_config("
+                f"'idle_in_transaction_session_timeout', '{max(1, self._milliseconds // 2)}', true)"
+            )
             return
         # The driver's own BEGIN comes too late: before the first write, not before the first read.
         _driver_connection(connection).isolation_level = None
@@ -125,7 +141,7 @@ class Database:
         """Turn on SQLite's WAL mode, in which readers and the writer do not wait; the file keeps it."""
         if self.dialect != "sqlite":
             return
-        deadline = time.monotonic() + self._answer_within
+        started = time.monotonic()
         while True:
             try:
                 with self._engine.connect() as connection:
@@ -133,72 +149,31 @@ class Database:
                 return
             except (sqlite3.Error, exc.SQLAlchemyError) as error:
                 # If several processes switch at once, SQLite reports at once that the file is locked.
-                if _sqlite_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
-                    raise self._translate(error) from None
+                seconds = time.monotonic() - started
+                if not is_busy(error) or seconds >= self._answer_within:
+                    raise self._translate(error, meaning_of(error), seconds, is_connected=True) from None
             time.sleep(0.01)
 
-    def _translate(self, error: Exception) -> YouComLedgerUnavailableError | YouComLedgerRefusedError:
-        said = _first_line(error)
-        if _someone_must_act(error):
+    def _translate(
+        self, error: Exception, meaning: Meaning, seconds: float, is_connected: bool
+    ) -> YouComLedgerUnavailableError | YouComLedgerRefusedError:
+        said = words_of(error)
+        if meaning is Meaning.ACT:
             return self.refused(f"cannot be used, so check its connection and its rights: {said}")
+        if meaning is Meaning.CONNECT_ANEW:
+            return self.refused(
+                "is read-only, also after connecting anew, so let its connection lead to the primary server, "
+                f"for example by target_session_attrs=read-write in its extra: {said}"
+            )
+        if seconds >= self._answer_within:
+            return self._unavailable(f"did not answer within {self._answer_within:g} s: {said}")
+        return self._unavailable(f"{'reported an error' if is_connected else 'could not be reached'}: {said}")
+
+    def _unavailable(self, what: str) -> YouComLedgerUnavailableError:
         return YouComLedgerUnavailableError(
-            f"What is reserved is unknown, since the ledger {self.name!r} did not answer within "
-            f"{self._answer_within:g} s: {said}."
+            f"What is reserved is unknown, since the ledger {self.name!r} {what}."
         )
-
-
-def _bound_connecting(engine: sa.engine.Engine, seconds: float) -> None:
-    if engine.dialect.driver not in _POSTGRESQL_DRIVERS:
-        return
-
-    def bound(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-        # https://www.postgresql.org/docs/current/libpq-connect.html; 1 would count as 2.
-        parameters.setdefault("connect_timeout", max(2, round(seconds)))
-        # Notice a server that has vanished after about the same time.
-        parameters.setdefault("keepalives_idle", max(1, round(seconds / 2)))
-        parameters.setdefault("keepalives_interval", 1)
-        parameters.setdefault("keepalives_count", max(2, round(seconds / 2)))
-
-    event.listen(engine, "do_connect", bound)
 
 
 def _driver_connection(connection: sa.engine.Connection) -> Any:
     return connection.connection.dbapi_connection
-
-
-def _is_worth_trying_again(error: exc.SQLAlchemyError) -> bool:
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    return error.connection_invalidated or _postgresql_code(error) in _TRY_AGAIN
-
-
-def _someone_must_act(error: Exception) -> bool:
-    code = _postgresql_code(error)
-    if code is not None:
-        return code.startswith(_ACT)
-    sqlite_code = _sqlite_code(error)
-    if sqlite_code is not None:
-        return sqlite_code in _ACT_ON_SQLITE
-    if _ACT_TO_CONNECT.search(str(error)):
-        return True
-    return not isinstance(
-        error, (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError)
-    )
-
-
-def _postgresql_code(error: Exception) -> str | None:
-    original = getattr(error, "orig", None)
-    # psycopg2 calls it pgcode, psycopg sqlstate.
-    return getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
-
-
-def _sqlite_code(error: Exception) -> int | None:
-    original = getattr(error, "orig", error)
-    code: int | None = getattr(original, "sqlite_errorcode", None)
-    # An extended code holds the primary one in its lowest byte.
-    return None if code is None else code & 0xFF
-
-
-def _first_line(error: Exception) -> str:
-    said = str(getattr(error, "orig", None) or error).strip()
-    return said.splitlines()[0].rstrip(".") if said else type(error).__name__

@@ -16,10 +16,12 @@ VERSION = 1
 
 metadata = sa.MetaData()
 
-schema_versions = sa.Table(
+ledgers = sa.Table(
     "youcom_ledger",
     metadata,
     sa.Column("schema_version", sa.Integer, primary_key=True, autoincrement=False),
+    # Made with the tables: two databases, files or schemas that have the same name differ in it.
+    sa.Column("ledger_id", sa.String(32), nullable=False),
 )
 
 accounts = sa.Table(
@@ -32,6 +34,8 @@ accounts = sa.Table(
     sa.Column("counter", sa.BigInteger, nullable=False),
     # A note with a lower counter may lack rows that were purged.
     sa.Column("oldest_counter", sa.BigInteger, nullable=False),
+    # What stopped counting before this may be deleted, since such a note is refused.
+    sa.Column("purge_before", sa.BigInteger, nullable=False),
 )
 
 holders = sa.Table(
@@ -92,5 +96,22 @@ sa.Index(
 sa.Index(
     "youcom_reservations_standing", reservations.c.holder_key, sqlite_where=STANDS, postgresql_where=STANDS
 )
+sa.Index(
+    "youcom_reservations_expires_at",
+    reservations.c.expires_at,
+    sqlite_where=STANDS,
+    postgresql_where=STANDS,
+)
+sa.Index(
+    "youcom_reservations_asked_at",
+    reservations.c.deployment,
+    reservations.c.asked_at,
+    sqlite_where=STANDS,
+    postgresql_where=STANDS,
+)
 sa.Index("youcom_reservations_end_number", reservations.c.account_id, reservations.c.end_number)
 sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservations.c.counts_until)
+# For the history, of all and of one run.
+sa.Index("youcom_reservations_reserved_at", reservations.c.reserved_at.desc(), reservations.c.id)
+sa.Index("youcom_reservations_run_id", reservations.c.run_id, reservations.c.reserved_at)
+sa.Index("youcom_holders_newest_at", holders.c.account_id, holders.c.newest_at)

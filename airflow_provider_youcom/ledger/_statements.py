@@ -37,6 +37,9 @@ def _now_on_postgresql(element: _Now, compiler: Any, **options: Any) -> str:
     return "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000000) AS BIGINT)"
 
 
+NOW = _Now()
+
+
 @dataclass(frozen=True)
 class _Noted:
     """A note whose figures are columns or parameters, for ``rule.counts``."""
@@ -50,7 +53,6 @@ _IDS: sa.sql.expression.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _HOLDER_KEY = sa.bindparam("this_holder", type_=sa.String)
 _ATTEMPT_ID = sa.bindparam("this_attempt", type_=sa.Text)
-_BEFORE = sa.bindparam("before", type_=sa.BigInteger)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 
 _ROW = tuple(
@@ -120,8 +122,8 @@ def _account() -> sa.Select[Any]:
 NOTE = _note()
 
 ADD_ACCOUNT = sa.text(
-    "INSERT INTO youcom_accounts (account_id, version, counter, oldest_counter)"
-    " VALUES (:this_account, 0, 0, 0) ON CONFLICT DO NOTHING"
+    "INSERT INTO youcom_accounts (account_id, version, counter, oldest_counter, purge_before)"
+    " VALUES (:this_account, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
 )
 _LOCK = sa.update(accounts).where(accounts.c.account_id == _ACCOUNT_ID)
 LOCK = _LOCK.values(version=accounts.c.version + 1)
@@ -199,24 +201,4 @@ TO_ASK = (
 ASKED = sa.update(reservations).where(reservations.c.id.in_(_IDS)).values(asked_at=_Now())
 
 ROWS = sa.select(*_ROW)
-
-OLDEST_ENDS = (
-    sa.select(
-        reservations.c.account_id,
-        sa.func.min(reservations.c.counts_until).label("oldest"),
-        _Now().label("now"),
-    )
-    .where(sa.not_(STANDS))
-    .group_by(reservations.c.account_id)
-)
-PURGE_RESERVATIONS = sa.delete(reservations).where(
-    reservations.c.account_id == _ACCOUNT_ID, sa.not_(STANDS), reservations.c.counts_until <= _BEFORE
-)
-PURGE_HOLDERS = sa.delete(holders).where(
-    holders.c.account_id == _ACCOUNT_ID,
-    holders.c.newest_at <= _BEFORE,
-    holders.c.holder_key.not_in(
-        sa.select(reservations.c.holder_key).where(reservations.c.account_id == _ACCOUNT_ID)
-    ),
-)
-RAISE_OLDEST_COUNTER = _LOCK.values(oldest_counter=accounts.c.counter)
+OLDEST_FIRST = (reservations.c.reserved_at, reservations.c.id)

@@ -216,13 +216,3 @@ def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) ->
     if rows:
         connection.execute(statements.ASKED, {"ids": [row.id for row in rows]})
     return rows
-
-
-def purge(connection: sa.engine.Connection, account_id: str, before: int) -> int:
-    account = {"this_account": account_id}
-    # Raise the counter first, so that every earlier note has a lower one.
-    connection.execute(statements.LOCK_TO_END, account)
-    connection.execute(statements.RAISE_OLDEST_COUNTER, account)
-    purged: int = connection.execute(statements.PURGE_RESERVATIONS, {**account, "before": before}).rowcount
-    connection.execute(statements.PURGE_HOLDERS, {**account, "before": before})
-    return purged

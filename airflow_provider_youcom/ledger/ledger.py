@@ -8,13 +8,8 @@ You.com for the balance, and decide. ``Ledger.reserve`` takes all three. Gates t
 Ask for the balance after the note, never before it. Otherwise, a reservation that ends in between would
 count neither in the balance nor in the ledger.
 
-End reservations by ids that were read before the reason for the end was known::
-
-    standing = ledger.standing(run_id=...)  # read the ids
-    ...                                     # ask Airflow whether the run is over
-    ledger.end([reservation.id for reservation in standing], EndReason.RUN_OVER, by="triggerer-1")
-
-Otherwise, a slow teardown would end what a cleared gate has just reserved anew.
+End reservations by ids that were read before the reason for the end was known. Otherwise, a slow teardown
+would end what a cleared gate has just reserved anew.
 """
 
 from __future__ import annotations
@@ -30,9 +25,10 @@ from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, You
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import _transactions as transactions
 from airflow_provider_youcom.ledger import rule
-from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, seconds_to_us
+from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._purge import purge
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
 from airflow_provider_youcom.ledger._schema import STANDS, reservations
 from airflow_provider_youcom.ledger.claim import Claim
@@ -64,12 +60,22 @@ class Ledger:
         answer_within: float = DEFAULT_ANSWER_WITHIN_SECONDS,
     ) -> None:
         self._database = Database(engine, name, answer_within)
-        self._is_prepared = False
+        self._id = ""
 
     @property
     def is_for_one_machine(self) -> bool:
         """Whether the ledger is a file, which other machines do not see: an SQLite database."""
         return self._database.dialect == "sqlite"
+
+    @property
+    def id(self) -> str:
+        """
+        The id of this ledger, made with its tables.
+
+        A ledger in another database, file or schema has another id, even under the same name.
+        """
+        self._ready()
+        return self._id
 
     def note(self) -> Note:
         """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
@@ -157,11 +163,7 @@ class Ledger:
         return [to_reservation(row) for row in rows]
 
     def get(self, ids: Iterable[str]) -> list[Reservation]:
-        """
-        Return reservations by their ids, standing or ended.
-
-        :param ids: ids of reservations; unknown ids are left out.
-        """
+        """Return the reservations with these ids, standing or ended; unknown ids are left out."""
         wanted = {"ids": list(ids)}
         rows = self._ready().read(lambda connection: connection.execute(statements.BY_IDS, wanted).all())
         return [to_reservation(row) for row in rows]
@@ -173,8 +175,7 @@ class Ledger:
         :param names: filters: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
             ``map_index`` and ``attempt_id``. Default: none, which returns all.
         """
-        query = statements.ROWS.where(STANDS).order_by(reservations.c.reserved_at, reservations.c.id)
-        return self._select(query, names)
+        return self._select(statements.ROWS.where(STANDS).order_by(*statements.OLDEST_FIRST), names)
 
     def counting(self, **names: str | int) -> list[Reservation]:
         """
@@ -184,8 +185,8 @@ class Ledger:
 
         :param names: filters, as for ``standing``.
         """
-        query = statements.ROWS.where(statements.COUNTS_NOW)
-        return self._select(query.order_by(reservations.c.reserved_at, reservations.c.id), names)
+        counting = statements.ROWS.where(statements.COUNTS_NOW)
+        return self._select(counting.order_by(*statements.OLDEST_FIRST), names)
 
     def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
         """
@@ -199,20 +200,19 @@ class Ledger:
 
     def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
         """
-        Delete reservations that ended long ago, and return how many.
+        Delete some of the reservations that ended long ago, and return how many.
 
-        It deletes at most once a day for each account, since a decision cannot use a note from before that.
+        It works for two seconds at most, a few rows at a time, and leaves the rest to the next call. If the
+        database fails, it logs that. A decision cannot use a note from before, so it begins once a day.
 
         :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
             days.
         """
-        keep = seconds_to_us(keep_seconds, "keep_seconds", least=0)
-        oldest = self._ready().read(lambda connection: connection.execute(statements.OLDEST_ENDS).all())
-        purged = 0
-        for row in oldest:
-            if row.oldest <= row.now - keep - rule.PURGE_EVERY_SECONDS * US_PER_SECOND:
-                purged += self._purge_account(row.account_id, row.now - keep)
-        return purged
+        return purge(self._ready(), seconds_to_us(keep_seconds, "keep_seconds", least=0))
+
+    def close(self) -> None:
+        """Close the connections that no thread uses now."""
+        self._database.close()
 
     def _decide(
         self, claim: Claim, balance: AccountBalance, note: Note, settle_seconds: float
@@ -229,13 +229,9 @@ class Ledger:
             # It may have been decided, and the answer lost: the same id reserves once.
             return self._ready().write(decide)
 
-    def _purge_account(self, account_id: str, before: int) -> int:
-        return self._ready().write(lambda connection: transactions.purge(connection, account_id, before))
-
     def _ready(self) -> Database:
-        if not self._is_prepared:
-            prepare(self._database)
-            self._is_prepared = True
+        if not self._id:
+            self._id = prepare(self._database)
         return self._database
 
     def _select(self, query: Any, names: dict[str, str | int]) -> list[Reservation]:

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_youcom._metrics import CHECK_FAILED, FAILED, SKIPPED, count
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
@@ -130,7 +130,7 @@ class BalanceSensor(BaseSensorOperator):
             verdict = poke_until_done(self, context)
         except AirflowSkipException:
             # Under soft_fail or never_fail, Airflow skips a sensor that times out.
-            count(SKIPPED, self.youcom_conn_id)
+            _metrics.increment_gates_skipped(self.youcom_conn_id)
             raise
         except AirflowSensorTimeout as timeout:
             raise failure(self, AirflowSensorTimeout(f"{timeout} Last seen: {self._last_reason}")) from None
@@ -175,7 +175,7 @@ class BalanceSensor(BaseSensorOperator):
             return settle(self, verdict)
         seconds = _deferral.longest_wait(self).total_seconds()
         if seconds < self.timeout:
-            count(FAILED, self.youcom_conn_id)
+            _metrics.increment_gates_failed(self.youcom_conn_id)
             raise AirflowTaskTimeout(
                 f"The execution_timeout of {seconds:g} s is over. Last seen: {verdict.reason}"
             )
@@ -204,7 +204,7 @@ class BalanceSensor(BaseSensorOperator):
         )
         self.log.log(verdict.log_level, verdict.log_line)
         if verdict.error is not None:
-            count(CHECK_FAILED, self.youcom_conn_id)
+            _metrics.increment_checks_without_balance(self.youcom_conn_id)
         self._last_reason = verdict.reason
         return verdict
 

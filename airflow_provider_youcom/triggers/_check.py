@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom._masking import no_key_in_errors
-from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
 from airflow_provider_youcom._off_the_loop import Threads
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError
@@ -78,10 +78,12 @@ class Check:
 
     :param reading: the balance, or the error that took its place.
     :param noted: what was reserved before, or why that is unknown; None if the connection names no ledger.
+    :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
     """
 
     reading: AccountBalance | YouComError
     noted: Noted | YouComError | None = None
+    next_in_seconds: float | None = None
 
     def report(self, youcom_conn_id: str) -> None:
         """
@@ -90,13 +92,16 @@ class Check:
         :param youcom_conn_id: the connection.
         """
         if isinstance(self.reading, YouComError):
-            count(CHECK_FAILED, youcom_conn_id)
+            _metrics.increment_checks_without_balance(youcom_conn_id)
             return
-        gauge("balance_usd", self.reading.balance_usd, youcom_conn_id)
+        _metrics.set_balance(youcom_conn_id, self.reading.balance_usd)
         if isinstance(self.noted, Noted):
             available = self.noted.note.available(self.reading)
-            gauge("reserved_usd", available.reserved_usd, youcom_conn_id)
-            gauge("available_usd", available.available_usd, youcom_conn_id)
+            _metrics.set_reserved(
+                youcom_conn_id,
+                reserved_usd=available.reserved_usd,
+                available_usd=available.available_usd,
+            )
 
 
 async def check(youcom_conn_id: str) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import threading
 from decimal import Decimal
 from typing import Any
@@ -152,6 +153,17 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
     assert str(readings[-1]).endswith("of which 2 runs have reserved $80.00")
 
 
+def test_what_one_gate_has_left_for_the_others_is_exact_in_any_decimal_context(ledger: Ledger):
+    async def one_after_the_other() -> list[Any]:
+        check = await _check.check("youcom_default")
+        return [await trigger(f"run {number}", "33.33")._read(check) for number in range(4)]
+
+    with decimal.localcontext(prec=1):
+        readings = asyncio.run(one_after_the_other())
+    assert str(readings[-1]).endswith("of which 3 runs have reserved $99.99")
+    assert readings[-1].available_usd == Decimal("0.01")
+
+
 def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
@@ -161,7 +173,7 @@ def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     monkeypatch.setattr(Ledger, "note", away)
     assert fire(BalanceTrigger(min_usd="25", poke_interval=0.01))["action"] == "open"
     reserving = fire(trigger("monday", on_unavailable="fail"))
-    assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+    assert (reserving["action"], reserving["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
 
 
 def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
