@@ -53,6 +53,7 @@ def test_the_dag_in_the_readme_is_the_quickstart_example_with_the_imports_of_air
     assert blocks(README, "python") == [example.replace("airflow.providers.common.compat.sdk", "airflow.sdk")]
 
 
+@pytest.mark.skipif("TEST_INSTALLED_PROVIDER" not in os.environ, reason="only a wheel has it up to date")
 def test_the_description_on_pypi_links_to_nothing_that_pypi_does_not_have() -> None:
     description = metadata("airflow-provider-youcom")["Description"]
     links = re.findall(r"\]\(([^)\s]+)\)", description)
