@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -39,9 +40,9 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"{PROVIDER} is not the installed provider: run pytest, not python -m pytest")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Files:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
     """Distribute the tests by file."""
-    return Files(config)
+    return Files(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
