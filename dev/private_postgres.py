@@ -18,6 +18,8 @@ from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 
+from dev.process_session import unwatch, watch
+
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "300",
@@ -133,6 +135,7 @@ class PrivatePostgres:
                 start_new_session=True,
                 **self._as_owner(),
             )
+        watch(self._process)
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -152,6 +155,7 @@ class PrivatePostgres:
         if self._process is not None:
             self._process.send_signal(how)
             self._process.wait(60)
+            unwatch(self._process)
             self._process = None
 
     def crash_and_restart(self) -> None:

@@ -17,6 +17,8 @@ from airflow_provider_youcom.crossing import Event, Line, Memory
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.gate import Reading
 
+pytestmark = pytest.mark.on_the_ends
+
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 BLIND_AFTER = 300.0

@@ -16,6 +16,8 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
 
+pytestmark = pytest.mark.on_the_ends
+
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 

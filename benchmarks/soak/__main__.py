@@ -35,6 +35,7 @@ from benchmarks.soak.trouble import ChangingBalance, FaultyYouCom, Servers, at_r
 from benchmarks.soak.two_triggerers import share_between_two_triggerers
 from dev.local_airflow import LocalAirflow
 from dev.private_postgres import PrivatePostgres
+from dev.story import Story
 from dev.task_history import TaskHistory
 
 DAGS = Path(__file__).parent / "dags"
@@ -55,12 +56,13 @@ OUTAGE_SECONDS = 8.0
 PATIENCE = 1800.0
 
 
-def soak(minutes: float, seed: int) -> dict[str, object]:
+def soak(minutes: float, seed: int, story: Story) -> dict[str, object]:
     """
     Start the gates, make trouble, and return what became of them.
 
     :param minutes: how long the trouble lasts.
     :param seed: the seed of the random trouble. The same seed makes the same plan.
+    :param story: prints what happens.
     """
     chance = random.Random(seed)
     seconds = minutes * 60
@@ -69,7 +71,18 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         "scheduler": max(1, round(minutes * 0.5)),
         "postgresql": 2 if minutes >= 5 else 1,
     }
+
+    def told(what: str, action: Callable[[], None]) -> Callable[[], None]:
+        def tell_and_act() -> None:
+            story.tell(what)
+            action()
+
+        return tell_and_act
+
+    story.tell("Starting an Airflow on PostgreSQL, and another PostgreSQL for the ledger.")
     with _whole_airflow() as (airflow, postgres, ledger, sandbox):
+        wanted = sum(gates for gates, _ in GATES.values())
+        story.tell(f"Starting {wanted} gates, and the runs that reserve and pay.")
         TaskHistory.start(postgres.connect()).close()
         for dag_id, (gates, _) in GATES.items():
             _start_gates(airflow, dag_id, gates)
@@ -86,24 +99,31 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
         outages = at_random(chance, seconds, max(1, round(minutes * 0.5)))
         plan: list[tuple[float, Callable[[], None]]] = [
             *(
-                (moment, partial(servers.kill, component))
+                (moment, told(f"Killing {component}.", partial(servers.kill, component)))
                 for component, times in crashes.items()
                 for moment in at_random(chance, seconds, times)
             ),
             *((seconds * move / moves, partial(balance.move, move / moves)) for move in range(1, moves)),
             *((seconds * step / top_ups, paying_runs.top_up) for step in range(top_ups)),
-            *((moment, partial(ledger.stop, signal.SIGQUIT)) for moment in outages),
-            *((moment + OUTAGE_SECONDS, ledger.start) for moment in outages),
+            *(
+                (moment, told("Crashing the ledger's PostgreSQL.", partial(ledger.stop, signal.SIGQUIT)))
+                for moment in outages
+            ),
+            *((moment + OUTAGE_SECONDS, told("Starting it again.", ledger.start)) for moment in outages),
         ]
+        story.tell(f"Making trouble for {minutes:g} minutes. You.com gives faulty answers, too.")
         you_com.start()
         play(plan, seconds, servers.restart_the_dead)
         you_com.stop()
+        story.tell("No more trouble. The account holds enough for every gate that still waits.")
         sandbox.set_balance(100)
         history = TaskHistory(postgres.connect())
-        wanted = sum(gates for gates, _ in GATES.values())
         _wait_for_endings(airflow, servers, history, list(GATES), wanted)
+        story.tell("Checking how each gate ended.")
         outcome = _judge(airflow, history)
+        story.tell("Waiting for the runs that pay.")
         payments = paying_runs.finish(history, servers.restart_the_dead)
+        story.tell("Sharing gates between two triggerers, one of which is killed.")
         shared = share_between_two_triggerers(airflow, sandbox, history)
     return {
         "minutes": minutes,
@@ -200,12 +220,13 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file to write the result to")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    print(f"seed {seed}", flush=True)
+    story = Story()
+    story.tell(f"The seed is {seed}.")
     result = {
         "date": datetime.now(UTC).date().isoformat(),
         "airflow": version("apache-airflow"),
         "machine": machine(),
-        **soak(options.minutes, seed),
+        **soak(options.minutes, seed, story),
     }
     print(json.dumps(result, indent=2))
     if options.json:

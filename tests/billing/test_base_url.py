@@ -5,6 +5,8 @@ import pytest
 from airflow_provider_youcom.billing._base_url import check_base_url, origin_of, plain_http
 from airflow_provider_youcom.exceptions import YouComRefusedError
 
+pytestmark = pytest.mark.on_the_ends
+
 
 @pytest.mark.parametrize(
     "base_url",

@@ -23,6 +23,8 @@ from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComUnavailableError
 from tests.faults.broken_server import BrokenServer, says_nothing, says_without_end
 
+pytestmark = pytest.mark.on_the_ends
+
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 

@@ -9,6 +9,8 @@ from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def client(sandbox: Sandbox, **options: object) -> BillingClient:
     return BillingClient(sandbox.api_key, sandbox.base_url, **options)  # type: ignore[arg-type]

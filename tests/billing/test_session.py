@@ -17,6 +17,8 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.on_the_ends
+
 
 class Recorder:
     """A server that records the headers of each request."""

@@ -22,6 +22,8 @@ from airflow_provider_youcom.exceptions import YouComSpendCapError, YouComUnavai
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 from tests.faults.broken_server import BrokenServer, Speech, says, says_and_holds, says_without_end
 
+pytestmark = pytest.mark.on_the_ends
+
 CODE = "spend_cap_exceeded"
 CAPPED = Fault(status=429, body=json.dumps({"detail": "Over the cap.", "code": CODE}))
 BODIES = [

@@ -14,6 +14,8 @@ from tests.faults.fault_matrix import (
     Outcome,
 )
 
+pytestmark = pytest.mark.on_one_airflow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
 
 

@@ -15,7 +15,7 @@ from tests.faults.dags import waiting_gates
 from tests.faults.dags.waiting_gates import FAULTS, MODES
 from tests.faults.places import HOLDS_A_DOLLAR
 
-pytestmark = pytest.mark.on_the_ends
+pytestmark = pytest.mark.on_one_airflow
 
 SHORT = Fault(body=HOLDS_A_DOLLAR)
 STRIKES = {

@@ -14,6 +14,8 @@ from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.ledger.spending import attempt_of, claim_of, pass_time, reserve
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def airflow_in_which(over: Iterable[str], asked: list[Runs] | None = None) -> Ask:
     """An Airflow in which these runs are over, and all others are running."""

@@ -21,6 +21,8 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40)

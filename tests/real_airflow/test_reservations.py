@@ -8,7 +8,7 @@ import pytest
 
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 RELEASED = ("released", "release_gate")
 CUT_SHORT = ("cut short", "release_gate")

@@ -14,7 +14,7 @@ from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.real_airflow.conftest import minor_version
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario]
 
 DAG_ID = "watched_account"
 WARNING = "example_youcom_low_credits"

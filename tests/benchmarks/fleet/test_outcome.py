@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.fleet.outcome import lowest_usd
+
+pytestmark = pytest.mark.only_in_test
 
 
 def test_the_lowest_balance_counts_only_after_the_first_charge():

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from benchmarks.fleet.plan import Plan, ideal_ends
+
+pytestmark = pytest.mark.only_in_test
 
 
 def test_the_ideal_schedule_starts_each_run_once_the_account_can_pay_for_it():

@@ -11,6 +11,8 @@ from benchmarks.fleet.outcome import Outcome
 from benchmarks.fleet.plan import Plan
 from benchmarks.fleet.report import FleetReport
 
+pytestmark = pytest.mark.only_in_test
+
 PROJECT = Path(__file__).parents[3]
 MEASURED = PROJECT / "benchmarks" / "results" / "fleet.json"
 OUTCOME = Outcome(

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.waiting.call_rate import calls_per_minute, calls_to_end_of_round
 
+pytestmark = pytest.mark.only_in_test
+
 GATES = 20
 PERIOD = 31.0
 # Twenty gates in reschedule mode: each round of checks takes 4 s, and one begins every 31 s.

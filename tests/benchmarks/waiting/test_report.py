@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.waiting.report import Report
 
+pytestmark = pytest.mark.only_in_test
+
 PROJECT = Path(__file__).parents[3]
 MEASURED = PROJECT / "benchmarks" / "results" / "waiting-full.json"
 
