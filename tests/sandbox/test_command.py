@@ -77,7 +77,11 @@ def test_sigterm_ends_it_as_the_first_process_of_a_container():
             requests.get(base_url, timeout=60)
 
 
-def test_it_ends_without_a_traceback_if_nobody_reads_its_greeting():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_ends_without_a_traceback_if_nobody_reads_its_greeting(
+    unbuffered: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -87,7 +91,11 @@ def test_it_ends_without_a_traceback_if_nobody_reads_its_greeting():
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_the_whole_greeting_is_there_for_whoever_reads_one_line():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_goes_on_for_a_reader_that_goes_away_after_one_line(
+    unbuffered: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with running() as (program, base_url):
         assert program.stdout is not None
         program.stdout.close()
