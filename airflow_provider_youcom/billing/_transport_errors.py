@@ -116,7 +116,6 @@ _UNUSABLE_PROXY = (
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
     # The base URL has been checked, so the URL that cannot be parsed is the proxy's.
-    requests.exceptions.InvalidURL,
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnknown,
     urllib3.exceptions.ProxySchemeUnsupported,
