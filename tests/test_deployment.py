@@ -55,7 +55,8 @@ def forget() -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        session.execute(sa.delete(VariableRow).where(VariableRow.key.startswith("youcom_")))
+        ours = sa.delete(VariableRow).where(VariableRow.key.startswith("youcom_"))
+        session.execute(ours.execution_options(synchronize_session=False))
 
 
 @pytest.fixture
