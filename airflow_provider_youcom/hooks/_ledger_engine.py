@@ -17,7 +17,12 @@ from airflow_provider_youcom.exceptions import (
     YouComLedgerUnavailableError,
 )
 from airflow_provider_youcom.hooks._lookup import lookup_error
-from airflow_provider_youcom.ledger._engine import POSTGRESQL_DRIVERS, bounds_of_connecting, engine_for
+from airflow_provider_youcom.ledger._engine import (
+    POSTGRESQL_DRIVERS,
+    bounds_of_connecting,
+    engine_for,
+    wrong_file,
+)
 from airflow_provider_youcom.ledger._login_code import add_login_code
 
 if TYPE_CHECKING:
