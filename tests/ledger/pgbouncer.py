@@ -1,4 +1,4 @@
-"""A private PgBouncer in transaction mode, where each transaction may use another connection to the server."""
+"""A private PgBouncer in transaction mode, which lends each transaction one of its few connections."""
 
 from __future__ import annotations
 
