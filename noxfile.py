@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import nox
-from nox.project import dependency_groups, load_toml
+from nox.project import dependency_groups, load_toml, python_versions
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
@@ -24,11 +27,13 @@ nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["check"]
 
-AIRFLOW_VERSIONS = ["2.11", "3.0", "3.1", "3.2", "3.3"]
+# The oldest Python is the only one that every Airflow runs on.
+PYTHON, *NEWER_PYTHONS = python_versions(load_toml("pyproject.toml"))
+AIRFLOW_VERSIONS = sorted(
+    (file.stem.removeprefix("airflow-") for file in Path("constraints").glob("airflow-*.txt")),
+    key=lambda version: [int(part) for part in version.split(".")],
+)
 OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
-# The oldest Python that is supported, and the only one that every Airflow runs on.
-PYTHON = "3.11"
-NEWER_PYTHONS = ["3.12", "3.13", "3.14"]
 
 # What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
 PINNED_GROUPS = ["test", "browser", "benchmarks", "distributed", "types"]
@@ -37,71 +42,24 @@ NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 
 # Nox itself runs in the environment that holds the other tools.
 TOOLS = Path(sys.executable).parent
+# The sources run here. Sessions that test the wheel have an environment of their own in .nox.
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
-PYTEST = str(ENVIRONMENT / "bin" / "pytest")
 
-# A session of its own on the newest Airflow; the matrix runs them on the others.
-SCENARIOS = [
-    "tests/real_airflow/test_cleared_gates.py",
-    "tests/real_airflow/test_examples.py",
-    "tests/real_airflow/test_reservations.py",
-    "tests/real_airflow/test_scarce_credits.py",
-    "tests/real_airflow/test_watchers.py",
-]
-NOT_IN_TEST = "browser or soak or distributed or ledger"
-NOT_IN_UNIT_TESTS = f"{NOT_IN_TEST} or real_airflow"
-NOT_IN_CHECK = f"{NOT_IN_UNIT_TESTS} or airflow_process"
-# `make check` leaves what takes long to `make test`.
-TOO_LONG_FOR_CHECK = [
-    "tests/faults/test_fault_matrix.py",
-    "tests/ledger/test_every_interleaving.py",
-    "tests/sandbox/contract",
-    "tests/test_properties.py",
-    "tests/test_types.py",
-]
-# `make check` runs these beside the others, since both wait for servers most of the time.
-HALF_OF_CHECK = ["tests/hooks", "tests/ledger", "tests/triggers"]
-# What `make test` proves, and no other Airflow or Python can change.
-ONLY_IN_TEST = [
-    "tests/benchmarks",
-    "tests/ledger/test_every_interleaving.py",
-    "tests/sandbox",
-    "tests/test_demo.py",
-    "tests/test_layout.py",
-    "tests/test_readme.py",
-    "tests/test_types.py",
-]
-# How a connection fails is up to Python, not to Airflow.
-NOT_IN_MATRIX = [*ONLY_IN_TEST, "tests/faults"]
-# Enough to prove on the oldest Airflow and the newest, with the tests that are marked so. The rest, with the
-# decision table, runs on each.
-ONLY_ON_THE_ENDS = [
-    "tests/real_airflow/test_crash.py",
-    "tests/real_airflow/test_reservations.py",
-    "tests/real_airflow/test_scarce_credits.py",
-    "tests/billing",
-    "tests/ledger",
-    "tests/security",
-    "tests/test_balance.py",
-    "tests/test_bug_reports.py",
-    "tests/test_crossing.py",
-    "tests/test_gate.py",
-    "tests/test_money.py",
-    "tests/test_properties.py",
-    "tests/test_unusable_connections.py",
-]
+# Tests carry these marks: see pyproject.toml.
+OF_OTHER_SESSIONS = "browser or distributed or ledger"
+NOT_IN_CHECK = f"{OF_OTHER_SESSIONS} or real_airflow or airflow_process or long"
 
 
 @nox.session(python=False)
 def environment(session: nox.Session) -> None:
-    """Make .venv, or bring it up to date: the newest Airflow, the provider's wheel, the test packages."""
+    """Make .venv, or bring it up to date: the newest Airflow, the provider's sources, the test packages."""
     _update_environment(session)
 
 
 @nox.session(python=False)
 def demo(session: nox.Session) -> None:
-    """Watch two runs wait for the same credits, and get them one after the other."""
+    """Watch two runs wait for the same credits; with YDC_API_KEY set, a gate open on your account."""
     _update_environment(session)
     _run_module(session, "dev.demo", *session.posargs)
 
@@ -115,38 +73,27 @@ def airflow(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def check(session: nox.Session) -> None:
-    """Run lint, types, and the short tests without a process of Airflow; what follows -- goes to pytest."""
+    """Run lint, types and the short tests on the sources, in under a minute; ARGS="-k retry"."""
     _update_environment(session, "types")
-    tests = [PYTEST, "-q", "-m", f"not ({NOT_IN_CHECK})", *_without(TOO_LONG_FOR_CHECK)]
-    selections = [session.posargs] if session.posargs else [HALF_OF_CHECK, _without(HALF_OF_CHECK)]
-    with ExitStack() as running:
-        for selection in selections:
-            running.enter_context(_beside(session, *tests, *selection))
+    tests = [str(ENVIRONMENT / "bin" / "pytest"), "-q", *_workers(session, 2), "-m", f"not ({NOT_IN_CHECK})"]
+    with _beside(session, *tests, *session.posargs):
         _lint(session)
         _types(session)
 
 
-@nox.session(python=False)
+@nox.session
 def test(session: nox.Session) -> None:
-    """Run all tests on the installed wheel and the newest Airflow; what follows -- goes to pytest."""
-    _update_environment(session)
-    if session.posargs:
-        _pytest(session, PYTEST, "-m", f"not ({NOT_IN_TEST})")
-        return
-    # Airflow waits more than it computes, so what starts one runs beside the rest.
-    in_airflow = [PYTEST, "-m", f"real_airflow and not ({NOT_IN_TEST})"]
-    shared = [*in_airflow, "tests/real_airflow", *_without(SCENARIOS)]
-    own = [*in_airflow, *_without(["tests/real_airflow"])]
-    processes = [PYTEST, "-m", f"airflow_process and not (real_airflow or {NOT_IN_TEST})"]
-    with _beside(session, *shared), _beside(session, *own), _beside(session, *processes):
-        _pytest(session, PYTEST, "-m", f"not ({NOT_IN_CHECK})")
+    """Run all tests on the built wheel and the newest Airflow; ARGS="-k retry"."""
+    _install(session, NEWEST)
+    # Airflow waits more than it computes, so there are more workers than cores.
+    _pytest(session, f"not (scenario or {OF_OTHER_SESSIONS})", *_workers(session, 4))
 
 
-@nox.session(python=False)
+@nox.session
 def scenarios(session: nox.Session) -> None:
     """Run the examples, reserve credits and watch a balance in a whole Airflow, through crashes."""
-    _update_environment(session)
-    _pytest(session, PYTEST, *SCENARIOS)
+    _install(session, NEWEST)
+    _pytest(session, "scenario")
 
 
 @nox.session(python=False)
@@ -173,76 +120,73 @@ def audit(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHON)
-@nox.parametrize("airflow", AIRFLOW_VERSIONS)
+@nox.parametrize("airflow", AIRFLOW_VERSIONS, AIRFLOW_VERSIONS)
 def matrix(session: nox.Session, airflow: str) -> None:
-    """Run the tests on one Airflow; what follows -- goes to pytest."""
+    """Run the tests on every supported Airflow; VERSIONS="2.11 3.0"."""
     _install(session, airflow)
-    is_an_end = airflow in (OLDEST, NEWEST)
-    left_out = NOT_IN_TEST if is_an_end else f"{NOT_IN_TEST} or on_the_ends"
-    ignored = _without(NOT_IN_MATRIX if is_an_end else [*NOT_IN_MATRIX, *ONLY_ON_THE_ENDS])
-    if session.posargs:
-        _pytest(session, "pytest", "-q", "-m", f"not ({left_out})", *ignored)
-        return
-    airflows = ["-q", "-m", f"real_airflow and not ({left_out})", *ignored]
-    with _beside(session, str(Path(session.bin, "pytest")), *airflows):
-        _pytest(session, "pytest", "-q", "-m", f"not (real_airflow or {left_out})", *ignored)
+    left_out = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}"
+    if airflow not in (OLDEST, NEWEST):
+        left_out += " or on_the_ends"
+    _pytest(session, f"not ({left_out})", "-q", *_workers(session, 2))
 
 
-@nox.session(python=NEWER_PYTHONS, requires=["interpreters"])
+@nox.session(requires=["interpreters"])
+@nox.parametrize("python", NEWER_PYTHONS, NEWER_PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Run the unit tests on a newer Python and the newest Airflow; what follows -- goes to pytest."""
+    """Run the unit tests on newer Pythons and the newest Airflow; VERSIONS="3.13 3.14"."""
     _install(session, NEWEST)
-    is_the_newest = session.python == NEWER_PYTHONS[-1]
-    left_out = NOT_IN_UNIT_TESTS if is_the_newest else f"{NOT_IN_CHECK} or on_the_ends"
-    _pytest(session, "pytest", "-q", "-m", f"not ({left_out})", *_without(ONLY_IN_TEST))
+    left_out = f"only_in_test or real_airflow or {OF_OTHER_SESSIONS}"
+    if session.python != NEWER_PYTHONS[-1]:
+        left_out += " or airflow_process"
+    _pytest(session, f"not ({left_out})", "-q")
 
 
 @nox.session(python=PYTHON)
-@nox.parametrize("airflow", [OLDEST, NEWEST])
+@nox.parametrize("airflow", [OLDEST, NEWEST], [OLDEST, NEWEST])
 def browser(session: nox.Session, airflow: str) -> None:
-    """Click through the UI of one Airflow with Chromium, which has to be installed."""
+    """Click through the UI of Airflow with Chromium, which has to be installed; VERSIONS=2.11."""
     _install(session, airflow, "browser")
-    _pytest(session, "pytest", "tests/browser")
+    _pytest(session, "browser")
 
 
-@nox.session(python=False)
+@nox.session
 def ledger(session: nox.Session) -> None:
-    """Look for a way to overspend what is reserved, on SQLite and PostgreSQL."""
-    _update_environment(session)
-    _pytest(session, PYTEST, "tests/ledger", "tests/hooks", "tests/benchmarks", "-q", "-m", "ledger")
+    """Look for a way to overspend what is reserved, on SQLite and PostgreSQL, for two minutes."""
+    _install(session, NEWEST)
+    _pytest(session, "ledger", "-q")
 
 
 @nox.session(python=PYTHON)
 def distributed(session: nox.Session) -> None:
     """Kill a worker and a triggerer of an Airflow on several machines while gates wait."""
     _install(session, NEWEST, "distributed")
-    _pytest(session, "pytest", "tests/distributed", "-m", "distributed")
+    _pytest(session, "distributed")
 
 
 @nox.session(python=False)
 def bench(session: nox.Session) -> None:
-    """Measure what waiting costs; what follows -- goes to benchmarks.waiting."""
+    """Measure what waiting costs, in half an hour; ARGS=--small takes under 5 minutes."""
     _update_environment(session, "benchmarks")
-    _run_module(session, "benchmarks.waiting", *session.posargs)
+    _run_module(session, "benchmarks.waiting", *(session.posargs or ["--full"]))
 
 
 @nox.session(python=False)
 def simulation(session: nox.Session) -> None:
-    """Simulate what reserving costs; what follows -- goes to benchmarks.simulation."""
+    """Simulate what reserving costs with 100,000 runs; ARGS="--runs 10000"."""
     _update_environment(session, "benchmarks")
     _run_module(session, "benchmarks.simulation", *session.posargs)
 
 
 @nox.session(python=False)
 def fleet(session: nox.Session) -> None:
-    """Measure how a fleet of runs spends one account; what follows -- goes to benchmarks.fleet."""
+    """Let 100 runs spend one account behind each kind of gate; ARGS="--runs 20"."""
     _update_environment(session, "benchmarks")
     _run_module(session, "benchmarks.fleet", *session.posargs)
 
 
 @nox.session(python=False)
 def soak(session: nox.Session) -> None:
-    """Run gates through minutes of random trouble; what follows -- goes to benchmarks.soak."""
+    """Run gates through minutes of random trouble; ARGS="--minutes 10"."""
     _update_environment(session, "benchmarks")
     _run_module(session, "benchmarks.soak", *session.posargs)
 
@@ -274,15 +218,11 @@ def interpreters(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def constraints(session: nox.Session) -> None:
-    """
-    Write the pins of an Airflow or of the tools.
-
-    ``-- 3.3.2`` takes the newest that fits; ``-- 3.3.2 2026-09-24`` takes the libraries of that day;
-    ``-- tools`` takes the newest tools.
-    """
+    """Renew the pins of the newest Airflow and the tools; ARGS="3.2.3 2026-09-24": an Airflow, of a day."""
     match session.posargs:
-        case ["tools"]:
-            _compile(session, "tools", Path("constraints", "tools.txt"), *_from_groups("tools"))
+        case []:
+            _compile(session, "", _constraints_file(NEWEST), *_sources(session, f"{NEWEST}.*"))
+            _compile(session, "", Path("constraints", "tools.txt"), *_from_groups("tools"))
         case [version]:
             file = _constraints_file(_minor(version))
             _compile(session, version, file, *_sources(session, version))
@@ -290,7 +230,7 @@ def constraints(session: nox.Session) -> None:
             file = _constraints_file(_minor(version))
             _compile(session, f"{version} {day}", file, *_sources(session, version), *_as_of(day, file))
         case _:
-            session.error("Name an Airflow: make constraints AIRFLOW=3.3.2")
+            session.error('Name an Airflow, and a day if you like: make constraints ARGS="3.2.3 2026-09-24"')
 
 
 def _update_environment(session: nox.Session, *groups: str) -> None:
@@ -298,19 +238,17 @@ def _update_environment(session: nox.Session, *groups: str) -> None:
         session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
         _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
     into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
-    _tool(session, "uv", "pip", "install", *into, *_wanted(NEWEST, *groups))
+    _tool(session, "uv", "pip", "install", *into, "--editable=.", *_wanted(NEWEST, *groups))
 
 
 def _install(session: nox.Session, airflow: str, *groups: str) -> None:
-    session.install(*_wanted(airflow, *groups))
+    # A wheel is built and installed. The sources may have changed while the provider's version has not.
+    session.install(".", "--reinstall-package=airflow-provider-youcom", *_wanted(airflow, *groups))
     _check_that_airflow_is_still(session, _pin(airflow, "apache-airflow"))
 
 
 def _wanted(airflow: str, *groups: str) -> list[str]:
     return [
-        # A wheel is built and installed. The sources may have changed while the provider's version has not.
-        ".",
-        "--reinstall-package=airflow-provider-youcom",
         f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
         *_from_groups("test", *groups),
         f"--constraint={_constraints_file(airflow)}",
@@ -324,11 +262,10 @@ def _from_groups(*groups: str) -> list[str]:
 
 
 def _check_that_airflow_is_still(session: nox.Session, pinned: str) -> None:
-    home = str(Path(session.create_tmp()).absolute())
-    said = session.run("airflow", "version", env={"AIRFLOW_HOME": home}, silent=True)
-    last_line = str(said).strip().splitlines()[-1]
-    if last_line != pinned:
-        session.error(f"the provider moved Airflow from {pinned} to {last_line}")
+    code = "from importlib.metadata import version; print(version('apache-airflow'))"
+    installed = str(session.run("python", "-c", code, silent=True)).strip()
+    if installed != pinned:
+        session.error(f"the provider moved Airflow from {pinned} to {installed}")
 
 
 def _lint(session: nox.Session) -> None:
@@ -345,20 +282,26 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
     session.run(TOOLS / name, *arguments)
 
 
-def _pytest(session: nox.Session, *command: str) -> None:
-    session.run(*command, *session.posargs, env={"TEST_INSTALLED_PROVIDER": "1"})
+def _pytest(session: nox.Session, marks: str, *options: str) -> None:
+    # Nothing but the wheel may be tested: see conftest.py.
+    environment = {"TEST_INSTALLED_PROVIDER": "1"}
+    _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
+
+
+def _workers(session: nox.Session, number: int) -> list[str]:
+    """Return the options for this many processes; a selection of the user's own is not worth their start."""
+    return [] if session.posargs else [f"--numprocesses={number}", "--no-loadscope-reorder"]
 
 
 @contextmanager
 def _beside(session: nox.Session, *command: str) -> Iterator[None]:
     """Run a command beside what is inside, show its output at the end, and fail if it fails."""
     with tempfile.TemporaryFile("w+") as output:
-        environment = {**os.environ, "TEST_INSTALLED_PROVIDER": "1"}
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield
         finally:
-            # Not ended after a failure: it has to stop the Airflow that it started, and its result counts.
+            # Not ended after a failure: its result counts too.
             process.wait()
             output.seek(0)
             sys.stdout.write(output.read())
@@ -366,13 +309,21 @@ def _beside(session: nox.Session, *command: str) -> Iterator[None]:
         session.error(f"{' '.join(command)} failed")
 
 
-def _without(paths: list[str]) -> list[str]:
-    return [f"--ignore={path}" for path in paths]
-
-
 def _run_module(session: nox.Session, module: str, *arguments: str) -> None:
+    _run(session, ENVIRONMENT_PYTHON, "-m", module, *arguments)
+
+
+def _run(session: nox.Session, *command: str | Path, **options: Any) -> None:
     # After Ctrl-C it stops its Airflow, which takes longer than nox waits by default.
-    session.run(ENVIRONMENT_PYTHON, "-m", module, *arguments, interrupt_timeout=None)
+    session.run(*command, interrupt_timeout=None, **options)
+
+
+def _terminate_what_runs(number: int, frame: FrameType | None) -> None:
+    subprocess.run(["pkill", "-TERM", "-P", f"{os.getpid()}"])
+
+
+# Nox would end at once, and leave what it runs, with its Airflow, behind.
+signal.signal(signal.SIGTERM, _terminate_what_runs)
 
 
 def _is_installed(python: str) -> bool:
@@ -396,10 +347,11 @@ def _pin(airflow: str, package: str) -> str:
     raise LookupError(f"{_constraints_file(airflow)} has no {package}: renew it with make constraints")
 
 
-def _compile(session: nox.Session, target: str, file: Path, *sources: str) -> None:
+def _compile(session: nox.Session, arguments: str, file: Path, *sources: str) -> None:
     options = ["--upgrade", "--universal", f"--python-version={PYTHON}", "--no-header", "--no-annotate"]
     _tool(session, "uv", "pip", "compile", "--quiet", *sources, *options, f"--output-file={file}")
-    file.write_text(f"# Made by: nox -s constraints -- {target}\n{file.read_text()}")
+    made_by = f'make constraints ARGS="{arguments}"' if arguments else "make constraints"
+    file.write_text(f"# Made by: {made_by}\n{file.read_text()}")
 
 
 def _sources(session: nox.Session, version: str) -> list[str]:

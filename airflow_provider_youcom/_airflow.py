@@ -14,13 +14,12 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_provider_youcom._off_the_loop import call_airflow
-from airflow_provider_youcom.exceptions import YouComRefusedError
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import GRACE_SECONDS
 
-DEPLOYMENT_VARIABLE = "youcom_deployment_id"
-
+# The XCom by which a gate tells its teardown in which ledger it has reserved.
+LEDGER_ID_KEY = "youcom_ledger_id"
 # The longest that a thread of the triggerer waits for one answer, in seconds.
 _ANSWER_WITHIN = 20.0
 
@@ -29,6 +28,7 @@ def current_attempt() -> Attempt:
     """
     Return the attempt that reserves, with an id of its own at each call.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     from airflow.providers.common.compat.sdk import get_current_context
@@ -44,19 +44,22 @@ def attempt_of_gate(context: Any) -> Attempt:
     """
     Return the attempt of the running task; it is the same at each call within one try.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     task_instance, dag_run = context["ti"], context["dag_run"]
     holder = holder_of(task_instance)
     order = _order_of(task_instance, dag_run)
     is_unique = bool(getattr(task_instance, "id", None))
-    return Attempt(holder, id=order if is_unique else f"{holder.key} {order}", order=order)
+    attempt_id = order if is_unique else f"{holder.key} {order}"
+    return Attempt(holder, attempt_id, order, task_instance.try_number)
 
 
 def holder_of(task_instance: Any) -> Holder:
     """
     Return the name of a task, for the ledger.
 
+    :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
     """
     return Holder(
@@ -100,6 +103,7 @@ def ask(question: Tasks | Runs) -> int:
             run_ids=[question.run_id],
             task_ids=list(question.task_ids),
             states=states,
+            map_index=question.map_index,
         )
     return RuntimeTaskInstance.get_dr_count(
         dag_id=question.dag_id, run_ids=list(question.run_ids), states=states
@@ -123,7 +127,8 @@ def _this_process() -> Attempt:
 
 def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
     # Several reservations of one try differ by their id, and are equally old.
-    return Attempt(holder_of(task_instance), id=uuid.uuid4().hex, order=_order_of(task_instance, dag_run))
+    order = _order_of(task_instance, dag_run)
+    return Attempt(holder_of(task_instance), uuid.uuid4().hex, order, task_instance.try_number)
 
 
 def _order_of(task_instance: Any, dag_run: Any) -> str:
@@ -134,21 +139,10 @@ def _order_of(task_instance: Any, dag_run: Any) -> str:
 
 
 def _deployment_id() -> str:
-    """Return the id of this Airflow deployment, which is made at its first use."""
-    from airflow.providers.common.compat.sdk import Variable
+    # Imported late, since it imports Airflow's Variable.
+    from airflow_provider_youcom._deployment import deployment_id
 
-    try:
-        deployment_id = Variable.get(DEPLOYMENT_VARIABLE, None)
-        if not deployment_id:
-            Variable.set(DEPLOYMENT_VARIABLE, uuid.uuid4().hex)
-            # Read again, since another task may have been faster.
-            deployment_id = Variable.get(DEPLOYMENT_VARIABLE)
-    except Exception as error:  # noqa: BLE001 - it differs with the Airflow version and the reason
-        raise YouComRefusedError(
-            f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read and saved ({type(error).__name__}): "
-            "set it by hand, to a text that no other Airflow deployment has."
-        ) from None
-    return str(deployment_id)
+    return deployment_id()
 
 
 def _spends_nothing(task: Any) -> bool:
@@ -167,6 +161,8 @@ def _ask_database(question: Tasks | Runs) -> int:
     wanted = [model.dag_id == question.dag_id, model.run_id.in_(run_ids)]
     if isinstance(question, Tasks):
         wanted.append(model.task_id.in_(question.task_ids))
+        if question.map_index is not None:
+            wanted.append(model.map_index == question.map_index)
     if question.states is not None:
         wanted.append(model.state.in_(question.states))
     with create_session() as session:

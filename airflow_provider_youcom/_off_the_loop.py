@@ -13,33 +13,56 @@ from weakref import WeakKeyDictionary
 
 Result = TypeVar("Result")
 
-_MOST_AT_ONCE = 32
+
+class Threads:
+    """
+    A bounded number of threads for blocking calls of one kind, in each event loop.
+
+    :param most_at_once: how many calls may run at the same time; others wait for their turn.
+    """
+
+    def __init__(self, most_at_once: int) -> None:
+        self._most_at_once = most_at_once
+        self._free: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+    async def run(self, call: Callable[[], Result], seconds: float) -> Result:
+        """
+        Run a blocking call in a thread, and return its result or raise its exception.
+
+        :param call: the call. If it takes longer than ``seconds``, its thread runs on by itself.
+        :param seconds: how long to wait for the turn of the call and for its result.
+        :raises TimeoutError: if that takes longer.
+        """
+        # Not asyncio.to_thread: a process waits for those threads before it exits, and a triggerer that is
+        # being replaced must exit at once. They are also few: while You.com does not answer, no other trigger
+        # could resolve a name.
+        loop = asyncio.get_running_loop()
+        free = self._free.setdefault(loop, asyncio.Semaphore(self._most_at_once))
+        result: Future[Result] = Future()
+        async with asyncio.timeout(seconds), free:
+            context = contextvars.copy_context()
+            context.run(_started_by.set, loop)
+            arguments = (_report, call, result)
+            threading.Thread(target=context.run, args=arguments, daemon=True, name="youcom-check").start()
+            return await asyncio.wrap_future(result)
+
+
+_checks = Threads(32)
 # The longest that a thread waits for an answer of Airflow.
 _ANSWER_SECONDS = 60.0
 # The loop that has started this thread.
 _started_by: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("started_by", default=None)
-_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result:
     """
-    Run a blocking call in a thread, and return its result or raise its exception.
+    Run a call that asks You.com, or is as quick, without blocking the event loop.
 
     :param call: the call. If it takes longer than ``seconds``, its thread runs on by itself.
-    :param seconds: how long to wait for the result.
-    :raises TimeoutError: if the call takes longer.
+    :param seconds: how long to wait for its result.
+    :raises TimeoutError: if it takes longer.
     """
-    # Not asyncio.to_thread: a process waits for those threads before it exits, and a triggerer that is being
-    # replaced must exit at once. They are also few: while You.com does not answer, no other trigger could
-    # resolve a name.
-    async with _slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_MOST_AT_ONCE)):
-        result: Future[Result] = Future()
-        context = contextvars.copy_context()
-        context.run(_started_by.set, asyncio.get_running_loop())
-        run = context.run
-        threading.Thread(target=run, args=(_report, call, result), daemon=True, name="youcom-check").start()
-        async with asyncio.timeout(seconds):
-            return await asyncio.wrap_future(result)
+    return await _checks.run(call, seconds)
 
 
 async def call_airflow(call: Callable[[], Result]) -> Result:

@@ -12,6 +12,7 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.gate import Reading
 from airflow_provider_youcom.money import (
     format_usd,
+    is_amount,
     json_number,
     multiply_usd,
     parse_usd,
@@ -25,6 +26,7 @@ Event = Mapping[str, Any]
 
 _AT_START: dict[Direction, AtStart] = {"above": "remember", "below": "fire"}
 _REARM_SHARE = Decimal("0.05")
+_CENTS_PER_USD = Decimal(100)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class Memory:
     told_unknown: bool = False
     unsaved: Event | None = None
 
+    def after_clock_change(self, change: timedelta) -> Memory:
+        """
+        Return the memory after the clock was set, which does not change how long the balance is unknown.
+
+        :param change: by how much the clock went forward; negative if it went back.
+        """
+        return replace(self, unknown_since=self.unknown_since and self.unknown_since + change)
+
     def to_json(self) -> dict[str, Any]:
         """Return the memory as plain JSON."""
         return {
@@ -62,11 +72,12 @@ class Memory:
         :param stored: what ``to_json`` returned.
         """
         since = stored["unknown_since"]
+        unsaved = stored["unsaved"]
         return cls(
             armed=stored["armed"],
             unknown_since=since and datetime.fromisoformat(since).astimezone(UTC),
             told_unknown=stored["told_unknown"],
-            unsaved=stored["unsaved"] and dict(stored["unsaved"]),
+            unsaved=unsaved and {**unsaved, "id": str(unsaved["id"])},
         )
 
 
@@ -77,6 +88,7 @@ class Line:
 
     ``"above"`` includes the line itself, at which a gate with this ``min_usd`` opens. ``"below"`` does not.
 
+    :param youcom_conn_id: the connection.
     :param direction: the side: ``"above"`` or ``"below"``.
     :param line_usd: the line, in dollars.
     :param rearm_usd: how far the balance must come back before the next crossing is an event, in dollars.
@@ -85,6 +97,7 @@ class Line:
     :param blind_after: seconds without a balance after which to fire an event.
     """
 
+    youcom_conn_id: str
     direction: Direction
     line_usd: Decimal
     rearm_usd: Decimal
@@ -93,11 +106,19 @@ class Line:
 
     @classmethod
     def from_options(
-        cls, *, above_usd: object, below_usd: object, rearm_usd: object, at_start: object, blind_after: float
+        cls,
+        *,
+        youcom_conn_id: str,
+        above_usd: object,
+        below_usd: object,
+        rearm_usd: object,
+        at_start: object,
+        blind_after: float,
     ) -> Line:
         """
         Return the line for the options of a watcher.
 
+        :param youcom_conn_id: the connection.
         :param above_usd: the line in dollars, a number or a str; or None.
         :param below_usd: the line in dollars, a number or a str; or None. Exactly one of the two is set.
         :param rearm_usd: dollars, a number or a str; None means 5 % of the line.
@@ -112,13 +133,21 @@ class Line:
         line_usd = parse_usd(below_usd if above_usd is None else above_usd, f"{direction}_usd")
         if line_usd == 0:
             raise ValueError(f"{direction}_usd={line_usd} is not a line to watch: use an amount above 0.")
+        if not _is_possible(line_usd):
+            raise ValueError(f"{direction}_usd={line_usd:.6g} is not a balance: use a smaller amount.")
         return cls(
+            youcom_conn_id=youcom_conn_id,
             direction=direction,
             line_usd=line_usd,
             rearm_usd=_parse_rearm(rearm_usd, direction, line_usd),
             at_start=_parse_at_start(at_start, direction),
             blind_after=blind_after,
         )
+
+    @property
+    def name(self) -> str:
+        """The connection, the direction and the line, for example ``youcom_default below 25``."""
+        return f"{self.youcom_conn_id} {self.direction} {plain_text(self.line_usd)}"
 
     def observe(self, memory: Memory, reading: Reading, now: datetime) -> Memory:
         """
@@ -130,7 +159,8 @@ class Line:
         """
         if isinstance(reading, AccountBalance):
             return self._observe_balance(memory, reading)
-        since = memory.unknown_since or now
+        # A clock that was ahead when the checks began to fail may have been set right since.
+        since = min(memory.unknown_since or now, now)
         blind = replace(memory, unknown_since=since, unsaved=None)
         if memory.told_unknown or now - since < timedelta(seconds=self.blind_after):
             return blind
@@ -172,24 +202,35 @@ class Line:
         self, kind: str, happened_at: datetime, reason: str, balance: AccountBalance | None = None
     ) -> Event:
         return {
+            "id": f"{self.name} {kind} {happened_at.isoformat()}",
             "kind": kind,
             "line_usd": json_number(self.line_usd),
             "happened_at": happened_at.isoformat(),
             "reason": reason,
             "balance": balance and balance.to_json(),
+            "youcom_conn_id": self.youcom_conn_id,
         }
 
 
 def _parse_rearm(rearm_usd: object, direction: Direction, line_usd: Decimal) -> Decimal:
-    if rearm_usd is None:
-        return multiply_usd(line_usd, _REARM_SHARE)
-    parsed = parse_usd(rearm_usd, "rearm_usd")
+    default_usd = multiply_usd(line_usd, _REARM_SHARE)
+    parsed = parse_usd(default_usd if rearm_usd is None else rearm_usd, "rearm_usd")
     if direction == "above" and parsed > line_usd:
         raise ValueError(
             f"rearm_usd={plain_text(parsed)} is more than above_usd={plain_text(line_usd)}, so that the "
             "watcher would fire again only after a negative balance: use a smaller amount."
         )
+    if direction == "below" and not _is_possible(subtract_usd(line_usd, parsed.copy_negate())):
+        raise ValueError(
+            f"rearm_usd={parsed:.6g} above below_usd={line_usd:.6g} is more than an account can hold, so "
+            "that the watcher would never fire again: use a smaller amount."
+        )
     return parsed
+
+
+def _is_possible(balance_usd: Decimal) -> bool:
+    # You.com tells a balance in cents.
+    return is_amount(multiply_usd(balance_usd, _CENTS_PER_USD))
 
 
 def _parse_at_start(at_start: object, direction: Direction) -> AtStart:

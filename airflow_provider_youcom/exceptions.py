@@ -7,10 +7,15 @@ revoked key must fail the task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 # Where keys are created and credits are bought.
 PLATFORM_URL = "https://you.com/platform"
+
+# Version 0.1.0 reads only the "type" of an error, and knows only these three.
+_TYPES_OF_0_1_0 = ("YouComUnavailableError", "YouComRefusedError", "YouComResponseError")
 
 
 class YouComError(Exception):
@@ -26,6 +31,36 @@ class YouComError(Exception):
         super().__init__(message)
         self.status_code = status_code
         self.detail = detail
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as plain JSON, to send it from the triggerer to a worker."""
+        types = [kind.__name__ for kind in type(self).__mro__ if issubclass(kind, YouComError)]
+        return {
+            # A gate does the same about the last of them as about any other error: it fails this try.
+            "type": next((name for name in types if name in _TYPES_OF_0_1_0), _TYPES_OF_0_1_0[-1]),
+            "types": types,
+            "message": str(self),
+            **self._fields(),
+        }
+
+    @classmethod
+    def from_json(cls, sent: Mapping[str, Any]) -> YouComError:
+        """
+        Return the error that ``to_json`` wrote, in this version or another.
+
+        :param sent: what ``to_json`` returned. Of its classes, the most specific one that this version knows
+            is taken.
+        """
+        names = sent.get("types") or [sent.get("type")]
+        kind = next((known for name in names if (known := _class_named(name))), YouComError)
+        return kind(sent["message"], **kind._read_fields(sent))
+
+    def _fields(self) -> dict[str, Any]:
+        return {"status_code": self.status_code, "detail": self.detail}
+
+    @classmethod
+    def _read_fields(cls, sent: Mapping[str, Any]) -> dict[str, Any]:
+        return {"status_code": sent.get("status_code"), "detail": sent.get("detail")}
 
 
 class YouComUnavailableError(YouComError):
@@ -46,9 +81,24 @@ class YouComUnavailableError(YouComError):
         super().__init__(message, status_code=status_code, detail=detail)
         self.retry_after = retry_after
 
+    def _fields(self) -> dict[str, Any]:
+        return {**super()._fields(), "retry_after": self.retry_after}
+
+    @classmethod
+    def _read_fields(cls, sent: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super()._read_fields(sent), "retry_after": sent.get("retry_after")}
+
 
 class YouComRefusedError(YouComError):
     """You.com refused the request, or the connection cannot be used: someone must act."""
+
+
+class YouComSpendCapError(YouComRefusedError):
+    """
+    The API key has reached its spending cap: someone must raise the cap, or use another key.
+
+    The account may hold plenty.
+    """
 
 
 class YouComConnectionNotFoundError(YouComRefusedError):
@@ -82,3 +132,15 @@ class YouComShortfallError(YouComError):
     def __init__(self, message: str, *, missing_usd: Decimal) -> None:
         super().__init__(message)
         self.missing_usd = missing_usd
+
+    def _fields(self) -> dict[str, Any]:
+        return {**super()._fields(), "missing_usd": str(self.missing_usd)}
+
+    @classmethod
+    def _read_fields(cls, sent: Mapping[str, Any]) -> dict[str, Any]:
+        return {"missing_usd": Decimal(sent["missing_usd"])}
+
+
+def _class_named(name: str | None) -> type[YouComError] | None:
+    kind = globals().get(name or "")
+    return kind if isinstance(kind, type) and issubclass(kind, YouComError) else None

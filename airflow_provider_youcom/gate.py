@@ -9,33 +9,12 @@ from enum import Enum
 from typing import Any, Literal, get_args
 
 from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, AvailableCredits
-from airflow_provider_youcom.exceptions import (
-    YouComConnectionNotFoundError,
-    YouComError,
-    YouComLedgerRefusedError,
-    YouComLedgerUnavailableError,
-    YouComRefusedError,
-    YouComResponseError,
-    YouComUnavailableError,
-)
+from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
 OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]
 Reading = AccountBalance | AvailableCredits | YouComError
-
-_ERRORS: dict[str, type[YouComError]] = {
-    error.__name__: error
-    for error in (
-        YouComError,
-        YouComUnavailableError,
-        YouComRefusedError,
-        YouComConnectionNotFoundError,
-        YouComResponseError,
-        YouComLedgerUnavailableError,
-        YouComLedgerRefusedError,
-    )
-}
 
 
 class Action(Enum):
@@ -97,12 +76,7 @@ class Verdict:
         if self.reservation_id is not None:
             event["reservation_id"] = self.reservation_id
         if self.error is not None:
-            event["error"] = {
-                "type": type(self.error).__name__,
-                "message": str(self.error),
-                "status_code": self.error.status_code,
-                "detail": self.error.detail,
-            }
+            event["error"] = self.error.to_json()
         return event
 
     @classmethod
@@ -117,10 +91,7 @@ class Verdict:
             action=Action(event["action"]),
             reason=event["reason"],
             balance=event.get("balance"),
-            error=error
-            and _ERRORS[error["type"]](
-                error["message"], status_code=error["status_code"], detail=error["detail"]
-            ),
+            error=error and YouComError.from_json(error),
             reservation_id=event.get("reservation_id"),
         )
 

@@ -6,14 +6,29 @@ import decimal
 import numbers
 import sys
 from decimal import Decimal
+from functools import reduce
 
-# The default context rounds every result to 28 digits; this one loses nothing.
-_EXACT = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-_ROUNDING_UP = decimal.Context(rounding=decimal.ROUND_CEILING)
+
+def _context(precision: int) -> decimal.Context:
+    # Whatever is left out would be taken from DefaultContext, which is the caller's as well.
+    return decimal.Context(
+        prec=precision,
+        rounding=decimal.ROUND_CEILING,
+        Emin=decimal.MIN_EMIN,
+        Emax=decimal.MAX_EMAX,
+        capitals=1,
+        clamp=0,
+        traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+    )
+
+
+# The caller's context may round every result to two digits; this one loses nothing.
+_EXACT = _context(decimal.MAX_PREC)
+_ROUNDING_UP = _context(28)
 _CENT = Decimal("0.01")
 # A double has at most 309 digits and 1074 decimal places. A larger amount is not a price, and would become
-# Infinity in JSON.
-_LARGEST_AMOUNT = Decimal(sys.float_info.max)
+# Infinity in JSON. The caller may trap Decimal(float).
+_LARGEST_AMOUNT = Decimal(int(sys.float_info.max))
 _LARGEST_EXPONENT = 308
 _MOST_DECIMAL_PLACES = 1074
 
@@ -29,6 +44,15 @@ def format_usd(amount_usd: Decimal, rounding: str = decimal.ROUND_FLOOR) -> str:
     cents = amount_usd.quantize(_CENT, rounding=rounding, context=_EXACT)
     sign = "-" if cents < 0 else ""
     return f"{sign}${cents.copy_abs():,.2f}"
+
+
+def add_exactly(*amounts: Decimal) -> Decimal:
+    """
+    Add amounts without rounding.
+
+    :param amounts: any amounts, all in the same unit.
+    """
+    return reduce(_EXACT.add, amounts, Decimal(0))
 
 
 def subtract_usd(minuend_usd: Decimal, subtrahend_usd: Decimal) -> Decimal:
@@ -60,6 +84,15 @@ def cents_to_usd(amount_cents: Decimal) -> Decimal:
     return amount_cents.scaleb(-2, context=_EXACT)
 
 
+def usd_to_cents(amount_usd: Decimal) -> Decimal:
+    """
+    Convert dollars to cents without rounding.
+
+    :param amount_usd: any amount in dollars.
+    """
+    return _EXACT.multiply(amount_usd, Decimal(100))
+
+
 def plain_text(amount: Decimal) -> str:
     """
     Return the canonical text of an amount: exact, without an exponent and without trailing zeros.
@@ -77,7 +110,7 @@ def json_number(amount: Decimal) -> int | float:
     :param amount: any finite amount.
     """
     # Beyond 2**53 JSON readers disagree about integers, and msgpack, which Airflow uses, fails at 2**64.
-    if abs(amount) < 2**53 and amount == amount.to_integral_value():
+    if amount.copy_abs() < 2**53 and amount == amount.to_integral_value():
         return int(amount)
     return float(amount)
 

@@ -6,6 +6,7 @@ pytest loads it with the package. Airflow and the sandbox are imported when a te
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,57 @@ def youcom_sandbox(youcom_conn_id: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     """
     Start a You.com sandbox that holds $100, and make it the connection ``youcom_default``.
 
-    The connection is set in the environment. After the test, the sandbox is stopped and the environment is
-    restored. The test fails before it starts if Airflow reads the connection from another place.
+    The connection is set in the environment, and stays there if the test undoes its ``monkeypatch``. After
+    the test, the sandbox is stopped and the environment is restored. The test fails before it starts if
+    Airflow reads the connection from another place.
     """
     from airflow_provider_youcom.sandbox import Sandbox
 
-    with Sandbox() as sandbox:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{youcom_conn_id.upper()}", sandbox.connection())
+    name = f"AIRFLOW_CONN_{youcom_conn_id.upper()}"
+    with Sandbox() as sandbox, _Variable(name, sandbox.connection(), monkeypatch):
         _require_sandbox(sandbox, youcom_conn_id)
         yield sandbox
+
+
+class _Variable:
+    """
+    A variable of the environment that the test's ``monkeypatch`` does not undo.
+
+    A test shares its ``monkeypatch`` with its fixtures. ``undo`` in the test would bring back a connection to
+    the real You.com, also one that an earlier fixture had replaced. And pytest undoes it after this variable
+    is restored, so that a value which the test has replaced would come back, although its sandbox is gone.
+    """
+
+    def __init__(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._name = name
+        self._value = value
+        self._value_outside: str | None = None
+        self._is_set = False
+        self._undo = monkeypatch.undo
+        monkeypatch.undo = self._undo_the_rest  # type: ignore[method-assign]
+
+    def __enter__(self) -> None:
+        self._value_outside = os.environ.get(self._name)
+        self._is_set = True
+        self._write()
+
+    def __exit__(self, *_: object) -> None:
+        self._is_set = False
+        self._write()
+
+    def _undo_the_rest(self) -> None:
+        self._undo()
+        found = os.environ.get(self._name)
+        if found != self._value:
+            self._value_outside = found
+        self._write()
+
+    def _write(self) -> None:
+        value = self._value if self._is_set else self._value_outside
+        if value is None:
+            os.environ.pop(self._name, None)
+        else:
+            os.environ[self._name] = value
 
 
 def _require_sandbox(sandbox: Sandbox, conn_id: str) -> None:

@@ -1,1 +1,1 @@
-"""Measure what waiting costs and what it survives, on a whole Airflow."""
+"""Measure what the provider costs and what it survives: a folder for each subject, and the last results."""

@@ -225,7 +225,8 @@ class AirflowApi:
         :param timeout: seconds to wait.
         :raises LocalAirflowError: if that takes longer, or a component dies.
         """
-        deadline = time.monotonic() + timeout
+        started = time.monotonic()
+        deadline = started + timeout
         while True:
             began = time.monotonic()
             try:
@@ -240,8 +241,9 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 problem = f"not within {timeout:g} s; last seen: {last}"
                 raise LocalAirflowError(f"{what}: {problem}\n{self.log_tails()}")
-            # An Airflow that is slow to answer is asked less often, and has the more time to work.
-            time.sleep(max(0.5, 3 * (time.monotonic() - began)))
+            # An Airflow that is slow, or busy for long, is asked less often, and has the more time to work.
+            now = time.monotonic()
+            time.sleep(max(0.5, 3 * (now - began), 0.02 * (now - started)))
 
     def trouble(self) -> str:
         """Return why waiting longer is useless; empty if it is not."""

@@ -35,8 +35,7 @@ class LocalAirflow(AirflowApi):
     A private Airflow with its own home, database, ports and processes.
 
     It listens on 127.0.0.1 only, and needs no login: every visitor of the UI and of the REST API is an
-    administrator. The processes stop when the interpreter exits. For that, a signal that ends the interpreter
-    must raise an exception.
+    administrator. The processes stop when the interpreter exits, and when it is killed.
 
     :param home: AIRFLOW_HOME, created if missing. An existing one keeps its database and its keys.
     :param dags_folder: the folder that DAGs are read from.

@@ -12,6 +12,8 @@ from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
 
+pytestmark = pytest.mark.on_the_ends
+
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 

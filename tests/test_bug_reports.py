@@ -23,6 +23,8 @@ from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **changed: Any) -> None:
     connection = {**json.loads(sandbox.connection()), **changed}

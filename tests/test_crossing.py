@@ -17,6 +17,8 @@ from airflow_provider_youcom.crossing import Event, Line, Memory
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.gate import Reading
 
+pytestmark = pytest.mark.on_the_ends
+
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 BLIND_AFTER = 300.0
@@ -25,7 +27,8 @@ REFUSED = YouComRefusedError("You.com refused the key of connection 'youcom_defa
 
 def line(**options: Any) -> Line:
     described = {"above_usd": None, "below_usd": None, "rearm_usd": None, "at_start": None}
-    return Line.from_options(blind_after=BLIND_AFTER, **{**described, **options})
+    named = {"youcom_conn_id": "youcom_default", "blind_after": BLIND_AFTER}
+    return Line.from_options(**{**named, **described, **options})
 
 
 def at(minute: int) -> datetime:
@@ -102,6 +105,7 @@ def test_a_crossing_while_the_balance_is_unknown_fires_when_it_is_known():
 def test_the_event_says_what_happened_when_and_at_which_balance():
     memory = line(below_usd=5).observe(Memory(armed=True), read("3.20", 7), at(8))
     assert memory.unsaved == {
+        "id": "youcom_default below 5 below 2026-11-22T12:07:00+00:00",
         "kind": "below",
         "line_usd": 5,
         "happened_at": "2026-11-22T12:07:00+00:00",
@@ -112,9 +116,55 @@ def test_the_event_says_what_happened_when_and_at_which_balance():
             "balance_usd": 3.2,
             "checked_at": "2026-11-22T12:07:00+00:00",
         },
+        "youcom_conn_id": "youcom_default",
     }
     reached = line(above_usd="7.50").observe(Memory(armed=True), read(9, 0), at(0)).unsaved
     assert reached["reason"] == "You.com account 4f1c holds $9.00 and has reached the line of $7.50."
+
+
+def test_no_two_events_of_one_check_have_the_same_id():
+    watched = [
+        line(**options)
+        for options in (
+            {"below_usd": 25},
+            {"below_usd": 5},
+            {"above_usd": 25},
+            {"below_usd": 25, "youcom_conn_id": "youcom_other"},
+        )
+    ]
+    for memory, reading in (
+        (Memory(armed=True), read(3, 7)),
+        (Memory(unknown_since=at(0)), REFUSED),
+        (Memory(armed=False, unknown_since=at(0), told_unknown=True), read(30, 7)),
+    ):
+        events = [each.observe(memory, reading, at(7)).unsaved for each in watched]
+        ids = [event["id"] for event in events if event]
+        assert len(ids) >= 3
+        assert len(set(ids)) == len(ids)
+
+
+def test_the_events_of_two_checks_have_two_ids():
+    watched = line(below_usd=5)
+    first = watched.observe(Memory(armed=True), read(3, 7), at(7)).unsaved
+    second = watched.observe(Memory(armed=True), read(3, 8), at(8)).unsaved
+    assert first["id"] != second["id"]
+
+
+def test_a_clock_that_was_ahead_when_the_checks_began_to_fail_does_not_delay_the_event():
+    watched, months_ahead = line(below_usd=5), at(200_000)
+    memory = watched.observe(Memory(armed=True), REFUSED, months_ahead)
+    assert memory.unknown_since == months_ahead
+    for minute in range(6):
+        assert memory.unsaved is None
+        memory = watched.observe(memory, REFUSED, at(minute))
+    assert memory.unsaved["kind"] == "unknown"
+    assert memory.unsaved["happened_at"] == at(0).isoformat()
+
+
+def test_a_clock_that_is_set_does_not_change_how_long_the_balance_is_unknown():
+    assert Memory(unknown_since=at(7)).after_clock_change(3 * MINUTE).unknown_since == at(10)
+    assert Memory(unknown_since=at(7)).after_clock_change(-3 * MINUTE).unknown_since == at(4)
+    assert Memory(armed=True).after_clock_change(MINUTE) == Memory(armed=True)
 
 
 def test_a_balance_that_stays_unknown_fires_once_and_once_more_when_it_is_known():
@@ -153,7 +203,14 @@ def test_the_event_of_a_balance_that_is_known_again_says_what_it_is():
         ({"above_usd": 0}, "above_usd=0 is not a line to watch: use an amount above 0."),
         ({"below_usd": -5}, "below_usd=-5 is not an amount in dollars"),
         ({"below_usd": "{{ params.line }}"}, "is not an amount in dollars"),
+        ({"above_usd": "1e308"}, "above_usd=1e+308 is not a balance: use a smaller amount."),
+        ({"below_usd": "1e308"}, "below_usd=1e+308 is not a balance: use a smaller amount."),
         ({"below_usd": 5, "rearm_usd": -1}, "rearm_usd=-1 is not an amount in dollars"),
+        (
+            {"below_usd": 5, "rearm_usd": "1e308"},
+            "rearm_usd=1e+308 above below_usd=5 is more than",
+        ),
+        ({"below_usd": "1.75e306"}, "rearm_usd=8.75e+304 above below_usd=1.75e+306 is more than"),
         ({"above_usd": 5, "rearm_usd": 6}, "rearm_usd=6 is more than above_usd=5"),
         ({"below_usd": 5, "at_start": "wait"}, 'at_start=\'wait\' is not known: use "fire" or "remember".'),
     ],
@@ -169,9 +226,15 @@ def test_a_memory_in_an_unknown_format_is_refused():
         {},
         {**Memory().to_json(), "unknown_since": "noon"},
         {**Memory().to_json(), "unsaved": [1]},
+        {**Memory().to_json(), "unsaved": {"kind": "below"}},
     ):
         with pytest.raises((KeyError, TypeError, ValueError)):
             Memory.from_json(stored)
+
+
+def test_the_largest_amounts_that_an_account_can_hold_are_lines():
+    assert line(above_usd="1.797e306").line_usd == Decimal("1.797e306")
+    assert line(below_usd=5, rearm_usd="1.797e306").rearm_usd == Decimal("1.797e306")
 
 
 lines = st.builds(

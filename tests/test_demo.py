@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from airflow_provider_youcom.sandbox import Sandbox
+
+pytestmark = pytest.mark.only_in_test
 
 PROJECT = Path(__file__).parents[1]
 

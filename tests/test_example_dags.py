@@ -6,11 +6,16 @@ On every Airflow, ``tests/real_airflow/test_examples.py`` runs them too.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from copy import copy
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -346,3 +351,95 @@ def test_the_warning_that_is_run_by_hand_warns_of_nothing(sandbox: Sandbox) -> N
 
     assert run.state == "success"
     assert run.xcom("alert") == []
+
+
+@needs_airflow_3
+@pytest.mark.usefixtures("airflow")
+def test_an_alert_that_is_run_by_hand_sends_nothing(sandbox: Sandbox) -> None:
+    run = Run("example_youcom_alert_once")
+
+    assert run.state == "success"
+    assert run.xcom("alert") == []
+
+
+@needs_airflow_3
+@pytest.mark.usefixtures("airflow")
+def test_two_lines_that_are_crossed_in_one_check_send_one_alert_each_also_after_a_crash(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sends_alerts.py").write_text(SEND_ALERTS)
+    _take_dags_from(tmp_path, monkeypatch)
+    monkeypatch.setenv("EXAMPLE", str(FOLDER / "example_youcom_alert_once.py"))
+    fired, repeated = asyncio.run(_fall_below_both_lines(sandbox))
+    assert repeated == fired
+
+    run = Run("sends_alerts", folder=tmp_path, fired=[*fired, *repeated])
+
+    holds = f"You.com account {sandbox.accounts[sandbox.api_key].account_id} holds $3.00 and has fallen below"
+    assert run.xcom("send") == [
+        [f"Warning: {holds} the line of $25.00."],
+        [f"Critical: {holds} the line of $5.00."],
+        [],
+        [],
+    ]
+
+
+# Runs the task of the example as Airflow does when it starts a run for an event.
+SEND_ALERTS = """
+import os, runpy
+from types import SimpleNamespace
+from airflow.sdk import DAG, task
+
+example = runpy.run_path(os.environ["EXAMPLE"])
+
+@task
+def send(dag_run=None):
+    return [alerts(example[name], event) for name, event in dag_run.conf["fired"]]
+
+def alerts(dag, event):
+    (asset,) = dag.schedule
+    return dag.task_dict["alert"].python_callable({asset: [SimpleNamespace(extra={"payload": event})]})
+
+with DAG("sends_alerts"):
+    send()
+"""
+
+
+async def _fall_below_both_lines(sandbox: Sandbox) -> tuple[list[Any], list[Any]]:
+    """Return what the watchers of the example fire, and fire again after a crash."""
+    example = runpy.run_path(str(FOLDER / "example_youcom_alert_once.py"))
+    stores = {name: Store() for name in ("warning", "critical")}
+
+    async def first_events(*checks: Any) -> list[Any]:
+        events = []
+        for name, store in stores.items():
+            watcher = copy(example[name].schedule[0].watchers[0].trigger)
+            watcher.asset_state_store = store
+            async with aclosing(watcher.filter_shared_stream(yielding(*checks))) as fired:
+                events.append((name, (await anext(fired)).payload))
+        return events
+
+    async def yielding(*checks: Any) -> AsyncIterator[Any]:
+        for check in checks:
+            yield check
+
+    trigger = example["warning"].schedule[0].watchers[0].trigger
+    async with aclosing(trigger.open_shared_stream({**trigger.serialize()[1], "poke_interval": 1})) as polled:
+        sandbox.set_balance(30)
+        before = await anext(polled)
+        sandbox.set_balance(3)
+        after = await anext(polled)
+    return await first_events(before, after), await first_events(after)
+
+
+class Store:
+    """Airflow 3.3's state store of one asset."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    async def aget(self, key: str) -> Any:
+        return self.values.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.values[key] = json.loads(json.dumps(value))

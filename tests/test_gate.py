@@ -16,6 +16,8 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
 
+pytestmark = pytest.mark.on_the_ends
+
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -111,6 +113,25 @@ def test_a_verdict_survives_the_way_from_the_triggerer_to_the_worker(reading: Re
             reading.status_code,
             reading.detail,
         )
+
+
+def test_a_verdict_that_version_0_1_0_wrote_is_read():
+    verdict = Verdict.from_event(
+        {
+            "action": "fail",
+            "reason": "You.com refused the key.",
+            "balance": None,
+            "error": {
+                "type": "YouComRefusedError",
+                "message": "You.com refused the key.",
+                "status_code": 401,
+                "detail": "Invalid key",
+            },
+        }
+    )
+    assert verdict.action is FAIL
+    assert type(verdict.error) is YouComRefusedError
+    assert (verdict.error.status_code, verdict.error.detail) == (401, "Invalid key")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.only_in_test
+
 PROJECT = Path(__file__).parents[1]
 PACKAGE = PROJECT / "airflow_provider_youcom"
 LONGEST = 250

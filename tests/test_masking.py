@@ -9,6 +9,8 @@ import pytest
 from airflow_provider_youcom._masking import holds_key, mask_key
 from tests.security.canary import CANARY_KEY, sightings
 
+pytestmark = pytest.mark.on_the_ends
+
 WRITTEN = {
     "plain": CANARY_KEY,
     "URL-encoded": quote(CANARY_KEY, safe=""),

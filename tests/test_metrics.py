@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -43,6 +44,35 @@ async def first():
 asyncio.run(first())
 sys.stdin.read()
 """
+
+# Sends a metric for each connection that its input names.
+NAMES_SCRIPT = """
+import json, sys
+from airflow_provider_youcom import _metrics
+
+try:
+    from airflow.sdk.execution_time import task_runner
+except ImportError:
+    pass
+for name in json.load(sys.stdin):
+    _metrics.increment_checks_without_balance(name)
+"""
+ODD_NAMES = [
+    "a.b",
+    "a_b",
+    "a b",
+    "a,b=c",
+    "a:b|c",
+    "",
+    " ",
+    "研究",
+    "研发",
+    "\ud800",
+    "x" * 240,
+    "x" * 239,
+    "研" * 240,
+    "{{ var.value.conn }}",
+]
 
 
 class Backend:
@@ -130,12 +160,33 @@ def test_a_check_without_a_balance_is_counted_on_the_worker_and_in_the_poll(
     ]
 
 
-def test_a_name_contains_only_characters_that_every_backend_accepts(sandbox: Sandbox, backend: Backend):
-    _metrics.count("gates_opened", "team a/you.com")
+@pytest.mark.parametrize("name", ["youcom_default", "You-Com-2", "7", "x" * 100])
+def test_an_ordinary_name_of_a_connection_is_sent_as_it_is(backend: Backend, name: str):
+    _metrics.increment_gates_opened(name)
     assert backend.sent == [
-        ("youcom.team_a_you_com.gates_opened", None),
-        ("youcom.gates_opened", {"conn_id": "team a/you.com"}),
+        (f"youcom.{name}.gates_opened", None),
+        ("youcom.gates_opened", {"conn_id": name}),
     ]
+
+
+def test_both_forms_of_a_metric_contain_the_same_name_cleaned_and_made_unique(backend: Backend):
+    _metrics.increment_gates_opened("team a/you.com")
+    assert backend.sent == [
+        ("youcom.team_a_you_com-296768d0.gates_opened", None),
+        ("youcom.gates_opened", {"conn_id": "team_a_you_com-296768d0"}),
+    ]
+
+
+def test_a_form_that_the_backend_refuses_does_not_keep_the_other_from_it(backend: Backend):
+    def refuse_a_name_of_its_own(name: str, tags: dict[str, str] | None = None) -> None:
+        if not tags:
+            # As OpenTelemetry does on Airflow 2.11 with a name of more than 63 characters.
+            raise ValueError(name)
+        backend.sent.append((name, tags))
+
+    backend.incr = refuse_a_name_of_its_own  # type: ignore[method-assign]
+    _metrics.increment_gates_opened("youcom_default")
+    assert backend.sent == [("youcom.gates_opened", {"conn_id": "youcom_default"})]
 
 
 def test_a_backend_that_fails_does_not_affect_the_gate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
@@ -159,6 +210,35 @@ def test_statsd_gets_the_metrics_of_a_worker_and_of_a_triggerer(sandbox: Sandbox
         "airflow.youcom.youcom_default.gates_opened:1|c",
         "airflow.youcom.youcom_default.balance_usd:100.0|g",
     }
+
+
+@pytest.mark.airflow_process
+@pytest.mark.parametrize("with_influxdb", [False, True])
+def test_airflow_accepts_each_name_and_no_two_connections_share_one(with_influxdb: bool):
+    pytest.importorskip("statsd", reason="Airflow's StatsD backend needs the package statsd")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(60)
+        address = {"STATSD_HOST": "127.0.0.1", "STATSD_PORT": str(listener.getsockname()[1])}
+        settings = {"STATSD_ON": "True", "STATSD_INFLUXDB_ENABLED": str(with_influxdb), **address}
+        done = subprocess.run(
+            [sys.executable, "-c", NAMES_SCRIPT],
+            env=environment_with(settings),
+            input=json.dumps(ODD_NAMES),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "invalid tag" not in done.stdout + done.stderr
+        sent: list[str] = []
+        while len(sent) < 2 * len(ODD_NAMES):
+            # Airflow sends metrics of its own in between.
+            sent += [metric for metric in [listener.recv(4096).decode()] if ".youcom." in metric]
+    assert len(set(sent[::2])) == len(ODD_NAMES)
+    assert len(set(sent[1::2])) == (len(ODD_NAMES) if with_influxdb else 1)
+    assert "airflow.youcom.a_b.checks_without_balance:1|c" in sent
 
 
 @pytest.mark.airflow_process
@@ -198,12 +278,18 @@ def collector() -> Iterator[tuple[int, Queue[bytes]]]:
 @contextmanager
 def script(**metrics: str) -> Iterator[None]:
     """Run the script until the end of the ``with`` block."""
-    settings = {f"AIRFLOW__METRICS__{name}": value for name, value in metrics.items()}
-    path = os.pathsep.join(path for path in sys.path if path)
-    environment = {**os.environ, **settings, "PYTHONPATH": path}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], env=environment_with(metrics), stdin=subprocess.PIPE
+    )
     try:
         yield
     finally:
         process.communicate(timeout=300)
     assert process.returncode == 0
+
+
+def environment_with(metrics: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a process with these settings of Airflow's metrics."""
+    settings = {f"AIRFLOW__METRICS__{name}": value for name, value in metrics.items()}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**os.environ, **settings, "PYTHONPATH": path}

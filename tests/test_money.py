@@ -13,6 +13,8 @@ from airflow_provider_youcom.money import parse_usd
 from airflow_provider_youcom.sandbox import Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 
+pytestmark = pytest.mark.on_the_ends
+
 
 @pytest.mark.parametrize(
     ("amount", "dollars"),

@@ -31,6 +31,8 @@ from airflow_provider_youcom.money import format_usd, is_amount, parse_usd
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
+pytestmark = [pytest.mark.long, pytest.mark.on_the_ends]
+
 # The same values in every run, and no deadline, since the machine may be busy.
 settings.register_profile("youcom", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("youcom")

@@ -204,3 +204,107 @@ def test_a_secrets_backend_that_does_not_have_the_connection_is_no_obstacle(tmp_
         AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(connections)}),
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_test_that_undoes_or_replaces_its_patches_stays_in_the_sandbox_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    code = """
+VARIABLE = "AIRFLOW_CONN_YOUCOM_DEFAULT"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    before = os.environ[VARIABLE]
+    yield
+    assert os.environ[VARIABLE] == before
+
+
+@pytest.fixture
+def none_yet(monkeypatch):
+    monkeypatch.delenv(VARIABLE)
+
+
+@pytest.fixture
+def another(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "youcom://:another-key@")
+
+
+@pytest.fixture(scope="module")
+def another_for_all():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "youcom://:module-key@")
+        yield
+
+
+def ask(sandbox):
+    asked = sandbox.request_count
+    YouComHook().get_balance()
+    assert sandbox.request_count == asked + 1
+
+
+def test_undo(youcom_sandbox, monkeypatch):
+    monkeypatch.setenv("MINE", "1")
+    monkeypatch.undo()
+    assert "MINE" not in os.environ
+    ask(youcom_sandbox)
+    monkeypatch.undo()
+    ask(youcom_sandbox)
+
+
+def test_undo_of_an_earlier_fixture(none_yet, youcom_sandbox, monkeypatch):
+    ask(youcom_sandbox)
+    monkeypatch.undo()
+    ask(youcom_sandbox)
+
+
+def test_undo_of_an_earlier_replacement(another, monkeypatch, youcom_sandbox):
+    monkeypatch.undo()
+    ask(youcom_sandbox)
+
+
+@pytest.mark.parametrize("undoes", [False, True])
+@pytest.mark.parametrize("is_same", [False, True])
+def test_replacement(monkeypatch, youcom_sandbox, is_same, undoes):
+    monkeypatch.setenv(VARIABLE, youcom_sandbox.connection() if is_same else "youcom://:mine@")
+    if undoes:
+        monkeypatch.undo()
+        ask(youcom_sandbox)
+
+
+def test_removal(monkeypatch, youcom_sandbox):
+    monkeypatch.delenv(VARIABLE)
+
+
+def test_context(youcom_sandbox, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delenv(VARIABLE)
+    ask(youcom_sandbox)
+
+
+@pytest.mark.usefixtures("youcom_sandbox")
+class TestAll:
+    def test_first(self, youcom_sandbox, monkeypatch):
+        monkeypatch.undo()
+        ask(youcom_sandbox)
+
+    def test_second(self):
+        assert "sandbox-key" in os.environ[VARIABLE]
+
+
+def test_within_a_module(another_for_all, youcom_sandbox, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "youcom://:mine@")
+    monkeypatch.undo()
+    ask(youcom_sandbox)
+"""
+    with Sandbox() as account_of_the_user:
+        done = run_pytest(
+            tmp_path,
+            PREPARATION,
+            code,
+            AIRFLOW_CONN_YOUCOM_DEFAULT=account_of_the_user.connection(),
+        )
+        assert account_of_the_user.request_count == 0
+    # An error in a teardown leaves the test among the passed.
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 passed" in done.stdout

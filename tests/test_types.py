@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.long, pytest.mark.only_in_test]
+
 ROOT = Path(__file__).parents[1]
 # The tools have an environment of their own.
 MYPY = shutil.which("mypy", path=os.pathsep.join([str(ROOT / ".venv-tools" / "bin"), os.environ["PATH"]]))

@@ -20,7 +20,7 @@ from airflow_provider_youcom.sandbox import Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
-pytestmark = pytest.mark.usefixtures("airflow_database")
+pytestmark = [pytest.mark.usefixtures("airflow_database"), pytest.mark.on_the_ends]
 
 KEY = "ydc-sk-4f1c-0a73d419"
 CONN_ID = "youcom_unusable"

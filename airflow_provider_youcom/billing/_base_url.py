@@ -40,6 +40,16 @@ def origin_of(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
+def plain_http(base_url: str) -> str | None:
+    """
+    Return the address without TLS, or None if the key must not be sent there without TLS.
+
+    :param base_url: an https address that ``check_base_url`` returned.
+    """
+    without_tls = f"http{base_url.removeprefix('https')}"
+    return without_tls if _problem_with(without_tls) is None else None
+
+
 def _problem_with(base_url: str) -> str | None:
     parts = _split(base_url)
     if parts is None or not _is_host(parts.hostname or ""):

@@ -20,6 +20,8 @@ from typing import Any
 import requests.adapters
 import urllib3
 
+# You.com's answer has about 150 bytes.
+LARGEST_BODY = 64 * 1024
 _LONGEST_CONNECT = 5.0
 _LONGEST_SILENCE = 10.0
 # Headers and body, all tries together. You.com's answer has about 150 bytes; a proxy's error page fits too.
@@ -35,17 +37,20 @@ class CallTooLargeError(Exception):
 
 
 class _Budget:
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, outer: _Budget | None) -> None:
         self._ends_at = time.monotonic() + seconds
         self._bytes_left = LARGEST_CALL
+        self._outer = outer
 
     def seconds_left(self) -> float:
         left = self._ends_at - time.monotonic()
         if left <= 0:
             raise CallTooLongError
-        return left
+        return left if self._outer is None else min(left, self._outer.seconds_left())
 
     def spend_bytes(self, count: int) -> None:
+        if self._outer is not None:
+            self._outer.spend_bytes(count)
         self._bytes_left -= count
         if self._bytes_left < 0:
             raise CallTooLargeError
@@ -59,11 +64,13 @@ def bounded_call(seconds: float) -> Iterator[None]:
     """
     Bound all requests that the sessions of this package make inside the block, taken together.
 
+    A block inside another one keeps to the bounds of both.
+
     :param seconds: how long they may take.
     :raises CallTooLongError: if they take longer.
     :raises CallTooLargeError: if the answers are larger than ``LARGEST_CALL`` bytes.
     """
-    token = _current.set(_Budget(seconds))
+    token = _current.set(_Budget(seconds, _current.get()))
     try:
         yield
     finally:
@@ -149,8 +156,13 @@ class _BoundedFile(io.RawIOBase):
         budget = _current.get()
         if budget is None:
             return self._file.readinto(buffer)
-        self._sock.settimeout(min(_LONGEST_SILENCE, budget.seconds_left()))
-        count = self._file.readinto(buffer)
+        before = self._sock.gettimeout()
+        self._sock.settimeout(min(before or _LONGEST_SILENCE, budget.seconds_left()))
+        try:
+            count = self._file.readinto(buffer)
+        finally:
+            # Who reads on outside this block has a timeout of their own.
+            self._sock.settimeout(before)
         budget.spend_bytes(count or 0)
         return count
 

@@ -12,6 +12,8 @@ import urllib3
 from airflow_provider_youcom import __version__
 from airflow_provider_youcom.billing._base_url import origin_of
 from airflow_provider_youcom.billing._bounds import BoundedAdapter, TimeLeft, seconds_left
+from airflow_provider_youcom.billing._look_ahead import look_ahead, whole
+from airflow_provider_youcom.billing._spend_cap import names_spend_cap
 
 PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -31,10 +33,12 @@ class OneOriginSession(requests.Session):
     def __init__(self, api_key: str, base_url: str, timeout: float, retries: int) -> None:
         super().__init__()
         self.headers["User-Agent"] = f"airflow-provider-youcom/{__version__}"
+        # In these, a body can be searched for the code of a spending cap.
+        self.headers["Accept-Encoding"] = "gzip, deflate"
         self.auth = _KeyForOneOrigin(api_key, base_url)
         # Plain HTTP is for this machine only: a proxy on another machine would see the key.
         self.trust_env = urlsplit(base_url).scheme == "https"
-        adapter = BoundedAdapter(max_retries=BoundedRetry.within(timeout, retries))
+        adapter = _Adapter(max_retries=BoundedRetry.within(timeout, retries))
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
@@ -68,8 +72,19 @@ class _KeyForOneOrigin(requests.auth.AuthBase):
         return request
 
 
+class _Adapter(BoundedAdapter):
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        response = super().build_response(req, resp)
+        response.raw = whole(resp)
+        return response
+
+
 class BoundedRetry(urllib3.Retry):
-    """Retries a GET after a passing failure, but never waits longer than the call may still take."""
+    """
+    Retries a GET after a passing failure, but never waits longer than the call may still take.
+
+    It does not retry after an answer that a key has reached its spending cap, which does not pass.
+    """
 
     @classmethod
     def within(cls, timeout: float, retries: int) -> BoundedRetry:
@@ -100,9 +115,13 @@ class BoundedRetry(urllib3.Retry):
             # Too long for this call; the error tells the caller when to try again.
             raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "", kwargs.get("error"))
         next_try = super().increment(*args, **kwargs)
-        if response is not None:
-            # urllib3 would read the whole body before it tries again, however long it is.
-            response.close()
+        if response is None:
+            return next_try
+        if response.status == 429 and names_spend_cap(look_ahead(response)):
+            # No further try helps, and urllib3 returns this response.
+            raise urllib3.exceptions.MaxRetryError(kwargs["_pool"], "")
+        # urllib3 would read the whole body before it tries again, however long it is.
+        response.close()
         return next_try
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import requests
 import urllib3
 
+from airflow_provider_youcom.billing._base_url import plain_http
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
 
 
@@ -26,11 +27,13 @@ def explain(error: Exception, base_url: str) -> YouComError:
                 f"The certificate of {base_url} cannot be trusted ({cause.verify_message}); "
                 "replace it, or set REQUESTS_CA_BUNDLE to the file of the CA that signed it."
             )
-    if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes):
+    if any(isinstance(cause, _UNUSABLE_PROXY) or _is_port_0(cause) for cause in causes):
         return YouComRefusedError(
             f"The proxy that the environment names for {base_url} cannot be used; "
             "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
         )
+    if any(_is_no_tls(cause) for cause in causes):
+        return _no_tls(base_url, any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes))
     if type(error) is OSError or any(_is_about_a_ca_file(cause) for cause in causes):
         # requests raises a plain OSError for a CA file that does not exist. Network errors have their own
         # classes.
@@ -67,6 +70,36 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
 
 
+def _no_tls(base_url: str, is_proxy: bool) -> YouComRefusedError:
+    if is_proxy:
+        return YouComRefusedError(
+            f"The proxy that the environment names for {base_url} does not speak TLS; "
+            "write http:// in front of its address in HTTPS_PROXY or ALL_PROXY."
+        )
+    without_tls = plain_http(base_url)
+    if without_tls:
+        return YouComRefusedError(
+            f"The server at {base_url} does not speak TLS; make {without_tls} the Base URL of the connection."
+        )
+    return YouComRefusedError(
+        f"The server at {base_url} does not speak TLS, and the API key is sent through TLS only; correct the "
+        "host and the port of the Base URL, or look for a proxy or firewall that answers in its place."
+    )
+
+
+def _is_no_tls(cause: BaseException) -> bool:
+    # OpenSSL's words for an answer that is not TLS at all; the second since OpenSSL 3.2.
+    return isinstance(cause, ssl.SSLError) and cause.reason in (
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+    )
+
+
+def _is_port_0(cause: BaseException) -> bool:
+    # That of a proxy: the base URL has been checked.
+    return isinstance(cause, urllib3.exceptions.NewConnectionError) and cause.conn.port == 0
+
+
 def _is_about_a_ca_file(cause: BaseException) -> bool:
     # The parts of OpenSSL that read certificates from files.
     return isinstance(cause, ssl.SSLError) and cause.library in ("X509", "PEM")
@@ -82,6 +115,9 @@ def _in_words(causes: list[BaseException]) -> str:
 _UNUSABLE_PROXY = (
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
+    # The base URL has been checked, so the URL that cannot be parsed is the proxy's.
+    requests.exceptions.InvalidURL,
+    urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnknown,
     urllib3.exceptions.ProxySchemeUnsupported,
 )

@@ -22,23 +22,25 @@ from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.billing._api_key import check_api_key
 from airflow_provider_youcom.billing._base_url import check_base_url
 from airflow_provider_youcom.billing._bounds import (
+    LARGEST_BODY,
     LARGEST_CALL,
     CallTooLargeError,
     CallTooLongError,
     bounded_call,
 )
+from airflow_provider_youcom.billing._look_ahead import look_ahead
 from airflow_provider_youcom.billing._session import PASSING_STATUSES, BoundedRetry, OneOriginSession
+from airflow_provider_youcom.billing._spend_cap import names_spend_cap
 from airflow_provider_youcom.exceptions import (
     PLATFORM_URL,
     YouComRefusedError,
     YouComResponseError,
+    YouComSpendCapError,
     YouComUnavailableError,
 )
 
 BALANCE_PATH = "/v1/billing/account_balance"
 
-# You.com's answer has about 150 bytes.
-_LARGEST_BODY = 64 * 1024
 _LONGEST_DETAIL = 200
 _REMEDIES = {
     401: f"create a key at {PLATFORM_URL} and use it instead",
@@ -128,9 +130,9 @@ class BillingClient:
                     status_code=200,
                 )
             body = _read_body(response)
-        if len(body) > _LARGEST_BODY:
+        if len(body) > LARGEST_BODY:
             raise YouComResponseError(
-                f"You.com answered 200 with more than {_LARGEST_BODY // 1024} KiB, which is not an account "
+                f"You.com answered 200 with more than {LARGEST_BODY // 1024} KiB, which is not an account "
                 f"balance; check that {self.base_url} is You.com's.",
                 status_code=200,
             )
@@ -145,13 +147,21 @@ class BillingClient:
 
     def _raise_for_status(self, response: requests.Response) -> NoReturn:
         status = response.status_code
-        detail = _read_detail(response, self._api_key)
+        body = look_ahead(response.raw)
+        detail = _detail_in(body, self._api_key)
         said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
+        if status == 429 and names_spend_cap(body):
+            raise YouComSpendCapError(
+                f"You.com refused {self.key_name} ({said}): the key has reached its spending cap, although "
+                f"the account may hold plenty; raise the cap at {PLATFORM_URL}, or use another key.",
+                status_code=status,
+                detail=detail,
+            )
         if status in PASSING_STATUSES or status < 200 or status >= 500:
             retry_after = BoundedRetry().get_retry_after(response.raw)
-            when = f"in {retry_after:.0f} s, as it asks" if retry_after else "later"
+            asks = f" and asks to wait {retry_after:.0f} s" if retry_after else ""
             raise YouComUnavailableError(
-                f"You.com returned no balance ({said}); this usually passes, so try again {when}.",
+                f"You.com returned no balance ({said}){asks}; this usually passes, so try again later.",
                 status_code=status,
                 detail=detail,
                 retry_after=retry_after,
@@ -186,18 +196,18 @@ def _read_body(response: requests.Response) -> bytes:
     """Return the body, or one byte more than the largest body, which tells that there is more."""
     body = b""
     # A read may return less than there is, and only the read that returns nothing notices a body cut short.
-    while len(body) <= _LARGEST_BODY:
-        chunk = response.raw.read(_LARGEST_BODY + 1 - len(body), decode_content=False)
+    while len(body) <= LARGEST_BODY:
+        chunk = response.raw.read(LARGEST_BODY + 1 - len(body), decode_content=False)
         if not chunk:
             break
         body += chunk
     return body
 
 
-def _read_detail(response: requests.Response, api_key: str) -> str | None:
+def _detail_in(body: bytes, api_key: str) -> str | None:
     try:
-        document = json.loads(_read_body(response)[:_LARGEST_BODY])
-    except (ValueError, RecursionError, OSError, urllib3.exceptions.HTTPError):
+        document = json.loads(body)
+    except (ValueError, RecursionError):
         return None
     detail = document.get("detail") if isinstance(document, dict) else None
     if not isinstance(detail, str):

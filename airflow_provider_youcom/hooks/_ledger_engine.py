@@ -17,13 +17,13 @@ from airflow_provider_youcom.exceptions import (
     YouComLedgerUnavailableError,
 )
 from airflow_provider_youcom.hooks._lookup import lookup_error
-from airflow_provider_youcom.ledger._engine import (
+from airflow_provider_youcom.ledger.engine import (
     POSTGRESQL_DRIVERS,
     bounds_of_connecting,
     engine_for,
     wrong_file,
 )
-from airflow_provider_youcom.ledger._login_code import add_login_code
+from airflow_provider_youcom.ledger.login_code import add_login_code
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
-from airflow_provider_youcom._airflow import current_attempt
+from airflow_provider_youcom._airflow import ask, current_attempt
 from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComShortfallError
-from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
+from airflow_provider_youcom.ledger.abandoned import end_lost, standing_of_earlier_tries
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Reservation
@@ -37,8 +37,12 @@ def reserve_for_code(
     :raises YouComShortfallError: if less is available.
     :raises YouComRefusedError: if a newer try of this task has reserved.
     """
-    claim = Claim(current_attempt(), usd, reserve_for_seconds)
+    attempt = current_attempt()
+    claim = Claim(attempt, usd, reserve_for_seconds)
     _end_what_earlier_tries_left(ledger, claim)
+    if attempt.holder.dag_id:
+        # Only a task can ask Airflow.
+        end_lost(ledger, attempt.holder, ask)
     decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds)
     if decision.reservation is None:
         raise _shortfall(decision.available, usd)

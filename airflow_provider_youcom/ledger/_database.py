@@ -16,8 +16,8 @@ from airflow_provider_youcom.exceptions import (
     YouComLedgerUnavailableError,
 )
 from airflow_provider_youcom.ledger._database_errors import Meaning, is_busy, meaning_of, words_of
-from airflow_provider_youcom.ledger._engine import prepare_connections, what_is_wrong
 from airflow_provider_youcom.ledger._watchdog import Watch, watchdog
+from airflow_provider_youcom.ledger.engine import prepare_connections, what_is_wrong
 
 T = TypeVar("T")
 

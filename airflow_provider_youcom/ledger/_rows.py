@@ -43,6 +43,7 @@ def _to_account_note(rows: Sequence[Any]) -> AccountNote:
         reserved_runs=len({row.run_key for row in counting}),
         runs=dict(runs),
         attempts=frozenset(row.attempt_id for row in standing),
+        has_expired=any(row.is_expired for row in standing),
     )
 
 
@@ -52,7 +53,7 @@ def to_reservation(row: Any) -> Reservation:
     return Reservation(
         id=row.id,
         account_id=row.account_id,
-        attempt=Attempt(holder, row.attempt_id, row.attempt_order),
+        attempt=Attempt(holder, row.attempt_id, row.attempt_order, row.try_number),
         task_ids=tuple(json.loads(row.task_ids)),
         amount_usd=units_to_usd(row.amount_units),
         settle_seconds=row.settle_us / US_PER_SECOND,

@@ -43,8 +43,9 @@ holders = sa.Table(
     metadata,
     sa.Column("account_id", sa.Text, primary_key=True),
     sa.Column("holder_key", sa.String(64), primary_key=True),
-    # The greatest order of all attempts that have asked for a decision.
+    # The newest attempt that has asked for a decision.
     sa.Column("newest_order", sa.Text, nullable=False),
+    sa.Column("newest_try", sa.Integer, nullable=False),
     sa.Column("newest_at", sa.BigInteger, nullable=False),
 )
 
@@ -62,6 +63,7 @@ reservations = sa.Table(
     sa.Column("run_key", sa.String(64), nullable=False),
     sa.Column("attempt_id", sa.Text, nullable=False),
     sa.Column("attempt_order", sa.Text, nullable=False),
+    sa.Column("try_number", sa.Integer, nullable=False),
     # JSON: the ids of the tasks behind the gate.
     sa.Column("task_ids", sa.Text, nullable=False),
     # Hundred-thousandths of a cent.
@@ -107,6 +109,10 @@ sa.Index(
     sqlite_where=STANDS,
     postgresql_where=STANDS,
 )
+# A note reads all accounts. PostgreSQL cannot use the indexes of one account for that, and SQLite reads
+# faster with them.
+sa.Index("youcom_reservations_end_number_of_all", reservations.c.end_number)
+sa.Index("youcom_reservations_counts_until_of_all", reservations.c.counts_until)
 sa.Index("youcom_reservations_end_number", reservations.c.account_id, reservations.c.end_number)
 sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservations.c.counts_until)
 # For the history, of all and of one run.

@@ -60,17 +60,20 @@ _ROW = tuple(
     for column in reservations.c
     if column.name not in {"holder_key", "run_key", "asked_at", "end_number"}
 )
+_HAS_EXPIRED = sa.and_(STANDS, reservations.c.expires_at <= _Now())
 _STANDS_FOR_THIS_ATTEMPT = sa.and_(STANDS, reservations.c.attempt_id == _ATTEMPT_ID)
+
+
+# Nothing has ended after now; a constant lets PostgreSQL see how few rows that leaves.
+COUNTS_NOW = rule.counts(
+    reservations.c, _Noted(sa.literal_column(str(rule.NOT_ENDED - 1), sa.BigInteger), _Now())
+)
 
 
 def _note() -> sa.Select[Any]:
     """Select a row for each reservation that counts now; if there is none, one row with the time."""
     moment = sa.select(_Now().label("now")).subquery("moment")
-    # Nothing has ended after now; a constant lets PostgreSQL see how few rows that leaves.
-    now_noted = _Noted(sa.literal_column(str(rule.NOT_ENDED - 1), sa.BigInteger), _Now())
-    counting = sa.and_(
-        reservations.c.account_id == accounts.c.account_id, rule.counts(reservations.c, now_noted)
-    )
+    counting = sa.and_(reservations.c.account_id == accounts.c.account_id, COUNTS_NOW)
     return sa.select(
         moment.c.now,
         accounts.c.account_id,
@@ -79,6 +82,7 @@ def _note() -> sa.Select[Any]:
         reservations.c.run_key,
         reservations.c.attempt_id,
         reservations.c.ended_at,
+        (reservations.c.expires_at <= moment.c.now).label("is_expired"),
     ).select_from(moment.outerjoin(accounts, sa.true()).outerjoin(reservations, counting))
 
 
@@ -92,6 +96,7 @@ def _account() -> sa.Select[Any]:
             sa.func.coalesce(sa.func.sum(amount), 0).label("reserved"),
             sa.func.count(reservations.c.run_key.distinct()).label("runs"),
             sa.func.coalesce(sa.func.sum(sa.case((of_this_run, amount), else_=0)), 0).label("own_run"),
+            sa.func.coalesce(sa.func.sum(sa.case((_HAS_EXPIRED, 1), else_=0)), 0).label("expired"),
         )
         .where(
             reservations.c.account_id == _ACCOUNT_ID,
@@ -102,7 +107,13 @@ def _account() -> sa.Select[Any]:
     )
     this_holder = sa.and_(holders.c.account_id == accounts.c.account_id, holders.c.holder_key == _HOLDER_KEY)
     return (
-        sa.select(accounts.c.oldest_counter, holders.c.newest_order, *reserved.c, _Now().label("now"))
+        sa.select(
+            accounts.c.oldest_counter,
+            holders.c.newest_order,
+            holders.c.newest_try,
+            *reserved.c,
+            _Now().label("now"),
+        )
         .select_from(accounts.outerjoin(holders, this_holder).join(reserved, sa.true()))
         .where(accounts.c.account_id == _ACCOUNT_ID)
     )
@@ -131,7 +142,9 @@ ADD_HOLDER = sa.insert(holders)
 RENEW_HOLDER = (
     sa.update(holders)
     .where(holders.c.account_id == _ACCOUNT_ID, holders.c.holder_key == _HOLDER_KEY)
-    .values(newest_order=sa.bindparam("order"), newest_at=sa.bindparam("now"))
+    .values(
+        newest_order=sa.bindparam("order"), newest_try=sa.bindparam("number"), newest_at=sa.bindparam("now")
+    )
 )
 
 BY_IDS = sa.select(*_ROW, reservations.c.end_number).where(reservations.c.id.in_(_IDS))
@@ -139,7 +152,9 @@ ENDING = (
     sa.select(
         reservations.c.id,
         reservations.c.attempt_order,
+        reservations.c.try_number,
         holders.c.newest_order,
+        holders.c.newest_try,
         accounts.c.counter,
         _Now().label("now"),
     )
@@ -169,12 +184,7 @@ END = (
         ),
     )
 )
-EXPIRED = (
-    sa.select(reservations.c.id)
-    .where(STANDS, reservations.c.expires_at <= _Now())
-    .order_by(reservations.c.expires_at)
-    .limit(_LIMIT)
-)
+EXPIRED = sa.select(reservations.c.id).where(_HAS_EXPIRED, reservations.c.account_id == _ACCOUNT_ID)
 
 TO_ASK = (
     sa.select(*_ROW)
@@ -191,3 +201,4 @@ TO_ASK = (
 ASKED = sa.update(reservations).where(reservations.c.id.in_(_IDS)).values(asked_at=_Now())
 
 ROWS = sa.select(*_ROW)
+OLDEST_FIRST = (reservations.c.reserved_at, reservations.c.id)

@@ -54,6 +54,10 @@ def decide(
             "time": note.time,
         },
     ).one()
+    if account.expired:
+        # They still count for this note, so that the sums above hold.
+        gone = connection.execute(statements.EXPIRED, {"this_account": account_id}).scalars().all()
+        _end(connection, gone, EndReason.EXPIRED, by=f"attempt {attempt.id}")
     if stands is not None:
         return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
     if any(row.id == decision_id for row in own):
@@ -64,8 +68,8 @@ def decide(
         available_units=_available_units(balance, account),
         counter=counter,
         oldest_counter=account.oldest_counter,
-        order=attempt.order,
-        newest_order=account.newest_order,
+        age=attempt.age,
+        newest_age=_newest_age(account),
     )
     if outcome in {Outcome.OPEN, Outcome.SHORT}:
         _remember_attempt(connection, account_id, attempt, account)
@@ -88,12 +92,20 @@ def _remember_attempt(
     connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any
 ) -> None:
     key = attempt.holder.key
-    if account.newest_order is None:
-        row = {"account_id": account_id, "holder_key": key, "newest_order": attempt.order}
-        connection.execute(statements.ADD_HOLDER, {**row, "newest_at": account.now})
-    elif attempt.order > account.newest_order:
-        holder = {"this_account": account_id, "this_holder": key}
-        connection.execute(statements.RENEW_HOLDER, {**holder, "order": attempt.order, "now": account.now})
+    newest_age = _newest_age(account)
+    if newest_age is None:
+        row = {"account_id": account_id, "holder_key": key, "newest_at": account.now}
+        newest = {"newest_order": attempt.order, "newest_try": attempt.try_number}
+        connection.execute(statements.ADD_HOLDER, row | newest)
+    elif attempt.age != newest_age:
+        holder = {"this_account": account_id, "this_holder": key, "now": account.now}
+        connection.execute(
+            statements.RENEW_HOLDER, holder | {"order": attempt.order, "number": attempt.try_number}
+        )
+
+
+def _newest_age(row: Any) -> rule.Age | None:
+    return None if row.newest_order is None else (row.newest_order, row.newest_try)
 
 
 def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_us: int) -> dict[str, Any]:
@@ -110,6 +122,7 @@ def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_u
         "run_key": holder.run_key,
         "attempt_id": claim.attempt.id,
         "attempt_order": claim.attempt.order,
+        "try_number": claim.attempt.try_number,
         "task_ids": json.dumps(claim.task_ids),
         "amount_units": claim.needed_units,
         "settle_us": settle_us,
@@ -170,7 +183,8 @@ def _end_in_account(
     ending = connection.execute(statements.ENDING, {**account, "ids": ids}).all()
     by_reason = defaultdict(list)
     for row in ending:
-        by_reason[rule.reason_of_end(reason, row.attempt_order, row.newest_order)].append(row)
+        own_reason = rule.reason_of_end(reason, (row.attempt_order, row.try_number), _newest_age(row))
+        by_reason[own_reason].append(row)
     for own_reason, rows in by_reason.items():
         _write_end(connection, rows, own_reason, by)
     return [row.id for row in ending]
@@ -195,13 +209,6 @@ def end_and_return(
 ) -> Sequence[Any]:
     _end(connection, ids, reason, by)
     return connection.execute(statements.BY_IDS, {"ids": ids}).all()
-
-
-def end_expired(connection: sa.engine.Connection, by: str, limit: int) -> Sequence[Any]:
-    ids = connection.execute(statements.EXPIRED, {"limit": limit}).scalars().all()
-    # Another process may have ended some of them before this call wrote their accounts' rows.
-    ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
-    return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
 
 
 def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import ROUND_CEILING
 
+from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.reservation import Reservation
-from airflow_provider_youcom.ledger.rule import EndReason, may_supersede
+from airflow_provider_youcom.ledger.rule import EndReason, is_older, may_supersede
 from airflow_provider_youcom.money import format_usd
 
 log = logging.getLogger(__name__)
@@ -21,7 +23,6 @@ log = logging.getLogger(__name__)
 # among them: the cleared gate is in front of it.
 MAY_SPEND = ("running", "restarting", "queued", "scheduled", "deferred")
 _OVER = ("success", "failed")
-_NOT_OVER = ("queued", "running")
 _ASK_FOR_SECONDS = 10.0
 
 
@@ -33,6 +34,11 @@ def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     :param attempt: the new try.
     :param ask: asks Airflow.
     """
+    with _failures_are_logged():
+        _end_earlier_tries(ledger, attempt, ask)
+
+
+def _end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     # Read before Airflow is asked: a try that reserves meanwhile keeps what it reserves.
     earlier = standing_of_earlier_tries(ledger, attempt)
     if not earlier:
@@ -52,21 +58,24 @@ def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
 
 def end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
     """
-    End reservations that have expired, and those of this deployment whose runs are over.
+    End the reservations of this deployment whose runs are over.
 
     :param ledger: where reservations are kept.
     :param holder: who does this, for the history.
     :param ask: asks Airflow.
     """
-    for reservation in ledger.end_expired(by=holder.name):
-        _log_end(reservation)
+    with _failures_are_logged():
+        _end_lost(ledger, holder, ask)
+
+
+def _end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
     by_dag: dict[str, list[Reservation]] = defaultdict(list)
     for reservation in ledger.mark_asked(holder.deployment):
         by_dag[reservation.holder.dag_id].append(reservation)
     deadline = time.monotonic() + _ASK_FOR_SECONDS
     for dag_id, reservations in by_dag.items():
         run_ids = sorted({each.holder.run_id for each in reservations})
-        over = _runs_that_are_over(dag_id, run_ids, ask, deadline)
+        over = set(_runs_that_are_over(dag_id, run_ids, ask, deadline))
         left = [each for each in reservations if each.holder.run_id in over]
         _end(ledger, left, EndReason.RUN_OVER, by=holder.name)
 
@@ -86,7 +95,21 @@ def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservat
         task_id=holder.task_id,
         map_index=holder.map_index,
     )
-    return [each for each in standing if each.attempt.order < attempt.order]
+    # A try whose number or order is not lower than this one's may have been made by a clock that runs ahead.
+    return [
+        each
+        for each in standing
+        if each.attempt.age != attempt.age and not is_older(attempt.age, each.attempt.age)
+    ]
+
+
+@contextmanager
+def _failures_are_logged() -> Iterator[None]:
+    """Go on if the ledger does not answer: what is not ended now goes on counting, and is found again."""
+    try:
+        yield
+    except YouComError as error:
+        log.warning("Reservations that nobody spends from any more were not ended: %s", error)
 
 
 def _end(ledger: Ledger, reservations: Iterable[Reservation], reason: EndReason, by: str) -> None:
@@ -94,18 +117,20 @@ def _end(ledger: Ledger, reservations: Iterable[Reservation], reason: EndReason,
         _log_end(reservation)
 
 
-def _runs_that_are_over(dag_id: str, run_ids: list[str], ask: Ask, deadline: float) -> set[str]:
-    # All in one question first; one by one only if some are over. A run that Airflow does not find is
-    # neither, and what it reserved is left to expire.
-    if _answer(ask, Runs(dag_id, tuple(run_ids), _NOT_OVER)) in {None, len(run_ids)}:
-        return set()
-    over = set()
-    for run_id in run_ids:
-        if time.monotonic() > deadline:
-            break
-        if _answer(ask, Runs(dag_id, (run_id,), _OVER)) == 1:
-            over.add(run_id)
-    return over
+def _runs_that_are_over(dag_id: str, run_ids: list[str], ask: Ask, deadline: float) -> Iterator[str]:
+    """Yield the runs that are over, and ask about half of them at a time until each is found."""
+    # A run that Airflow does not find is not over, and what it has reserved is left to expire.
+    if not run_ids or time.monotonic() > deadline:
+        return
+    over = _answer(ask, Runs(dag_id, tuple(run_ids), _OVER))
+    if not over:
+        return
+    if over == len(run_ids):
+        yield from run_ids
+        return
+    middle = len(run_ids) // 2
+    yield from _runs_that_are_over(dag_id, run_ids[:middle], ask, deadline)
+    yield from _runs_that_are_over(dag_id, run_ids[middle:], ask, deadline)
 
 
 def _answer(ask: Ask, question: Tasks | Runs) -> int | None:

@@ -62,12 +62,19 @@ class Attempt:
 
     :param holder: whose try it is.
     :param id: unique among all attempts of all deployments.
-    :param order: sorts the attempts of the holder by age, the oldest first; compared by code point.
+    :param order: sorts the attempts of the holder by time, the oldest first; compared by code point.
+    :param try_number: Airflow's number of the try; 0 outside of a task. Default: 0.
     """
 
     holder: Holder
     id: str
     order: str
+    try_number: int = 0
+
+    @property
+    def age(self) -> rule.Age:
+        """The order and the number of the try, for ``rule.is_older``."""
+        return self.order, self.try_number
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class Claim:
     :param amount_usd: how much, in dollars; above 0, and rounded up to a hundred-thousandth of a cent.
     :param reserve_for_seconds: after how long the reservation expires, in seconds. Default: one day.
     :param task_ids: the tasks behind the gate, without this provider's gates and teardowns.
+    :param ledger_id: the only ledger that may accept this claim. Default: an empty string, for any.
     :raises ValueError: if an amount or a duration is out of range.
     """
 
@@ -86,6 +94,7 @@ class Claim:
     amount_usd: Decimal
     reserve_for_seconds: float = rule.DEFAULT_RESERVE_FOR_SECONDS
     task_ids: tuple[str, ...] = ()
+    ledger_id: str = ""
     needed_units: int = field(init=False, repr=False)
     reserve_for_us: int = field(init=False, repr=False)
 
@@ -103,8 +112,10 @@ class Claim:
             "holder": asdict(self.attempt.holder),
             "attempt_id": self.attempt.id,
             "attempt_order": self.attempt.order,
+            "try_number": self.attempt.try_number,
             "reserve_for_seconds": self.reserve_for_seconds,
             "task_ids": list(self.task_ids),
+            "ledger_id": self.ledger_id,
         }
 
     @classmethod
@@ -115,11 +126,13 @@ class Claim:
         :param claim: what ``to_json`` returned.
         :param amount_usd: how much, in dollars, which has an argument of its own in a trigger.
         """
+        holder = Holder(**claim["holder"])
         return cls(
-            Attempt(Holder(**claim["holder"]), claim["attempt_id"], claim["attempt_order"]),
+            Attempt(holder, claim["attempt_id"], claim["attempt_order"], claim["try_number"]),
             amount_usd,
             reserve_for_seconds=claim["reserve_for_seconds"],
             task_ids=tuple(claim["task_ids"]),
+            ledger_id=claim["ledger_id"],
         )
 
 

@@ -8,13 +8,8 @@ You.com for the balance, and decide. ``Ledger.reserve`` takes all three. Gates t
 Ask for the balance after the note, never before it. Otherwise, a reservation that ends in between would
 count neither in the balance nor in the ledger.
 
-End reservations by ids that were read before the reason for the end was known::
-
-    standing = ledger.standing(run_id=...)  # read the ids
-    ...                                     # ask Airflow whether the run is over
-    ledger.end([reservation.id for reservation in standing], EndReason.RUN_OVER, by="triggerer-1")
-
-Otherwise, a slow teardown would end what a cleared gate has just reserved anew.
+End reservations by ids that were read before the reason for the end was known. Otherwise, a slow teardown
+would end what a cleared gate has just reserved anew.
 """
 
 from __future__ import annotations
@@ -26,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import _transactions as transactions
 from airflow_provider_youcom.ledger import rule
@@ -34,6 +29,7 @@ from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._purge import purge
+from airflow_provider_youcom.ledger._refusals import another_ledger, outdated, overtaken
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
 from airflow_provider_youcom.ledger._schema import STANDS, reservations
 from airflow_provider_youcom.ledger.claim import Claim
@@ -65,7 +61,7 @@ class Ledger:
         answer_within: float = DEFAULT_ANSWER_WITHIN_SECONDS,
     ) -> None:
         self._database = Database(engine, name, answer_within)
-        self._id: str | None = None
+        self._id = ""
 
     @property
     def is_for_one_machine(self) -> bool:
@@ -79,7 +75,13 @@ class Ledger:
 
         A ledger in another database, file or schema has another id, even under the same name.
         """
-        return self._prepared_id()
+        self._ready()
+        return self._id
+
+    def check_id(self, expected_id: str) -> None:
+        """Raise ``YouComLedgerRefusedError`` if an id is that of another ledger; an empty string is not."""
+        if expected_id and expected_id != self.id:
+            raise another_ledger(self._database.name, self.id, expected_id)
 
     def note(self) -> Note:
         """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
@@ -103,11 +105,11 @@ class Ledger:
         while True:
             note = self.note()
             balance = ask()
-            if not note.could_open(claim, balance):
+            if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)
             if outcome is not Outcome.OUTDATED:
-                return _unless_stale(outcome, decision, claim)
+                return decision
 
     def decide(
         self,
@@ -129,11 +131,8 @@ class Ledger:
         """
         outcome, decision = self._decide(claim, balance, note, settle_seconds)
         if outcome is Outcome.OUTDATED:
-            raise YouComLedgerUnavailableError(
-                "What is reserved is unknown, since old entries of the ledger were deleted during this "
-                "check; the next one will tell."
-            )
-        return _unless_stale(outcome, decision, claim)
+            raise outdated()
+        return decision
 
     def end(self, ids: Iterable[str], reason: EndReason, by: str) -> list[Reservation]:
         """
@@ -153,16 +152,6 @@ class Ledger:
         )
         return [to_reservation(row) for row in rows]
 
-    def end_expired(self, by: str, limit: int = 100) -> list[Reservation]:
-        """
-        End reservations that have expired, and return those that this call has ended.
-
-        :param by: who ends them, for the history.
-        :param limit: the most reservations to end. Default: 100.
-        """
-        rows = self._ready().write(lambda connection: transactions.end_expired(connection, by, limit))
-        return [to_reservation(row) for row in rows]
-
     def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
         """
         Mark standing reservations as asked about, and return them, so that the caller asks Airflow.
@@ -177,11 +166,7 @@ class Ledger:
         return [to_reservation(row) for row in rows]
 
     def get(self, ids: Iterable[str]) -> list[Reservation]:
-        """
-        Return reservations by their ids, standing or ended.
-
-        :param ids: ids of reservations; unknown ids are left out.
-        """
+        """Return the reservations with these ids, standing or ended; unknown ids are left out."""
         wanted = {"ids": list(ids)}
         rows = self._ready().read(lambda connection: connection.execute(statements.BY_IDS, wanted).all())
         return [to_reservation(row) for row in rows]
@@ -193,8 +178,18 @@ class Ledger:
         :param names: filters: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
             ``map_index`` and ``attempt_id``. Default: none, which returns all.
         """
-        query = statements.ROWS.where(STANDS).order_by(reservations.c.reserved_at, reservations.c.id)
-        return self._select(query, names)
+        return self._select(statements.ROWS.where(STANDS).order_by(*statements.OLDEST_FIRST), names)
+
+    def counting(self, **names: str | int) -> list[Reservation]:
+        """
+        Return what counts against the balance now, the oldest first: what stands, and what ended lately.
+
+        An ended reservation counts until its ``counts_until``, since You.com may post charges late.
+
+        :param names: filters, as for ``standing``.
+        """
+        counting = statements.ROWS.where(statements.COUNTS_NOW)
+        return self._select(counting.order_by(*statements.OLDEST_FIRST), names)
 
     def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
         """
@@ -210,9 +205,8 @@ class Ledger:
         """
         Delete some of the reservations that ended long ago, and return how many.
 
-        Call it when there is nothing else to do. It works for two seconds at most, a few rows at a time, and
-        leaves the rest to the next call; if the database fails, it raises nothing, and logs it. Once a day at
-        most for each account, the notes that were made before become useless to it.
+        It works for two seconds at most, a few rows at a time, and leaves the rest to the next call. If the
+        database fails, it logs that. A decision cannot use a note from before, so it begins once a day.
 
         :param keep_seconds: how long to keep an ended reservation after it has stopped counting. Default: 30
             days.
@@ -232,32 +226,23 @@ class Ledger:
         def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
             return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
 
+        self.check_id(claim.ledger_id)
         try:
-            return self._ready().write(decide)
+            outcome, decision = self._ready().write(decide)
         except YouComLedgerUnavailableError:
             # It may have been decided, and the answer lost: the same id reserves once.
-            return self._ready().write(decide)
+            outcome, decision = self._ready().write(decide)
+        if outcome is Outcome.STALE:
+            raise overtaken(claim)
+        return outcome, decision
 
     def _ready(self) -> Database:
-        self._prepared_id()
-        return self._database
-
-    def _prepared_id(self) -> str:
-        if self._id is None:
+        if not self._id:
             self._id = prepare(self._database)
-        return self._id
+        return self._database
 
     def _select(self, query: Any, names: dict[str, str | int]) -> list[Reservation]:
         for name, value in names.items():
             query = query.where(reservations.c[name] == value)
         rows = self._ready().read(lambda connection: connection.execute(query).all())
         return [to_reservation(row) for row in rows]
-
-
-def _unless_stale(outcome: Outcome, decision: Decision, claim: Claim) -> Decision:
-    if outcome is not Outcome.STALE:
-        return decision
-    raise YouComRefusedError(
-        f"A newer try of task {claim.attempt.holder.task_id!r} has asked for credits, so this one reserves "
-        "nothing: let it end."
-    )

@@ -13,14 +13,16 @@ class Tasks:
 
     :param dag_id: the DAG.
     :param run_id: its run.
-    :param task_ids: which tasks, with all their map indexes.
+    :param task_ids: which tasks.
     :param states: the states; None for any.
+    :param map_index: only this map index; None for all.
     """
 
     dag_id: str
     run_id: str
     task_ids: tuple[str, ...]
     states: tuple[str, ...] | None = None
+    map_index: int | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class AccountNote:
     :param reserved_runs: how many runs had reserved it.
     :param runs: how much stood for each run, by ``Holder.run_key``, in hundred-thousandths of a cent.
     :param attempts: the ids of the attempts whose reservations stood.
+    :param has_expired: whether one of them had expired, which the next decision ends.
     """
 
     counter: int = 0
@@ -31,6 +32,7 @@ class AccountNote:
     reserved_runs: int = 0
     runs: Mapping[str, int] = field(default_factory=dict)
     attempts: frozenset[str] = frozenset()
+    has_expired: bool = False
 
     @property
     def reserved_usd(self) -> Decimal:
@@ -68,9 +70,9 @@ class Note:
         """
         return self.accounts.get(account_id, AccountNote())
 
-    def could_open(self, claim: Claim, balance: AccountBalance) -> bool:
+    def needs_decision(self, claim: Claim, balance: AccountBalance) -> bool:
         """
-        Return whether a decision could open the gate. If not, the ledger need not be asked.
+        Return whether to ask for a decision: it could open the gate, or has to end what has expired.
 
         So a thousand gates that wait together send one query, and ask for a decision only if it may help.
 
@@ -79,7 +81,8 @@ class Note:
         """
         account = self.of(balance.account_id)
         available_units = balance_to_units(balance.balance_cents) - account.reserved_units
-        return claim.attempt.id in account.attempts or available_units >= claim.needed_units
+        could_open = claim.attempt.id in account.attempts or available_units >= claim.needed_units
+        return could_open or account.has_expired
 
     def available(self, balance: AccountBalance, holder: Holder | None = None) -> AvailableCredits:
         """
@@ -121,6 +124,7 @@ class Note:
             reserved_units=max(account.reserved_units, reserved_units),
             reserved_runs=max(account.reserved_runs, available.reserved_runs + (reservation is not None)),
             runs=runs,
+            has_expired=False,
         )
         return replace(self, accounts={**self.accounts, available.balance.account_id: changed})
 

@@ -13,6 +13,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+# An attempt's order, which sorts by time, and the number of its try.
+Age = tuple[str, int]
+
 # The end number of what stands: greater than the counter of any note.
 NOT_ENDED = 2**63 - 1
 
@@ -98,8 +101,8 @@ def decide(
     available_units: int,
     counter: int,
     oldest_counter: int,
-    order: str,
-    newest_order: str | None,
+    age: Age,
+    newest_age: Age | None,
 ) -> Outcome:
     """
     Return the outcome for an attempt without a standing reservation.
@@ -108,14 +111,27 @@ def decide(
     :param available_units: the reading, minus every reservation that counts.
     :param counter: the counter of the note.
     :param oldest_counter: the counter at the last purge; an older note may lack what was purged.
-    :param order: the attempt's order, which sorts the attempts of a gate, the oldest first.
-    :param newest_order: the greatest order of this gate's attempts so far, if any.
+    :param age: the attempt's age.
+    :param newest_age: the age of the newest attempt of this gate so far, if any.
     """
     if counter < oldest_counter:
         return Outcome.OUTDATED
-    if newest_order is not None and order < newest_order:
+    if newest_age is not None and is_older(age, newest_age):
         return Outcome.STALE
     return Outcome.OPEN if available_units >= needed_units else Outcome.SHORT
+
+
+def is_older(age: Age, other: Age) -> bool:
+    """
+    Return whether an attempt is older than another attempt of the same gate.
+
+    Both its order and its number must be lower: an order may come from a clock that runs ahead, and a run
+    that is deleted and made again under its id starts at try 1 again.
+
+    :param age: the attempt's age.
+    :param other: the other attempt's age.
+    """
+    return age[0] < other[0] and age[1] < other[1]
 
 
 def may_supersede(unfinished_behind_the_gate: int | None) -> bool:
@@ -146,7 +162,7 @@ def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon
     return EndReason.RELEASED if in_order else EndReason.CUT_SHORT
 
 
-def reason_of_end(reason: EndReason, order: str, newest_order: str | None) -> EndReason:
+def reason_of_end(reason: EndReason, age: Age, newest_age: Age | None) -> EndReason:
     """
     Return the reason to store for one reservation.
 
@@ -155,9 +171,9 @@ def reason_of_end(reason: EndReason, order: str, newest_order: str | None) -> En
     superseded, and goes on counting for the grace.
 
     :param reason: the reason that the caller gives.
-    :param order: the order of its attempt.
-    :param newest_order: the greatest order of its gate's attempts so far, if any.
+    :param age: the age of its attempt.
+    :param newest_age: the age of the newest attempt of its gate so far, if any.
     """
-    if reason is EndReason.RELEASED and order != newest_order:
+    if reason is EndReason.RELEASED and age != newest_age:
         return EndReason.SUPERSEDED
     return reason

@@ -5,9 +5,9 @@ Run it with ``python -m airflow_provider_youcom.sandbox``, or use ``Sandbox`` as
 in the tests of your DAGs. It listens on this machine only.
 """
 
+from airflow_provider_youcom.sandbox._account import Account
 from airflow_provider_youcom.sandbox._api import BALANCE_PATH, RESEARCH_PATH
 from airflow_provider_youcom.sandbox._faults import Fault
 from airflow_provider_youcom.sandbox._sandbox import DEFAULT_API_KEY, Sandbox
-from airflow_provider_youcom.sandbox._you_com import Account
 
 __all__ = ["BALANCE_PATH", "DEFAULT_API_KEY", "RESEARCH_PATH", "Account", "Fault", "Sandbox"]

@@ -3,15 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from airflow_provider_youcom.money import format_usd
 from airflow_provider_youcom.sandbox import BALANCE_PATH, DEFAULT_API_KEY, Sandbox
 
 
 def main() -> None:
-    """Run the sandbox until it is interrupted."""
+    """Run the sandbox until it is interrupted or terminated."""
+    # The first process of a container ignores a SIGTERM that it does not handle.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), _started() as sandbox:
+        _greet(sandbox)
+        threading.Event().wait()
+
+
+@contextmanager
+def _started() -> Iterator[Sandbox]:
+    parser = _parser()
+    options = vars(parser.parse_args())
+    accounts = options.pop("account", [])
+    if len(dict(accounts)) < len(accounts):
+        parser.error("argument --account: the same key is given twice")
+    try:
+        sandbox = Sandbox(accounts=dict(accounts), **options)
+        sandbox.start()
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(str(error.strerror))
+    try:
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
+def _greet(sandbox: Sandbox) -> None:
+    text = f"""\
+You.com sandbox at {sandbox.base_url}, holding {format_usd(sandbox.balance_usd())}.
+  check:  curl -H 'X-API-Key: <key>' {sandbox.base_url}{BALANCE_PATH}
+  top up: curl -d '{{"usd": "25"}}' {sandbox.base_url}/sandbox/top-up"""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Nobody reads, and Python would write once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_youcom.sandbox",
         description="A local You.com billing API.",
@@ -21,6 +66,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one")
     parser.add_argument("--api-key", default=DEFAULT_API_KEY, help="the key to accept")
     parser.add_argument("--balance-usd", default="100", help="the balance of its account in dollars")
+    parser.add_argument(
+        "--spending-cap-usd", default=argparse.SUPPRESS, help="the most that the key may spend, in dollars"
+    )
     parser.add_argument(
         "--account",
         action="append",
@@ -32,22 +80,14 @@ def main() -> None:
     parser.add_argument(
         "--post-charges-after", type=float, default=0, metavar="SECONDS", help="when a balance shows a charge"
     )
-    options = vars(parser.parse_args())
-    try:
-        sandbox = Sandbox(accounts=dict(options.pop("account", [])), **options)
-        sandbox.start()
-    except (ValueError, OSError, OverflowError) as error:
-        parser.error(str(error))
-    print(f"You.com sandbox at {sandbox.base_url}, holding {format_usd(sandbox.balance_usd())}.")
-    print(f"  check:  curl -H 'X-API-Key: <key>' {sandbox.base_url}{BALANCE_PATH}")
-    print(f'  top up: curl -d \'{{"usd": "25"}}\' {sandbox.base_url}/sandbox/top-up', flush=True)
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
-    sandbox.stop()
+    return parser
 
 
 def _parse_account(account: str) -> tuple[str, str]:
-    api_key, _, balance_usd = account.partition("=")
+    # A key may contain the sign, and an amount does not.
+    api_key, sign, balance_usd = account.rpartition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError("expected KEY=USD, such as team=50")
     return api_key, balance_usd
 
 

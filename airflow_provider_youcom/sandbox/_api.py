@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from airflow_provider_youcom.sandbox._faults import Fault, invalid
-from airflow_provider_youcom.sandbox._you_com import YouCom
+from airflow_provider_youcom.money import json_number
+from airflow_provider_youcom.sandbox._checks import invalid
+from airflow_provider_youcom.sandbox._faults import Fault
+from airflow_provider_youcom.sandbox._you_com import Refusal, YouCom
 
 BALANCE_PATH = "/v1/billing/account_balance"
 RESEARCH_PATH = "/v1/research"
@@ -32,6 +35,11 @@ class Answer(NamedTuple):
 
 _UNAUTHORIZED = Answer(401, {"detail": "Invalid or missing API key"})
 _OUT_OF_CREDITS = Answer(402, {"detail": "Out of credits"})
+# You.com names the code, but not the shape of the body, so this is a guess.
+_SPEND_CAP_EXCEEDED = Answer(
+    429, {"detail": "The API key has reached its spending cap", "code": "spend_cap_exceeded"}
+)
+_REFUSED = {Refusal.OUT_OF_CREDITS: _OUT_OF_CREDITS, Refusal.SPEND_CAP_EXCEEDED: _SPEND_CAP_EXCEEDED}
 _FORBIDDEN = Answer(403, {"detail": "API key lacks scope for this path"})
 
 
@@ -44,7 +52,7 @@ def respond(you_com: YouCom, method: str, path: str, api_key: str, body: bytes) 
         return Answer(405, {"detail": "Method Not Allowed"}, {"Allow": allowed_method})
     try:
         return respond_to(you_com, api_key, _parse(body) if method == "POST" else {})
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         return Answer(400, {"detail": str(error)})
 
 
@@ -70,8 +78,9 @@ def _balance_without_fault(you_com: YouCom, api_key: str) -> Answer:
         return _UNAUTHORIZED
     if not account.has_billing_scope:
         return _FORBIDDEN
-    cents = you_com.posted_balance_cents(account)
-    balance = int(cents) if cents == cents.to_integral_value() else float(cents)
+    if you_com.is_at_cap(api_key):
+        return _SPEND_CAP_EXCEEDED
+    balance = json_number(you_com.posted_balance_cents(account))
     data = {"type": "account", "id": account.account_id, "attributes": {"balance": balance}}
     return Answer(200, {"data": data})
 
@@ -84,8 +93,9 @@ def _research(you_com: YouCom, api_key: str, request: dict[str, Any]) -> Answer:
         raise invalid("input", "a string")
     if effort not in list(_RESEARCH_PRICES_USD):
         raise invalid("research_effort", f"one of {', '.join(_RESEARCH_PRICES_USD)}")
-    if not you_com.spend(_RESEARCH_PRICES_USD[effort], api_key):
-        return _OUT_OF_CREDITS
+    refusal = you_com.charge(_RESEARCH_PRICES_USD[effort], api_key)
+    if refusal is not None:
+        return _REFUSED[refusal]
     output = {"content": f"All there is to know about: {question}", "content_type": "text", "sources": []}
     return Answer(200, {"output": output})
 
@@ -99,11 +109,17 @@ def _inject(you_com: YouCom, times: int | None = 1, api_key: str | None = None, 
 
 
 _Respond = Callable[[YouCom, str, dict[str, Any]], Answer]
+_FAULT = tuple(field.name for field in dataclasses.fields(Fault))
 
 
-def _change(change: Callable[..., bool | None]) -> _Respond:
+def _change(change: Callable[..., Refusal | None], required: Sequence[str], *optional: str) -> _Respond:
+    members = [f"{name} (required)" for name in required] + [*optional, "api_key"]
+
     def respond_to(you_com: YouCom, _: str, request: dict[str, Any]) -> Answer:
-        return _OUT_OF_CREDITS if change(you_com, **request) is False else _state(you_com)
+        if not {*required} <= request.keys() <= {*required, *optional, "api_key"}:
+            raise invalid("The body", f"an object with no other members than {', '.join(members)}")
+        refusal = change(you_com, **request)
+        return _state(you_com) if refusal is None else _REFUSED[refusal]
 
     return respond_to
 
@@ -112,9 +128,10 @@ _PATHS: dict[str, tuple[str, _Respond]] = {
     BALANCE_PATH: ("GET", _balance),
     RESEARCH_PATH: ("POST", _research),
     "/sandbox": ("GET", _state),
-    "/sandbox/balance": ("POST", _change(YouCom.set_balance)),
-    "/sandbox/top-up": ("POST", _change(YouCom.top_up)),
-    "/sandbox/spend": ("POST", _change(YouCom.spend)),
-    "/sandbox/faults": ("POST", _change(_inject)),
-    "/sandbox/heal": ("POST", _change(YouCom.heal)),
+    "/sandbox/balance": ("POST", _change(YouCom.set_balance, ["usd"])),
+    "/sandbox/top-up": ("POST", _change(YouCom.top_up, ["usd"])),
+    "/sandbox/spend": ("POST", _change(YouCom.charge, ["usd"])),
+    "/sandbox/spending-cap": ("POST", _change(YouCom.set_spending_cap, ["usd"])),
+    "/sandbox/faults": ("POST", _change(_inject, [], "times", *_FAULT)),
+    "/sandbox/heal": ("POST", _change(YouCom.heal, [])),
 }

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from airflow_provider_youcom.sandbox._checks import SECONDS, invalid, is_seconds, is_whole
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,12 @@ class Fault:
     def __post_init__(self) -> None:
         # A fault that comes over HTTP can hold any JSON.
         for name, is_valid, expected in (
-            ("status", self.status is None or is_whole(self.status, 100, 999), "a number from 100 to 999"),
-            ("headers", _are_headers(self.headers), "an object of strings"),
+            ("status", self.status is None or is_whole(self.status, 200, 999), "a number from 200 to 999"),
+            ("headers", _are_headers(self.headers), "an object of names and values that HTTP allows"),
             ("body", self.body is None or isinstance(self.body, str), "a string"),
-            ("delay", _are_seconds(self.delay), "a number of seconds from 0 to 86400"),
+            ("delay", is_seconds(self.delay), SECONDS),
             ("cut", self.cut in (None, "before", "inside"), '"before" or "inside"'),
-            ("drip", _are_seconds(self.drip), "a number of seconds from 0 to 86400"),
+            ("drip", is_seconds(self.drip), SECONDS),
             ("repeat", self._repeats_something(), "-1 with a body, or a number from 1 to 1000000"),
         ):
             if not is_valid:
@@ -48,21 +54,11 @@ class Fault:
         return is_whole(self.repeat, 1, 10**6) or (self.repeat == -1 and self.body != "")
 
 
-def invalid(name: str, expected: str) -> ValueError:
-    """Return the error for a value that the sandbox cannot use."""
-    return ValueError(f"{name} is not valid: expected {expected}.")
-
-
-def is_whole(value: object, least: int, most: int) -> bool:
-    """Return whether a value is a whole number in a range; True and False are not."""
-    return type(value) is int and least <= value <= most
-
-
-def _are_seconds(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 86_400  # type: ignore[operator]
-
-
 def _are_headers(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(text, str) for pair in value.items() for text in pair
+        _is(_HEADER_NAME, name) and _is(_HEADER_VALUE, text) for name, text in value.items()
     )
+
+
+def _is(pattern: re.Pattern[str], text: object) -> bool:
+    return isinstance(text, str) and pattern.fullmatch(text) is not None

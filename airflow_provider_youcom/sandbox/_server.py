@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +35,7 @@ class Server(ThreadingHTTPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.you_com = you_com
+        self.pid = os.getpid()
         self.closing = threading.Event()
         self._threads_of_connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
@@ -60,6 +63,9 @@ class Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         """Stop listening, cut all connections, and wait for their threads."""
+        # A process that was forked may have the socket open too, and would keep it listening.
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         super().server_close()
         threads_of_connections = self._threads_of_connections.copy()
         for connection in threads_of_connections:
@@ -70,8 +76,15 @@ class Server(ThreadingHTTPServer):
         for thread in threads_of_connections.values():
             thread.join()
 
+    def close_copies(self) -> None:
+        """Close the sockets that this process inherited from the one that serves, which goes on."""
+        for inherited in (self.socket, *self._threads_of_connections):
+            inherited.close()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about clients that go away, which tests make them do."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -94,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent: requests are counted, and their headers hold keys."""
 
     def _answer(self) -> None:
-        length = self.headers.get("Content-Length", "0")
+        length = self._header("Content-Length", "0")
         if "Transfer-Encoding" in self.headers:
             self.send_error(411)
         elif not re.fullmatch("[0-9]+", length):
@@ -104,8 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif (body := self._read(int(length))) is None:
             self.send_error(408)
         else:
-            path, api_key = self.path.partition("?")[0], self.headers.get("X-API-Key", "")
+            path, api_key = self.path.partition("?")[0], self._header("X-API-Key", "")
             self._send(respond(self.server.you_com, self.command, path, api_key, body))
+
+    def _header(self, name: str, default: str) -> str:
+        # Python strips the whitespace before a value only, and HTTP that after it as well.
+        value: str = self.headers.get(name, default)
+        return value.strip(" \t")
 
     def _read(self, length: int) -> bytes | None:
         self.connection.settimeout(_PATIENCE_SECONDS)

@@ -1,50 +1,41 @@
-"""A You.com in memory: its accounts, and the faults to come."""
+"""A You.com in memory: its accounts, what their keys may spend, and the faults to come."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from dataclasses import KW_ONLY, dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
-from airflow_provider_youcom.money import format_usd, parse_usd
-from airflow_provider_youcom.sandbox._faults import Fault, invalid, is_whole
+from airflow_provider_youcom.money import add_exactly, cents_to_usd, format_usd, plain_text
+from airflow_provider_youcom.sandbox._account import Account, Accounts
+from airflow_provider_youcom.sandbox._checks import invalid, is_whole, parse_cents
+from airflow_provider_youcom.sandbox._faults import Fault
+from airflow_provider_youcom.sandbox._lock import ProcessLock
+from airflow_provider_youcom.sandbox._spending import Spending
 
-_LARGEST_AMOUNT_USD = 10**12
 
+class Refusal(Enum):
+    """Why You.com does not take a charge."""
 
-@dataclass
-class Account:
-    """
-    One account of the sandbox.
-
-    :param account_id: the hashed identifier that the billing API returns.
-    :param balance_cents: remaining credits in cents, which charges and top-ups change.
-    :param has_billing_scope: whether its key may read the balance; if not, the billing API answers 403.
-    :param post_charges_after: seconds until the billing API shows a charge, 0 by default.
-    """
-
-    account_id: str
-    balance_cents: Decimal
-    has_billing_scope: bool = True
-    _: KW_ONLY
-    post_charges_after: float = 0.0
-    _unposted_charges: list[tuple[float, Decimal]] = field(default_factory=list, init=False, repr=False)
+    OUT_OF_CREDITS = "out of credits"
+    SPEND_CAP_EXCEEDED = "spend cap exceeded"
 
 
 class YouCom:
     """A You.com in memory, for the sandbox to serve; threads may share it."""
 
-    def __init__(self, accounts: dict[str, Account], api_key: str) -> None:
+    def __init__(self, accounts: Mapping[str, Account], api_key: str) -> None:
         self.api_key = api_key
-        self.accounts = accounts
+        self.accounts = Accounts(accounts)
         self.request_count = 0
         self.connection_count = 0
         self.refused_count = 0
         self._faults: dict[str | None, deque[tuple[Fault, int | None]]] = {}
-        self._lock = threading.RLock()
+        self._spending: dict[str, Spending] = defaultdict(Spending)
+        self._lock = ProcessLock()
 
     def balance_usd(self, api_key: str | None = None) -> Decimal:
         """
@@ -52,7 +43,17 @@ class YouCom:
 
         :param api_key: key of the account; the first one by default.
         """
-        return self._account(api_key).balance_cents / 100
+        with self._lock:
+            return _to_usd(self._account(api_key).balance_cents)
+
+    def spent_usd(self, api_key: str | None = None) -> Decimal:
+        """
+        Return what a key has spent, in dollars.
+
+        :param api_key: key of the account; the first one by default.
+        """
+        with self._lock:
+            return _to_usd(self._spending_of(api_key).spent_cents)
 
     def set_balance(self, usd: object, api_key: str | None = None) -> None:
         """
@@ -61,7 +62,7 @@ class YouCom:
         :param usd: the new balance in dollars.
         :param api_key: key of the account; the first one by default.
         """
-        account, cents = self._account(api_key), _parse_cents(usd)
+        account, cents = self._account(api_key), parse_cents(usd)
         with self._lock:
             account.balance_cents = cents
             account._unposted_charges.clear()
@@ -73,25 +74,58 @@ class YouCom:
         :param usd: the credits in dollars.
         :param api_key: key of the account; the first one by default.
         """
-        account, cents = self._account(api_key), _parse_cents(usd)
+        account, cents = self._account(api_key), parse_cents(usd)
         with self._lock:
-            account.balance_cents += cents
+            account.balance_cents = add_exactly(account.balance_cents, cents)
+
+    def set_spending_cap(self, usd: object, api_key: str | None = None) -> None:
+        """
+        Set the most that a key may spend, counted from the start of the sandbox.
+
+        At its cap, You.com answers 429 to each request of the key, whatever the account holds.
+
+        :param usd: the spending cap in dollars; None removes it.
+        :param api_key: key of the account; the first one by default.
+        """
+        spending, cap_cents = self._spending_of(api_key), None if usd is None else parse_cents(usd)
+        with self._lock:
+            spending.cap_cents = cap_cents
 
     def spend(self, usd: object, api_key: str | None = None) -> bool:
         """
-        Charge an account if it holds enough, and return whether it did.
+        Charge an account if it holds enough and the key's cap allows it, and return whether it was charged.
 
         :param usd: the charge in dollars.
         :param api_key: key of the account; the first one by default.
         """
-        account, cents = self._account(api_key), _parse_cents(usd)
+        return self.charge(usd, api_key) is None
+
+    def charge(self, usd: object, api_key: str | None = None) -> Refusal | None:
+        """
+        Charge an account if it can pay, and return why not otherwise.
+
+        :param usd: the charge in dollars.
+        :param api_key: key of the account; the first one by default.
+        """
+        account, spending, cents = self._account(api_key), self._spending_of(api_key), parse_cents(usd)
         with self._lock:
-            if account.balance_cents < cents:
+            refusal = _refusal(account, spending, cents)
+            if refusal is not None:
                 self.refused_count += 1
-                return False
-            account.balance_cents -= cents
+                return refusal
+            account.balance_cents = add_exactly(account.balance_cents, cents.copy_negate())
             account._unposted_charges.append((time.monotonic() + account.post_charges_after, cents))
-            return True
+            spending.spent_cents = add_exactly(spending.spent_cents, cents)
+            return None
+
+    def is_at_cap(self, api_key: str) -> bool:
+        """
+        Return whether a key has spent all that its cap allows.
+
+        :param api_key: key of the account.
+        """
+        with self._lock:
+            return self._spending_of(api_key).is_at_cap
 
     def inject(self, fault: Fault, times: int | None = 1, api_key: str | None = None) -> None:
         """
@@ -99,8 +133,12 @@ class YouCom:
 
         :param fault: what goes wrong.
         :param times: number of answers, 1 by default; None for all answers until ``heal``.
-        :param api_key: the key whose requests go wrong; those of all keys by default.
+        :param api_key: the key of an account, whose requests go wrong; those of all keys by default.
         """
+        if not isinstance(fault, Fault):
+            raise invalid("fault", "a Fault")
+        if api_key is not None:
+            self._account(api_key)
         if times is not None and not is_whole(times, 1, 10**9):
             raise invalid("times", "null, or a number from 1 to 1000000000")
         with self._lock:
@@ -110,8 +148,10 @@ class YouCom:
         """
         Drop the faults to come.
 
-        :param api_key: drop only those of this key; all of them by default.
+        :param api_key: drop only those of this key of an account; all of them by default.
         """
+        if api_key is not None:
+            self._account(api_key)
         with self._lock:
             if api_key is None:
                 self._faults.clear()
@@ -119,16 +159,16 @@ class YouCom:
                 self._faults.pop(api_key, None)
 
     def state(self) -> dict[str, Any]:
-        """Return what the accounts hold, and count requests for a balance, refused charges and faults."""
+        """
+        Return what the accounts hold, and count requests for a balance, refused charges and faults.
+
+        With each account is what its key has spent, and the key's spending cap.
+        """
         with self._lock:
             return {
                 "accounts": [
-                    {
-                        "account_id": account.account_id,
-                        "balance": format_usd(account.balance_cents / 100),
-                        "posted_balance": format_usd(self.posted_balance_cents(account) / 100),
-                    }
-                    for account in list(self.accounts.values())
+                    self._state_of(account, self._spending[api_key])
+                    for api_key, account in list(self.accounts.data.items())
                 ],
                 "request_count": self.request_count,
                 "refused_count": self.refused_count,
@@ -140,7 +180,7 @@ class YouCom:
         with self._lock:
             now = time.monotonic()
             account._unposted_charges = [charge for charge in account._unposted_charges if charge[0] > now]
-            return account.balance_cents + sum(cents for _, cents in account._unposted_charges)
+            return add_exactly(account.balance_cents, *(cents for _, cents in account._unposted_charges))
 
     def take_fault(self, api_key: str) -> Fault:
         """Count a request for a balance, and return what goes wrong with the answer."""
@@ -160,9 +200,32 @@ class YouCom:
             raise invalid("api_key", "the key of an account")
         return account
 
+    def _spending_of(self, api_key: str | None) -> Spending:
+        self._account(api_key)
+        return self._spending[self.api_key if api_key is None else api_key]
 
-def _parse_cents(usd: object) -> Decimal:
-    amount_usd = parse_usd(usd, "usd")
-    if amount_usd > _LARGEST_AMOUNT_USD:
-        raise invalid("usd", f"at most {_LARGEST_AMOUNT_USD}")
-    return amount_usd * 100
+    def _state_of(self, account: Account, spending: Spending) -> dict[str, Any]:
+        cap_cents = spending.cap_cents
+        return {
+            "account_id": account.account_id,
+            "balance": _shown(account.balance_cents),
+            "posted_balance": _shown(self.posted_balance_cents(account)),
+            "spent": _shown(spending.spent_cents),
+            "spending_cap": None if cap_cents is None else _shown(cap_cents),
+        }
+
+
+def _refusal(account: Account, spending: Spending, cents: Decimal) -> Refusal | None:
+    # You.com looks at the key first, and at the account afterwards.
+    if not spending.allows(cents):
+        return Refusal.SPEND_CAP_EXCEEDED
+    return Refusal.OUT_OF_CREDITS if account.balance_cents < cents else None
+
+
+def _to_usd(cents: Decimal) -> Decimal:
+    # Without the zeros that the conversion leaves at the end.
+    return Decimal(plain_text(cents_to_usd(cents)))
+
+
+def _shown(cents: Decimal) -> str:
+    return format_usd(cents_to_usd(cents))

@@ -10,8 +10,9 @@ from airflow.providers.common.compat.sdk import (
     AirflowSkipException,
 )
 
-from airflow_provider_youcom._metrics import FAILED, OPENED, SKIPPED, count
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom.gate import Action, Verdict
+from airflow_provider_youcom.sensors._reservation import warn_if_never_released
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.sensors.balance import BalanceSensor
@@ -29,10 +30,12 @@ def settle(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
     :param verdict: one that ends the wait.
     """
     if verdict.action is Action.OPEN:
-        count(OPENED, gate.youcom_conn_id)
+        _metrics.increment_gates_opened(gate.youcom_conn_id)
+        if gate.reserve:
+            warn_if_never_released(gate)
         return verdict.xcom
     if verdict.action is Action.SKIP:
-        count(SKIPPED, gate.youcom_conn_id)
+        _metrics.increment_gates_skipped(gate.youcom_conn_id)
         raise AirflowSkipException(verdict.reason)
     if verdict.error is None:
         raise failure(gate, ShortfallError(verdict.reason))
@@ -51,8 +54,8 @@ def failure(gate: BalanceSensor, error: Exception) -> Exception:
     # soft_fail is for a gate that stays shut. A refused key and a failed triggerer must stay red.
     is_soft = gate.soft_fail and isinstance(error, (ShortfallError, AirflowSensorTimeout))
     if not gate.never_fail and not is_soft:
-        count(FAILED, gate.youcom_conn_id)
+        _metrics.increment_gates_failed(gate.youcom_conn_id)
         return error
-    count(SKIPPED, gate.youcom_conn_id)
+    _metrics.increment_gates_skipped(gate.youcom_conn_id)
     option = "never_fail" if gate.never_fail else "soft_fail"
     return AirflowSkipException(f"Skipping, since {option} is set: {error}")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_youcom._airflow import ask, attempt_of_gate, tasks_behind
+from airflow_provider_youcom._airflow import LEDGER_ID_KEY, ask, attempt_of_gate, tasks_behind
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.ledger.claim import Claim, duration_seconds
 from airflow_provider_youcom.money import parse_usd
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from airflow_provider_youcom.balance import AvailableCredits
-    from airflow_provider_youcom.gate import Verdict
     from airflow_provider_youcom.hooks.youcom import YouComHook
+    from airflow_provider_youcom.ledger.ledger import Ledger
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
     from airflow_provider_youcom.sensors.balance import BalanceSensor
 
@@ -24,14 +27,28 @@ log = logging.getLogger(__name__)
 _ON_ONE_MACHINE = ("LocalExecutor", "SequentialExecutor", "DebugExecutor")
 
 
-def claim_of(gate: BalanceSensor, context: Any) -> Claim:
+def needs_nothing(gate: BalanceSensor) -> bool:
+    """Return whether a template or another task has set ``min_usd`` to 0."""
+    try:
+        return not parse_usd(gate.min_usd, "min_usd")
+    except ValueError:
+        # The rule says what is wrong with it.
+        return False
+
+
+def claim_of(gate: BalanceSensor, context: Any) -> Claim | None:
     """
-    Return what a gate wants to reserve.
+    Return what a gate wants to reserve; None if it does not reserve, or needs nothing.
 
     :param gate: a ``BalanceSensor`` with ``reserve``.
     :param context: Airflow's context.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
+    if not gate.reserve:
+        return None
+    if needs_nothing(gate):
+        log.info("min_usd is 0, so this gate reserves nothing.")
+        return None
     try:
         return Claim(
             attempt_of_gate(context),
@@ -43,12 +60,22 @@ def claim_of(gate: BalanceSensor, context: Any) -> Claim:
         raise YouComRefusedError(str(error)) from None
 
 
-def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
+def in_this_ledger(hook: YouComHook, claim: Claim) -> Claim:
+    """Return a claim that only the ledger of this worker accepts, to send it to the triggerer."""
+    try:
+        return replace(claim, ledger_id=hook.ledger.id)
+    except YouComError:
+        # The ledger does not answer now, which the gate's policy has decided about.
+        return claim
+
+
+def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredits:
     """
     Reserve what is claimed if it is available, and return what is.
 
     :param hook: connects to You.com and its ledger.
     :param claim: what the gate wants to reserve.
+    :param context: Airflow's context.
     """
     # These import SQLAlchemy, which is not needed to parse a DAG.
     from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
@@ -62,27 +89,34 @@ def reserve(hook: YouComHook, claim: Claim) -> AvailableCredits:
     # Before the note: what ends after it would count although it had ended.
     end_earlier_tries(ledger, claim.attempt, ask)
     end_lost(ledger, claim.attempt.holder, ask)
-    return ledger.reserve(claim, hook.get_balance, hook.settle_seconds).available
+    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds)
+    if decision.reservation is not None:
+        _hand_on(ledger, context)
+    return decision.available
 
 
-def stands(hook: YouComHook, verdict: Verdict) -> bool:
+def stands(hook: YouComHook, reservation_id: str | None, context: Context) -> bool:
     """
     Return whether a reservation that the triggerer has made still stands.
 
     It may have expired while the task waited for a worker, or somebody may have released it.
-
-    :param hook: connects to the ledger.
-    :param verdict: the triggerer's, which opens the gate.
     """
     try:
-        found = hook.ledger.get([verdict.reservation_id] if verdict.reservation_id else [])
+        ledger = hook.ledger
+        found = ledger.get([reservation_id] if reservation_id else [])
     except YouComError as error:
         log.warning("Checking again, since the ledger does not say whether the reservation stands: %s", error)
         return False
     if not any(each.stands for each in found):
         log.info("Checking again, since what the triggerer reserved does not stand any more.")
         return False
+    _hand_on(ledger, context)
     return True
+
+
+def _hand_on(ledger: Ledger, context: Context) -> None:
+    """Tell the teardown in which ledger the gate has reserved."""
+    context["ti"].xcom_push(key=LEDGER_ID_KEY, value=ledger.id)
 
 
 def teardown_of(gate: BalanceSensor) -> ReleaseCreditsOperator:
@@ -108,6 +142,25 @@ def teardown_of(gate: BalanceSensor) -> ReleaseCreditsOperator:
     )
     teardown.as_teardown(setups=gate)
     return teardown
+
+
+def warn_if_never_released(gate: Any) -> None:
+    """
+    Warn of a gate whose reservation no task releases.
+
+    :param gate: a ``BalanceSensor`` with ``reserve``, on a worker, which has its DAG.
+    """
+    from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+
+    behind = gate.dag.get_task(gate.task_id).get_flat_relatives(upstream=False)
+    if any(isinstance(task, ReleaseCreditsOperator) and task.gate_task_id == gate.task_id for task in behind):
+        return
+    log.warning(
+        "No task releases what gate %s reserves, so other gates go without it until the run is over: create "
+        "the tasks that spend it in the with block of gate.reservation(), or, behind a mapped gate, in the "
+        "with block of a ReleaseCreditsOperator.",
+        gate.task_id,
+    )
 
 
 def _runs_on_one_machine() -> bool:

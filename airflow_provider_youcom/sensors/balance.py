@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_youcom._metrics import CHECK_FAILED, FAILED, SKIPPED, count
-from airflow_provider_youcom.exceptions import YouComError
+from airflow_provider_youcom import _metrics
+from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableError
 from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Verdict, judge
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
@@ -129,7 +129,7 @@ class BalanceSensor(BaseSensorOperator):
             verdict = poke_until_done(self, context)
         except AirflowSkipException:
             # Under soft_fail or never_fail, Airflow skips a sensor that times out.
-            count(SKIPPED, self.youcom_conn_id)
+            _metrics.increment_gates_skipped(self.youcom_conn_id)
             raise
         except AirflowSensorTimeout as timeout:
             raise failure(self, AirflowSensorTimeout(f"{timeout} Last seen: {self._last_reason}")) from None
@@ -158,7 +158,7 @@ class BalanceSensor(BaseSensorOperator):
             return self.execute(context)
         verdict = Verdict.from_event(event)
         self.log.log(verdict.log_level, verdict.log_line)
-        if self.reserve and verdict.action is Action.OPEN and not _reservation.stands(self._hook(), verdict):
+        if verdict.action is Action.OPEN and not self._holds(verdict, context):
             return self.execute(context)
         return settle(self, verdict)
 
@@ -174,7 +174,7 @@ class BalanceSensor(BaseSensorOperator):
             return settle(self, verdict)
         seconds = _deferral.longest_wait(self).total_seconds()
         if seconds < self.timeout:
-            count(FAILED, self.youcom_conn_id)
+            _metrics.increment_gates_failed(self.youcom_conn_id)
             raise AirflowTaskTimeout(
                 f"The execution_timeout of {seconds:g} s is over. Last seen: {verdict.reason}"
             )
@@ -203,18 +203,23 @@ class BalanceSensor(BaseSensorOperator):
         )
         self.log.log(verdict.log_level, verdict.log_line)
         if verdict.error is not None:
-            count(CHECK_FAILED, self.youcom_conn_id)
+            _metrics.increment_checks_without_balance(self.youcom_conn_id)
         self._last_reason = verdict.reason
         return verdict
 
     def _read(self, context: Context) -> Reading:
         try:
             hook = self._hook()
-            if not self.reserve:
-                return hook.get_balance()
-            return _reservation.reserve(hook, _reservation.claim_of(self, context))
+            claim = _reservation.claim_of(self, context)
+            return _reservation.reserve(hook, claim, context) if claim else hook.get_balance()
         except YouComError as error:
             return error
+
+    def _holds(self, verdict: Verdict, context: Context) -> bool:
+        """Return whether what this gate has to reserve is reserved."""
+        if not self.reserve or _reservation.needs_nothing(self):
+            return True
+        return _reservation.stands(self._hook(), verdict.reservation_id, context)
 
     def _hook(self) -> YouComHook:
         from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -223,6 +228,16 @@ class BalanceSensor(BaseSensorOperator):
         return YouComHook(self.youcom_conn_id)
 
     def _defer(self, context: Context) -> None:
-        claim = _reservation.claim_of(self, context) if self.reserve else None
-        trigger = _deferral.reserving_trigger_of(self, claim) if claim else _deferral.trigger_of(self)
+        try:
+            claim = _reservation.claim_of(self, context)
+        except YouComUnavailableError:
+            # The check has logged it. The trigger needs the claim, so the gate waits on the worker for now.
+            return
+        if claim and self.end_from_trigger:
+            # No worker sees it open.
+            _reservation.warn_if_never_released(self)
+        if claim:
+            trigger = _deferral.reserving_trigger_of(self, _reservation.in_this_ledger(self._hook(), claim))
+        else:
+            trigger = _deferral.trigger_of(self)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=_deferral.longest_wait(self))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom._masking import no_key_in_errors
-from airflow_provider_youcom._metrics import CHECK_FAILED, count, gauge
-from airflow_provider_youcom._off_the_loop import run_off_the_loop
+from airflow_provider_youcom._off_the_loop import Threads
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -16,10 +18,18 @@ from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Note
 
+log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
-# The ledger bounds each statement; this bounds a database that has frozen, or a network that swallows.
+# The longest that a trigger waits for the ledger, its turn included.
 LEDGER_SECONDS = 20.0
+# Decisions of one ledger wait for one another in its database anyway. With few threads for each ledger, one
+# that hangs holds up neither another ledger nor the checks of other connections.
+_THREADS_FOR_A_LEDGER = 4
+_threads: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
+# They also ask Airflow, which may take long.
+_housekeeping = Threads(2)
 
 
 @dataclass
@@ -46,10 +56,12 @@ class Noted:
         :raises YouComLedgerUnavailableError: if the ledger does not answer.
         :raises YouComRefusedError: if a newer try of the gate has asked for credits.
         """
-        if not self.note.could_open(claim, balance):
+        if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
         note = self.note
-        decision = await ask_ledger(lambda: self.ledger.decide(claim, balance, note, self.settle_seconds))
+        decision = await _ask_ledger(
+            self.ledger, lambda: self.ledger.decide(claim, balance, note, self.settle_seconds)
+        )
         self.note = self.note.after(decision)
         return decision.available
 
@@ -66,10 +78,12 @@ class Check:
 
     :param reading: the balance, or the error that took its place.
     :param noted: what was reserved before, or why that is unknown; None if the connection names no ledger.
+    :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
     """
 
     reading: AccountBalance | YouComError
     noted: Noted | YouComError | None = None
+    next_in_seconds: float | None = None
 
     def report(self, youcom_conn_id: str) -> None:
         """
@@ -78,13 +92,16 @@ class Check:
         :param youcom_conn_id: the connection.
         """
         if isinstance(self.reading, YouComError):
-            count(CHECK_FAILED, youcom_conn_id)
+            _metrics.increment_checks_without_balance(youcom_conn_id)
             return
-        gauge("balance_usd", self.reading.balance_usd, youcom_conn_id)
+        _metrics.set_balance(youcom_conn_id, self.reading.balance_usd)
         if isinstance(self.noted, Noted):
             available = self.noted.note.available(self.reading)
-            gauge("reserved_usd", available.reserved_usd, youcom_conn_id)
-            gauge("available_usd", available.available_usd, youcom_conn_id)
+            _metrics.set_reserved(
+                youcom_conn_id,
+                reserved_usd=available.reserved_usd,
+                available_usd=available.available_usd,
+            )
 
 
 async def check(youcom_conn_id: str) -> Check:
@@ -106,21 +123,33 @@ async def check(youcom_conn_id: str) -> Check:
 async def _note(hook: YouComHook) -> Noted | YouComError:
     try:
         ledger = await hook.aget_ledger()
-        note = await ask_ledger(ledger.note)
+        note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
     return Noted(ledger, note, hook.settle_seconds)
 
 
-async def ask_ledger(call: Callable[[], Result]) -> Result:
+async def keep_house(work: Callable[[], None]) -> None:
     """
-    Call the ledger without blocking the event loop.
+    End reservations that are over, without blocking the event loop. A failure is logged.
 
-    :param call: a call of the ledger.
-    :raises YouComLedgerUnavailableError: if it takes too long.
+    :param work: a function that asks the ledger and Airflow.
     """
     try:
-        return await run_off_the_loop(call, LEDGER_SECONDS)
+        await _housekeeping.run(work, LEDGER_SECONDS)
+    except TimeoutError:
+        log.warning(
+            "Airflow or the ledger is slow to say which reservations can be ended; trying again later."
+        )
+    except Exception:
+        # It is no reason to doubt the reading.
+        log.exception("Reservations that nobody spends from any more could not be ended; trying again later.")
+
+
+async def _ask_ledger(ledger: Ledger, call: Callable[[], Result]) -> Result:
+    threads = _threads.setdefault(ledger, Threads(_THREADS_FOR_A_LEDGER))
+    try:
+        return await threads.run(call, LEDGER_SECONDS)
     except TimeoutError:
         raise YouComLedgerUnavailableError(
             "What is reserved is unknown, since the ledger did not answer within "

@@ -68,8 +68,10 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
         checks += 1
         failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0
         await _report(check, options["youcom_conn_id"])
-        yield check
         pause = _pause(options, check.reading, checks, failures)
+        if pause > max(SHORTEST_PAUSE, float(options["poke_interval"])):
+            check.next_in_seconds = _rest_of_pause(pause, clock() - started)
+        yield check
         await asyncio.sleep(_rest_of_pause(pause, clock() - started))
 
 

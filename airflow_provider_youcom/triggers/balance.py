@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import TriggerEvent
 
-from airflow_provider_youcom._metrics import OPENED, SKIPPED, count
+from airflow_provider_youcom import _metrics
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
@@ -95,7 +95,7 @@ class BalanceTrigger(PollingTrigger):
                 on_shortfall=self.on_shortfall,
                 on_unavailable=self.on_unavailable,
             )
-            self.log.log(verdict.log_level, verdict.log_line)
+            self.log.log(verdict.log_level, self._log_line(verdict, check))
             if verdict.keeps_waiting(self.silent_fail):
                 continue
             yield self._event(verdict)
@@ -129,6 +129,14 @@ class BalanceTrigger(PollingTrigger):
     async def _read(self, check: Check) -> Reading:
         return check.reading
 
+    def _log_line(self, verdict: Verdict, check: Check) -> str:
+        """Return the line for the log. It says when the next check is, if that is later than an interval."""
+        if check.next_in_seconds is None or not verdict.keeps_waiting(self.silent_fail):
+            return verdict.log_line
+        # When the wait is over, a worker checks once more.
+        wait_ends_in = float("inf") if self.ends_at is None else max(0.0, self.ends_at - time.time())
+        return f"{verdict.log_line} The next check is in {min(check.next_in_seconds, wait_ends_in):.0f} s."
+
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()
         checks = self._poll_alone()
@@ -141,15 +149,18 @@ class BalanceTrigger(PollingTrigger):
     def _is_template(self) -> bool:
         return any(is_template(value) for value in (self.min_usd, self.youcom_conn_id))
 
+    def _xcoms(self, verdict: Verdict) -> dict[str, Any]:
+        return {"return_value": verdict.xcom}
+
     def _event(self, verdict: Verdict) -> TriggerEvent:
         if self.end_from_trigger and verdict.action is Action.OPEN:
             from airflow.triggers.base import TaskSuccessEvent
 
-            count(OPENED, self.youcom_conn_id)
-            return TaskSuccessEvent(xcoms={"return_value": verdict.xcom} if self.do_xcom_push else None)
+            _metrics.increment_gates_opened(self.youcom_conn_id)
+            return TaskSuccessEvent(xcoms=self._xcoms(verdict) if self.do_xcom_push else None)
         if self.end_from_trigger and verdict.action is Action.SKIP:
             from airflow.triggers.base import TaskSkippedEvent
 
-            count(SKIPPED, self.youcom_conn_id)
+            _metrics.increment_gates_skipped(self.youcom_conn_id)
             return TaskSkippedEvent()
         return TriggerEvent(verdict.to_event())

@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import numbers
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from contextlib import aclosing, suppress
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_youcom._templates import is_template
-from airflow_provider_youcom.crossing import Event, Line, Memory
+from airflow_provider_youcom.crossing import Line
 from airflow_provider_youcom.money import plain_text
 from airflow_provider_youcom.triggers._poll import SHORTEST_PAUSE
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
+from airflow_provider_youcom.triggers._state_store import StateStore
+from airflow_provider_youcom.triggers._watcher_memory import WatcherMemory
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.triggers._check import Check
@@ -34,10 +38,10 @@ class BalanceEventTrigger(PollingTrigger):
 
     It fires once, and again only after the balance has come back by ``rearm_usd``. Each event is a dict:
 
+    - ``id``: what tells this event from all others. If a crash repeats an event, both have the same id.
     - ``kind``: ``"above"`` or ``"below"``; ``"unknown"`` after ``blind_after`` without a balance; ``"known"``
       when the balance is known again and has not crossed the line.
-    - ``happened_at``: when it happened, in ISO 8601 and UTC. If a crash repeats an event, both have the same
-      time.
+    - ``happened_at``: when it happened, in ISO 8601 and UTC.
     - ``reason``: what happened, in one sentence.
     - ``balance``: the reading, as ``AccountBalance.to_json`` returns it; None if it is unknown.
     - ``line_usd`` and ``youcom_conn_id``: the line and the connection.
@@ -68,7 +72,6 @@ class BalanceEventTrigger(PollingTrigger):
         # Always a TypeError: the triggerer survives no other exception of a constructor, if it ever gets
         # arguments that are not valid.
         super().__init__()  # type: ignore[no-untyped-call]
-        self._last_problem = ""
         if BaseEventTrigger is BaseTrigger:
             raise TypeError("BalanceEventTrigger needs Airflow 3 or later: Airflow 2 has no asset watchers.")
         try:
@@ -84,22 +87,17 @@ class BalanceEventTrigger(PollingTrigger):
 
         :param shared_stream: checks from ``open_shared_stream``.
         """
-        memory = stored = await self._recall()
-        repeat = memory.unsaved
+        store = StateStore(
+            # Airflow below 3.3 has none.
+            getattr(self, "asset_state_store", None),
+            f"youcom {self._line.name}",
+            self.log,
+        )
+        memory = WatcherMemory(self._line, store, self.log)
+        await memory.recall()
         async for check in self._without_end(shared_stream):
-            reading = check.reading
-            if repeat:
-                yield self._fire(repeat)
-                repeat = None
-                continue
-            before, memory = memory, self._line.observe(memory, reading, datetime.now(UTC))
-            if memory.unknown_since and not before.unknown_since:
-                self.log.warning("The balance is unknown: %s", reading)
-            # Airflow saves an event some time after it was yielded, and does not tell when. So it is stored
-            # first, and dropped at the next check: if the triggerer is killed in between, it is fired again.
-            stored = await self._store(memory, stored)
-            if memory.unsaved:
-                yield self._fire(memory.unsaved)
+            if event := await memory.observe(check.reading):
+                yield TriggerEvent(dict(event))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this watcher alone, on Airflow below 3.3."""
@@ -113,7 +111,7 @@ class BalanceEventTrigger(PollingTrigger):
     def _check_and_normalize(self) -> None:
         """Convert each option to a fixed JSON form, since Airflow compares triggers by their arguments."""
         conn_id = self.youcom_conn_id
-        if not isinstance(conn_id, str) or not conn_id or is_template(conn_id):
+        if not isinstance(conn_id, str) or not conn_id.strip() or is_template(conn_id):
             raise ValueError(
                 f"youcom_conn_id={conn_id!r} is not the name of a connection: use a str; templates are not "
                 "rendered here, since a watcher belongs to no run."
@@ -121,6 +119,7 @@ class BalanceEventTrigger(PollingTrigger):
         self.poke_interval = _seconds(self.poke_interval, "poke_interval", at_least=SHORTEST_PAUSE)
         self.blind_after = _seconds(self.blind_after, "blind_after", at_least=0.0)
         self._line = line = Line.from_options(
+            youcom_conn_id=conn_id,
             above_usd=self.above_usd,
             below_usd=self.below_usd,
             rearm_usd=self.rearm_usd,
@@ -143,57 +142,22 @@ class BalanceEventTrigger(PollingTrigger):
             await asyncio.sleep(self.poke_interval)
             checks = self._poll_alone()
 
-    def _fire(self, event: Event) -> TriggerEvent:
-        return TriggerEvent({**event, "youcom_conn_id": self.youcom_conn_id})
-
-    async def _recall(self) -> Memory:
-        """Return the memory that an earlier triggerer stored, or an empty one."""
-        store = getattr(self, "asset_state_store", None)
-        if store is None:
-            # Airflow below 3.3 has none.
-            return Memory()
-        try:
-            stored = await store.aget(self._storage_key)
-            return Memory() if stored is None else Memory.from_json(stored)
-        except Exception as error:  # noqa: BLE001 - whatever the store raises, the watcher goes on
-            self._cannot_store(error)
-            return Memory()
-
-    async def _store(self, memory: Memory, stored: Memory) -> Memory:
-        """Store the memory if it has changed, and return what is stored now."""
-        store = getattr(self, "asset_state_store", None)
-        if store is None or memory == stored:
-            return stored
-        try:
-            await store.aset(self._storage_key, memory.to_json())
-        except Exception as error:  # noqa: BLE001 - as above; the next check tries again
-            self._cannot_store(error)
-            return stored
-        return memory
-
-    def _cannot_store(self, error: Exception) -> None:
-        problem = f"{type(error).__name__}: {error}"
-        if problem == self._last_problem:
-            return
-        self._last_problem = problem
-        self.log.warning(
-            "Airflow does not keep the state of this watcher (%s), so a restart of the triggerer may repeat "
-            "its last event, or miss a crossing; if two assets have equal watchers, change one.",
-            problem,
-        )
-
-    @property
-    def _storage_key(self) -> str:
-        line = self._line
-        return f"youcom {self.youcom_conn_id} {line.direction} {plain_text(line.line_usd)}"
-
 
 def _seconds(value: object, name: str, at_least: float) -> float:
-    try:
-        seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
+    seconds = _to_seconds(value)
     # NaN fails this comparison too. The upper bound is what a timedelta can hold.
     if not at_least <= seconds <= timedelta.max.total_seconds() / 2:
         raise ValueError(f"{name}={repr(value)[:60]} is not a duration: use {at_least:g} seconds or more.")
     return seconds
+
+
+def _to_seconds(value: object) -> float:
+    with suppress(ValueError, OverflowError):
+        match value:
+            case bool():
+                return math.nan
+            case timedelta():
+                return value.total_seconds()
+            case str() | Decimal() | numbers.Real():
+                return float(value)
+    return math.nan

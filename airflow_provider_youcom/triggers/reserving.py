@@ -7,13 +7,14 @@ import dataclasses
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_youcom._airflow import LEDGER_ID_KEY
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.balance import AvailableCredits
-    from airflow_provider_youcom.gate import Reading
+    from airflow_provider_youcom.gate import Reading, Verdict
     from airflow_provider_youcom.ledger.claim import Claim
     from airflow_provider_youcom.triggers._check import Check, Noted
 
@@ -45,6 +46,9 @@ class ReservingBalanceTrigger(BalanceTrigger):
         except YouComError as error:
             return error
 
+    def _xcoms(self, verdict: Verdict) -> dict[str, Any]:
+        return {**super()._xcoms(verdict), LEDGER_ID_KEY: self.claim["ledger_id"]}
+
     async def _reserve(self, noted: Noted, balance: AccountBalance) -> Reading:
         from airflow_provider_youcom.ledger.claim import Claim
 
@@ -58,10 +62,10 @@ class ReservingBalanceTrigger(BalanceTrigger):
         """End reservations that nobody spends from any more, so that the next check does not count them."""
         from airflow_provider_youcom._airflow import ask_through
         from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
-        from airflow_provider_youcom.triggers._check import ask_ledger
+        from airflow_provider_youcom.triggers._check import keep_house
 
         ask, attempt = ask_through(asyncio.get_running_loop()), claim.attempt
         if available.own_run_usd:
-            await ask_ledger(lambda: end_earlier_tries(noted.ledger, attempt, ask))
+            await keep_house(lambda: end_earlier_tries(noted.ledger, attempt, ask))
         if noted.may_end_lost():
-            await ask_ledger(lambda: end_lost(noted.ledger, attempt.holder, ask))
+            await keep_house(lambda: end_lost(noted.ledger, attempt.holder, ask))

@@ -5,6 +5,8 @@ import pytest
 from airflow_provider_youcom.billing._api_key import check_api_key
 from airflow_provider_youcom.exceptions import YouComRefusedError
 
+pytestmark = pytest.mark.on_the_ends
+
 
 @pytest.mark.parametrize("key", ["ydc-sk-4f1c", "a/b+c==", "yourcompany-key", "a*b", "key", "nonesuch"])
 def test_a_key_loses_only_the_blanks_around_it(key: str):

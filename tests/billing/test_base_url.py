@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_youcom.billing._base_url import check_base_url, origin_of
+from airflow_provider_youcom.billing._base_url import check_base_url, origin_of, plain_http
 from airflow_provider_youcom.exceptions import YouComRefusedError
+
+pytestmark = pytest.mark.on_the_ends
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,20 @@ def test_a_malformed_url_or_plain_http_to_another_machine_is_refused(base_url: s
     with pytest.raises(YouComRefusedError, match="^The Base URL of the key ") as caught:
         check_base_url(base_url, "the key")
     assert str(caught.value).endswith("; set it to https://api.you.com, or leave it empty.")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "without_tls"),
+    [
+        ("https://localhost:8765", "http://localhost:8765"),
+        ("https://127.0.0.1:8765/you", "http://127.0.0.1:8765/you"),
+        ("https://[::1]:8765", "http://[::1]:8765"),
+        ("https://api.you.com", None),
+        ("https://10.0.0.1:8765", None),
+    ],
+)
+def test_only_this_machine_has_an_address_without_tls(base_url: str, without_tls: str | None):
+    assert plain_http(base_url) == without_tls
 
 
 def test_the_origin_has_the_default_port_of_its_scheme():

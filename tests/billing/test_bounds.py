@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
 import traceback
 
 import pytest
 
+from airflow_provider_youcom.billing import _bounds
 from airflow_provider_youcom.billing._bounds import (
     LARGEST_CALL,
+    CallTooLargeError,
     CallTooLongError,
     TimeLeft,
     bounded_call,
@@ -20,6 +23,8 @@ from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComUnavailableError
 from tests.faults.broken_server import BrokenServer, says_nothing, says_without_end
 
+pytestmark = pytest.mark.on_the_ends
+
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -28,6 +33,29 @@ def test_a_call_knows_how_long_it_may_still_take():
     with bounded_call(60):
         assert 0 < seconds_left() <= 60
     assert seconds_left() == float("inf")
+
+
+def test_a_bound_inside_another_one_keeps_to_both():
+    with bounded_call(60), bounded_call(600):
+        assert seconds_left() <= 60
+    with bounded_call(600), bounded_call(60):
+        assert seconds_left() <= 60
+    with bounded_call(600):
+        with bounded_call(60):
+            _bounds._current.get().spend_bytes(LARGEST_CALL)  # type: ignore[union-attr]
+        with bounded_call(60), pytest.raises(CallTooLargeError):
+            _bounds._current.get().spend_bytes(1)  # type: ignore[union-attr]
+
+
+def test_a_read_inside_a_call_leaves_the_timeout_of_the_socket_as_it_was():
+    sender, receiver = socket.socketpair()
+    with sender, receiver, receiver.makefile("rb", buffering=0) as raw:
+        receiver.settimeout(600)
+        file = _bounds._BoundedFile(receiver, raw)
+        sender.sendall(b"x")
+        with bounded_call(60):
+            assert file.readinto(bytearray(1)) == 1
+        assert receiver.gettimeout() == 600
 
 
 def test_a_call_whose_time_is_over_starts_no_further_try():

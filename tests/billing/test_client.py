@@ -9,6 +9,8 @@ from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
+pytestmark = pytest.mark.on_the_ends
+
 
 def client(sandbox: Sandbox, **options: object) -> BillingClient:
     return BillingClient(sandbox.api_key, sandbox.base_url, **options)  # type: ignore[arg-type]
@@ -59,7 +61,7 @@ def test_a_short_retry_after_is_waited_for_within_the_call(sandbox: Sandbox):
 @pytest.mark.parametrize("retry_after", ["3600", formatdate(usegmt=True, timeval=4102444800)])
 def test_a_long_retry_after_is_left_to_the_caller(sandbox: Sandbox, retry_after: str):
     sandbox.inject(Fault(status=429, headers={"Retry-After": retry_after}))
-    with pytest.raises(YouComUnavailableError, match=r"try again in \d+ s, as it asks") as caught:
+    with pytest.raises(YouComUnavailableError, match=r"\(HTTP 429\) and asks to wait \d+ s; this") as caught:
         client(sandbox).get_balance()
     assert caught.value.retry_after is not None
     assert caught.value.retry_after > 3000

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from airflow_provider_youcom import __version__
 from airflow_provider_youcom.billing.client import BillingClient
@@ -15,6 +16,8 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.sandbox import Fault, Sandbox
+
+pytestmark = pytest.mark.on_the_ends
 
 
 class Recorder:
@@ -74,6 +77,15 @@ def test_the_session_sends_the_key_to_its_own_origin_only(sandbox: Sandbox, reco
     assert session.get(recorder.url).status_code == 200
     assert "x-api-key" not in recorder.headers[0]
     assert "sandbox-key" not in str(recorder.headers)
+
+
+def test_the_session_accepts_only_what_can_be_searched_for_the_code_of_a_spending_cap(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+):
+    # With these packages, or on Python 3.14, requests accepts more.
+    monkeypatch.setattr(requests.utils, "DEFAULT_ACCEPT_ENCODING", "gzip, deflate, br, zstd")
+    BillingClient("key", recorder.url).session.get(recorder.url)
+    assert recorder.headers[0]["accept-encoding"] == "gzip, deflate"
 
 
 @pytest.mark.parametrize("retry_after", ["3600", "999999999"])
@@ -159,13 +171,49 @@ def test_a_proxy_is_used_as_requests_users_expect(recorder: Recorder, monkeypatc
     assert "sandbox-key" not in str(recorder.headers)
 
 
-@pytest.mark.parametrize("proxy", ["http://", "ftp://127.0.0.1:1", "carrier-pigeon://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://",
+        "http://:3128",
+        "http:/127.0.0.1:3128",
+        "ftp://127.0.0.1:1",
+        "carrier-pigeon://127.0.0.1:1",
+        "http://localhost:99999",
+        "localhost:99999",
+        "socks5h://localhost:99999",
+        "http://word:secret@localhost:99999",
+        "http://[::1]:99999",
+        "http://localhost:-1",
+        "http://localhost:port",
+        "http://127.0.0.1:0",
+        "https://127.0.0.1:0",
+        "http://local host:3128",
+        "http://[::1",
+        "http://a..b:3128",
+        f"http://{'a' * 64}:3128",
+        "http://{{ proxy }}:3128",
+        " ",
+    ],
+)
 def test_the_error_for_an_unusable_proxy_names_the_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("https_proxy", proxy)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(YouComRefusedError, match="The proxy that .* names .* correct HTTPS_PROXY"):
+    with pytest.raises(YouComRefusedError, match="The proxy that .* names .* correct HTTPS_PROXY") as caught:
         BillingClient("sandbox-key", "https://api.you.com", retries=0).get_balance()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_proxy_that_is_named_with_https_and_speaks_plain_http_is_refused(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("https_proxy", recorder.url.replace("http:", "https:"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(YouComRefusedError, match="The proxy .* does not speak TLS; write http:// in front"):
+        BillingClient("sandbox-key", "https://api.you.com", retries=0).get_balance()
+    assert "sandbox-key" not in str(recorder.headers)
 
 
 def test_a_proxy_is_never_sent_the_key_in_plain_text(

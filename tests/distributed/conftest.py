@@ -17,7 +17,7 @@ from dev.private_redis import PrivateRedis
 from tests.busy_machine import LITTLE_IDLE_WORK
 
 if TYPE_CHECKING:
-    from benchmarks.task_history import TaskHistory
+    from dev.task_history import TaskHistory
 
 T = TypeVar("T")
 DAGS = Path(__file__).parent / "dags"
@@ -108,8 +108,8 @@ def deployment(
     tmp_path_factory: pytest.TempPathFactory,
     pytestconfig: pytest.Config,
 ) -> Iterator[Deployment]:
-    from benchmarks.postgres import PrivatePostgres
-    from benchmarks.task_history import TaskHistory
+    from dev.private_postgres import PrivatePostgres
+    from dev.task_history import TaskHistory
 
     with ExitStack() as stack:
         postgres = stack.enter_context(PrivatePostgres())

@@ -111,6 +111,18 @@ def says_and_holds(start: bytes) -> Speech:
     return speech
 
 
+def leads_to(answer: bytes) -> Speech:
+    """Agree to be a tunnel, and answer the first bytes that are sent through it."""
+
+    def speech(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.recv(65536)
+        connection.sendall(answer)
+        connection.recv(1)
+
+    return speech
+
+
 says_nothing = says_and_holds(b"")
 
 

@@ -13,10 +13,12 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
     YouComResponseError,
+    YouComSpendCapError,
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Action, Reading
 from tests.faults.broken_server import (
+    leads_to,
     says,
     says_and_holds,
     says_and_resets,
@@ -32,6 +34,7 @@ from tests.faults.places import (
     answers,
     body,
     html,
+    https_proxy_without_tls,
     later,
     name_without_an_address,
     nobody_accepts,
@@ -45,6 +48,7 @@ from tests.faults.places import (
     shows_certificate,
     silent_behind_https,
     speaks,
+    tls_cut_short,
     trusts,
 )
 from tests.security.canary import CANARY_KEY
@@ -65,6 +69,7 @@ class Outcome:
 
 UNAVAILABLE = Outcome(YouComUnavailableError, (Action.WAIT, Action.RETRY, Action.OPEN))
 REFUSED = Outcome(YouComRefusedError, (Action.FAIL, Action.FAIL, Action.FAIL))
+SPEND_CAP = Outcome(YouComSpendCapError, (Action.FAIL, Action.FAIL, Action.FAIL))
 NOT_THE_CONTRACT = Outcome(YouComResponseError, (Action.RETRY, Action.RETRY, Action.RETRY))
 ACCEPTED = Outcome(AccountBalance, (Action.OPEN, Action.OPEN, Action.OPEN))
 
@@ -105,6 +110,10 @@ _CHUNK = b"1000\r\n%4096s\r\n" % b""
 _GOOD_CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(HOLDS_A_DOLLAR), HOLDS_A_DOLLAR.encode())
 _GZIP = HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n"
 _BOMB = gzip.compress(b" " * 100_000_000, compresslevel=9)
+_CAP = "spend_cap_exceeded"
+_CAPPED = json.dumps({"detail": "Over the cap.", "error": {"code": _CAP}})
+_GZIP_429 = b"HTTP/1.1 429 No\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+_CAPPED_GZIP = gzip.compress(_CAPPED.encode())
 _KEY = CANARY_KEY.encode()
 _REST_OF_GOOD = b"\r\n" + GOOD_ANSWER.removeprefix(HEAD)
 _IN_THE_ID = "account id that holds the API key"
@@ -125,6 +134,14 @@ CASES = [
     Case("proxy hangs up", proxy(None), UNAVAILABLE, "proxy did not let|connection was cut"),
     Case("proxy is nowhere", proxy_named("http://youcom.invalid:3128"), UNAVAILABLE, "proxy did not let"),
     Case("proxy is no URL", proxy_named("http://"), REFUSED, "The proxy that the environment names"),
+    Case("proxy on port 99999", proxy_named("http://localhost:99999"), REFUSED, "The proxy that the environ"),
+    Case(
+        "proxy on port 0", proxy_named("http://127.0.0.1:0"), REFUSED, "The proxy that the environment names"
+    ),
+    Case("proxy without TLS at https", https_proxy_without_tls, REFUSED, "write http:// in front of its"),
+    Case(
+        "proxy leads to plain HTTP", proxy(leads_to(b"HTTP/1.1 400 No\r\n\r\n")), REFUSED, "through TLS only"
+    ),
     Case("proxy wants a login", proxy(says(b"HTTP/1.1 407 No\r\n\r\n")), UNAVAILABLE, "proxy did not let"),
     # TLS
     Case("certificate good", shows_certificate(good), ACCEPTED, r"\$1\.00 left"),
@@ -132,7 +149,10 @@ CASES = [
     Case("certificate self-signed", shows_certificate(self_signed), REFUSED, "self-signed certificate"),
     Case("certificate of another", shows_certificate(for_another_host), REFUSED, "not valid for '127.0.0.1'"),
     Case("certificate expired", shows_certificate(expired), REFUSED, "certificate has expired"),
-    Case("plain HTTP behind https", plain_http_behind_https, UNAVAILABLE, "TLS handshake failed"),
+    Case(
+        "plain HTTP behind https", plain_http_behind_https, REFUSED, r"make http://127\.0\.0\.1:\d+ the Base"
+    ),
+    Case("TLS handshake cut short", tls_cut_short, UNAVAILABLE, "TLS handshake failed|connection was cut"),
     _without_end("TLS handshake never ends", silent_behind_https),
     # the connection
     Case("hangs up at once", speaks(None), UNAVAILABLE, _CUT),
@@ -225,9 +245,16 @@ CASES = [
     Case("418", html(418), REFUSED, "HTTP 418"),
     Case("425", html(425), UNAVAILABLE, _PASSES.format(425)),
     Case("429", html(429), UNAVAILABLE, _PASSES.format(429)),
-    Case("429, after 1 s", later("1"), UNAVAILABLE, "try again in 1 s"),
-    Case("429, after an hour", later("3600"), UNAVAILABLE, "try again in 3600 s"),
-    Case("429, at a date", later(formatdate(4e9, usegmt=True)), UNAVAILABLE, r"try again in \d+ s"),
+    Case("429, spend_cap_exceeded", answers(_CAPPED, 429), SPEND_CAP, "reached its spending cap"),
+    Case("429, spend_cap_exceeded deep inside", answers(f"[[{_CAPPED}]]", 429), SPEND_CAP, "spending cap"),
+    Case("429, spend_cap_exceeded in gzip", speaks(says(_GZIP_429, _CAPPED_GZIP)), SPEND_CAP, "spending cap"),
+    Case("429, spend_cap_exceeded after 1 s", later("1", _CAPPED), SPEND_CAP, "reached its spending cap"),
+    Case("429, a longer word than the code", answers(f"{_CAP}_soon", 429), UNAVAILABLE, _PASSES.format(429)),
+    Case("429, endless body", answers(" " * 65536, 429, repeat=-1), UNAVAILABLE, _PASSES.format(429)),
+    Case("429, gzip bomb", speaks(says(_GZIP_429, _BOMB)), UNAVAILABLE, _PASSES.format(429)),
+    Case("429, after 1 s", later("1"), UNAVAILABLE, "asks to wait 1 s"),
+    Case("429, after an hour", later("3600"), UNAVAILABLE, "asks to wait 3600 s"),
+    Case("429, at a date", later(formatdate(4e9, usegmt=True)), UNAVAILABLE, r"asks to wait \d+ s"),
     Case("429, at a date that has been", later(formatdate(0, usegmt=True)), UNAVAILABLE, "try again later"),
     Case("429, after -5 s", later("-5"), UNAVAILABLE, "try again later"),
     Case("429, after 10**400 s", later("1" + "0" * 400), UNAVAILABLE, "try again"),
@@ -242,6 +269,7 @@ CASES = [
     Case("503 with a reason", answers('{"detail": "moving"}', 503), UNAVAILABLE, 'HTTP 503, "moving"'),
     # answers that repeat the key
     Case("401 repeats the key", says_detail(CANARY_KEY), REFUSED, r'"You sent \*\*\*\."'),
+    Case("429 repeats the key", says_detail(CANARY_KEY, 429, _CAP), SPEND_CAP, r'"You sent \*\*\*\."'),
     Case("401 URL-encodes the key", says_detail(quote(CANARY_KEY, safe="")), REFUSED, r'"You sent \*\*\*\."'),
     Case("401 has the key in base64", says_detail(_KEY_IN_BASE64), REFUSED, r'"You sent \*\*\*\."'),
     Case("redirect repeats the key", redirects_to_itself(302, f"?key={CANARY_KEY}"), REFUSED, "redirects"),

@@ -54,14 +54,14 @@ def body(member: str = "", value: str = "", *, balance: str = "100", extra: str 
     return answers(written(data=data))
 
 
-def later(retry_after: str) -> Place:
+def later(retry_after: str, body: str = '{"detail": "slow down"}') -> Place:
     """A You.com that answers 429 with this Retry-After."""
-    return answers('{"detail": "slow down"}', 429, {"Retry-After": retry_after})
+    return answers(body, 429, {"Retry-After": retry_after})
 
 
-def says_detail(secret: str) -> Place:
+def says_detail(secret: str, status: int = 401, code: str = "") -> Place:
     """A You.com that refuses the key and repeats it in the answer."""
-    return answers(json.dumps({"detail": f"You sent {secret}."}), 401)
+    return answers(json.dumps({"detail": f"You sent {secret}.", "code": code}), status)
 
 
 def html(status: int) -> Place:
@@ -146,6 +146,13 @@ def plain_http_behind_https() -> Iterator[str]:
 
 
 @contextmanager
+def tls_cut_short() -> Iterator[str]:
+    """A server that hangs up in a TLS handshake."""
+    with BrokenServer(says(b"")) as server:
+        yield server.base_url.replace("http:", "https:")
+
+
+@contextmanager
 def silent_behind_https() -> Iterator[str]:
     """A server that never answers a TLS handshake."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -163,6 +170,13 @@ def proxy(speech: Speech | None) -> Place:
             assert CANARY_KEY.encode() not in b"".join(server.heard)
 
     return place
+
+
+@contextmanager
+def https_proxy_without_tls() -> Iterator[str]:
+    """A proxy that is named with https and speaks plain HTTP."""
+    with plain_http_behind_https() as address, proxy_named(address)() as base_url:
+        yield base_url
 
 
 def proxy_named(address: str) -> Place:

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fault_matrix import ACCEPTED, CASES, NOT_THE_CONTRACT, REFUSED, UNAVAILABLE, Outcome
+from tests.faults.fault_matrix import (
+    ACCEPTED,
+    CASES,
+    NOT_THE_CONTRACT,
+    REFUSED,
+    SPEND_CAP,
+    UNAVAILABLE,
+    Outcome,
+)
+
+pytestmark = pytest.mark.on_one_airflow
 
 PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
 
@@ -14,6 +24,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
     [
         ("Unavailable", UNAVAILABLE),
         ("Refused", REFUSED),
+        ("Spending cap", SPEND_CAP),
         ("Not the contract", NOT_THE_CONTRACT),
         ("Accepted", ACCEPTED),
     ],

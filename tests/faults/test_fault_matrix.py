@@ -18,6 +18,8 @@ from airflow_provider_youcom.gate import CreditGate, OnShortfall, OnUnavailable,
 from tests.faults.fault_matrix import CASES, WITHOUT_END, Case
 from tests.security.canary import CANARY_KEY, chain, everything_in, sightings
 
+pytestmark = [pytest.mark.long, pytest.mark.on_one_airflow]
+
 # Less than the 5 s and 10 s that one connect and one read may take in a longer call.
 LATEST_END = 4.0
 MOST_MEMORY = 4_000_000

@@ -15,16 +15,23 @@ from tests.faults.dags import waiting_gates
 from tests.faults.dags.waiting_gates import FAULTS, MODES
 from tests.faults.places import HOLDS_A_DOLLAR
 
-pytestmark = pytest.mark.on_the_ends
+pytestmark = pytest.mark.on_one_airflow
 
 SHORT = Fault(body=HOLDS_A_DOLLAR)
 STRIKES = {
     "drip": Fault(drip=1),
     "unavailable": Fault(status=503, body="<html>"),
     "refused": Fault(status=401, body='{"detail": "revoked"}'),
+    "spend_cap": Fault(status=429, body='{"code": "spend_cap_exceeded"}'),
     "not_the_contract": Fault(body="<html>"),
 }
-ENDS = {"drip": "success", "unavailable": "success", "refused": "failed", "not_the_contract": "failed"}
+ENDS = {
+    "drip": "success",
+    "unavailable": "success",
+    "refused": "failed",
+    "spend_cap": "failed",
+    "not_the_contract": "failed",
+}
 
 
 @pytest.fixture(scope="module")

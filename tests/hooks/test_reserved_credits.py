@@ -14,7 +14,9 @@ import pytest
 
 from airflow_provider_youcom import _airflow
 from airflow_provider_youcom.exceptions import YouComRefusedError, YouComShortfallError
+from airflow_provider_youcom.hooks import _reserved_credits
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
@@ -109,10 +111,28 @@ def test_a_try_that_was_overtaken_reserves_nothing(ledger: Ledger, monkeypatch: 
             raise AssertionError("an earlier try reserved")
 
 
+def test_a_task_that_reserves_ends_what_finished_runs_have_left(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    left = Claim(Attempt(Holder("deployment", "dag", "over", "gate"), "1", "1"), Decimal(70))
+    ledger.reserve(left, YouComHook().get_balance, settle_seconds=0)
+    ledger._ready().write(
+        lambda connection: connection.exec_driver_sql("UPDATE youcom_reservations SET asked_at = 0")
+    )
+    run_as(monkeypatch, "1")
+    monkeypatch.setattr(_reserved_credits, "ask", lambda question: len(question.run_ids))
+    with YouComHook().reserved_credits(10):
+        assert ledger.history(run_id="over")[0].end_reason is EndReason.RUN_OVER
+
+
 def test_a_reservation_that_expired_meanwhile_is_logged(ledger: Ledger, caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.WARNING), YouComHook().reserved_credits(10, timedelta(microseconds=1)):
-        while not ledger.end_expired(by="test"):
-            pass
+    with (
+        caplog.at_level(logging.WARNING),
+        YouComHook().reserved_credits(10, timedelta(microseconds=1)),
+        # Whoever decides next ends what has expired.
+        YouComHook().reserved_credits(1),
+    ):
+        pass
     assert "before the code that it was for had ended" in caplog.text
 
 

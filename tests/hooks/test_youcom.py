@@ -7,7 +7,11 @@ from decimal import Decimal
 import pytest
 from airflow.providers.common.compat.sdk import Connection
 
-from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComRefusedError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
@@ -105,6 +109,35 @@ def test_the_session_can_make_other_calls_to_the_same_origin(sandbox: Sandbox):
     )
     assert answer.status_code == 200
     assert hook.get_balance().balance_cents == Decimal("9998.8")
+
+
+def test_the_session_returns_the_answer_for_a_key_at_its_spending_cap(sandbox: Sandbox):
+    hook = YouComHook()
+    body = '{"error": {"code": "spend_cap_exceeded"}}'
+    sandbox.inject(Fault(status=429, body=body), times=None)
+    answer = hook.get_conn().get(f"{hook.base_url}/v1/billing/account_balance")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "spend_cap_exceeded")
+    assert sandbox.request_count == 1
+    with pytest.raises(YouComSpendCapError, match="You.com refused connection 'youcom_default'"):
+        asyncio.run(hook.aget_balance())
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_host_without_a_scheme_that_speaks_plain_http_is_refused_with_the_address_to_write(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, host: str
+):
+    address = f"{host}:{sandbox.base_url.rpartition(':')[2]}"
+    bare = {"conn_type": "youcom", "password": sandbox.api_key, "host": address}
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps(bare))
+    with pytest.raises(YouComRefusedError) as caught:
+        YouComHook().get_balance()
+    assert str(caught.value) == (
+        f"The server at https://{address} does not speak TLS; make http://{address} the Base URL of the "
+        "connection."
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", json.dumps({**bare, "host": f"http://{address}"}))
+    assert YouComHook().get_balance().balance_cents == 10_000
+    assert sandbox.request_count == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from airflow_provider_youcom.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 _numbers = itertools.count()
 
@@ -22,9 +22,9 @@ _numbers = itertools.count()
 def postgres() -> Iterator[PrivatePostgres]:
     """A private PostgreSQL, if this machine has one."""
     pytest.importorskip("psycopg2")
-    from benchmarks.postgres import PrivatePostgres, _installed_binaries
+    from dev.private_postgres import PrivatePostgres, installed_binaries
 
-    if _installed_binaries() is None:
+    if installed_binaries() is None:
         pytest.skip("there is no PostgreSQL server on this machine")
     with PrivatePostgres() as server:
         yield server

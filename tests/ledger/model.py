@@ -130,7 +130,7 @@ class Ledger:
         return rule.counts_until(0, settle, GRACE if reason.grace_seconds else 0)
 
     def reason_of(self, row: Row, run: Run, reason: EndReason) -> EndReason:
-        return rule.reason_of_end(reason, order=str(row.attempt), newest_order=str(run.newest))
+        return rule.reason_of_end(reason, age=_age(row.attempt), newest_age=_age(run.newest))
 
     def may_supersede(self, unfinished: int) -> bool:
         return rule.may_supersede(unfinished)
@@ -148,35 +148,37 @@ class Ledger:
 
 def explore(start: World, ledger: Ledger) -> int:
     """Walk every state that can be reached, and return how many there are."""
-    start = _canonical(start)
+    start = _canonical(start, start.runs)
     seen = {start}
     waiting = deque([start])
     while waiting:
-        for successor in _steps(waiting.popleft(), ledger):
-            state = _canonical(successor)
-            if state not in seen:
-                seen.add(state)
+        for after, runs in _steps(waiting.popleft(), ledger):
+            state = _canonical(after, runs)
+            known = len(seen)
+            seen.add(state)
+            if len(seen) > known:
                 waiting.append(state)
     return len(seen)
 
 
-def _steps(world: World, ledger: Ledger) -> Iterator[World]:
+def _steps(world: World, ledger: Ledger) -> Iterator[tuple[World, tuple[Run, ...]]]:
+    """Yield the worlds that may come next, each with its runs, which replace those that stand in it."""
     yield _tick(world)
     if world.unposted:
-        yield world._replace(posted=world.posted - 1, unposted=world.unposted - 1)
+        yield world._replace(posted=world.posted - 1, unposted=world.unposted - 1), world.runs
     if world.top_ups:
-        yield world._replace(posted=world.posted + NEED, top_ups=world.top_ups - 1)
+        yield world._replace(posted=world.posted + NEED, top_ups=world.top_ups - 1), world.runs
     for index, run in enumerate(world.runs):
         if index and run == world.runs[index - 1]:
             continue  # The run before it is in the same state, and its steps have been yielded.
         for after, changed in _run_steps(world, run, ledger):
-            yield after._replace(runs=(*world.runs[:index], changed, *world.runs[index + 1 :]))
+            yield after, (*world.runs[:index], changed, *world.runs[index + 1 :])
 
 
-def _tick(world: World) -> World:
+def _tick(world: World) -> tuple[World, tuple[Run, ...]]:
     """A moment passes: what was spent is posted, and work that has been dying long enough is dead."""
-    runs = tuple(_older_run(run) for run in world.runs)
-    return world._replace(posted=world.posted - world.unposted, unposted=0, runs=runs)
+    runs = tuple([_older_run(run) for run in world.runs])
+    return world._replace(posted=world.posted - world.unposted, unposted=0), runs
 
 
 @cache
@@ -248,6 +250,10 @@ def _counting(world: World, run: Run, check: Check, ledger: Ledger) -> int:
     )
 
 
+def _age(attempt: int) -> rule.Age:
+    return str(attempt), attempt
+
+
 def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run, Check]:
     if any(ledger.opens_with(row, check.attempt) for row in run.rows):
         return run, Check(check.attempt, OPEN)
@@ -256,8 +262,8 @@ def _decide(run: Run, check: Check, available: int, ledger: Ledger) -> tuple[Run
         available_units=available,
         counter=0,
         oldest_counter=0,
-        order=str(check.attempt),
-        newest_order=str(run.newest),
+        age=_age(check.attempt),
+        newest_age=_age(run.newest),
     )
     if outcome is Outcome.STALE:
         return run, Check(check.attempt, DEAD)
@@ -407,13 +413,13 @@ def _end(
     return world._replace(counter=number), run._replace(rows=ended)
 
 
-def _canonical(world: World) -> World:
+def _canonical(world: World, runs: tuple[Run, ...]) -> World:
     """Return the same world for all states that can continue in the same ways."""
-    notes = [note for run in world.runs for note in _held_notes(run)]
-    counters = tuple(sorted({note.counter for note in notes}))
-    times = tuple(sorted({note.time for note in notes if note.time < 0}, reverse=True))
-    runs = tuple(sorted([_canonical_run(run, counters, times) for run in world.runs]))
-    return world._replace(runs=runs, counter=len(counters))
+    notes = [note for run in runs for note in _held_notes(run)]
+    counters = tuple(sorted({note.counter for note in notes})) if notes else ()
+    times = tuple(sorted({note.time for note in notes if note.time < 0}, reverse=True)) if notes else ()
+    alike = tuple(sorted([_canonical_run(run, counters, times) for run in runs]))
+    return World(world.posted, world.unposted, len(counters), alike, *world[4:])
 
 
 @cache
@@ -439,10 +445,18 @@ def _canonical_run(run: Run, counters: tuple[int, ...], times: tuple[int, ...]) 
         until = row.counts_until if row.counts_until > 0 else -sum(time >= row.counts_until for time in times)
         if number > 0 or until > -len(times):
             rows.append(Row(row.attempt, number, until))
-    return run._replace(
-        gate=canonical(run.gate),
-        lost_checks=tuple(sorted([canonical(check) for check in run.lost_checks])),
-        tasks=tuple(sorted(run.tasks)),
-        rows=tuple(sorted(rows)),
-        dying=tuple(sorted(run.dying)),
+    return _same_object(
+        run._replace(
+            gate=canonical(run.gate),
+            lost_checks=tuple(sorted([canonical(check) for check in run.lost_checks])),
+            tasks=tuple(sorted(run.tasks)),
+            rows=tuple(sorted(rows)),
+            dying=tuple(sorted(run.dying)),
+        )
     )
+
+
+@cache
+def _same_object(run: Run) -> Run:
+    """Return one object for all runs that are equal: Python compares them the faster."""
+    return run

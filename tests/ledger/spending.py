@@ -19,7 +19,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def attempt_of(run: str, attempt: int = 1, task_id: str = "gate", deployment: str = "production") -> Attempt:
     name = f"{deployment}/{run}/{task_id}/{attempt}"
-    return Attempt(Holder(deployment, "research", run, task_id), id=name, order=f"{attempt:010d}")
+    holder = Holder(deployment, "research", run, task_id)
+    return Attempt(holder, id=name, order=f"{attempt:010d}", try_number=attempt)
 
 
 def claim_of(run: str, usd: object = 25, attempt: int = 1, **options: object) -> Claim:

@@ -25,7 +25,9 @@ from tests.ledger.conftest import new_postgres_database
 from tests.ledger.spending import claim_of, reserve
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
+
+pytestmark = pytest.mark.on_the_ends
 
 PROCESSES = 8
 

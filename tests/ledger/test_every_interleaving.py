@@ -8,6 +8,8 @@ from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger.rule import NOT_ENDED, EndReason
 from tests.ledger.model import End, Ledger, Note, RefusedPaymentError, Row, Run, World, explore
 
+pytestmark = [pytest.mark.long, pytest.mark.only_in_test]
+
 # What may happen to two or three runs, each of which needs 2: the balance, and how often each kind of trouble
 # may occur, at any moment.
 CASES: dict[str, tuple[int, dict[str, int]]] = {

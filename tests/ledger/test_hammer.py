@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.ledger_hammer import hammer
+from benchmarks.ledger.hammer import hammer
 
 pytestmark = pytest.mark.ledger
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +16,12 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.ledger import _transactions as transactions
 from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
+
+pytestmark = pytest.mark.on_the_ends
 
 
 def test_a_gate_reserves_its_credits_in_the_step_in_which_it_opens(ledger: Ledger) -> None:
@@ -194,15 +198,79 @@ def test_a_teardown_gives_an_earlier_try_its_grace(ledger: Ledger) -> None:
     assert ended == {ids[0]: EndReason.SUPERSEDED, ids[1]: EndReason.RELEASED}
 
 
-def test_an_expired_reservation_is_ended_by_the_next_caller(ledger: Ledger, engine: sa.engine.Engine) -> None:
+@pytest.mark.parametrize("usd", [10, 400], ids=["who cannot open", "who opens"])
+def test_an_expired_reservation_is_ended_by_the_next_one_who_wants_to_reserve(
+    ledger: Ledger, engine: sa.engine.Engine, usd: int
+) -> None:
     reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 60)
     reserve(ledger, claim_of("tuesday"), 60)
-    assert ledger.end_expired(by="triggerer") == []
     pass_time(engine, 3600)
-    (expired,) = ledger.end_expired(by="triggerer")
-    assert (expired.holder.run_id, expired.end_reason) == ("monday", EndReason.EXPIRED)
-    assert ledger.end_expired(by="triggerer") == []
-    assert [row.holder.run_id for row in ledger.standing()] == ["tuesday"]
+    ledger.reserve(claim_of("wednesday"), lambda: account_with(usd))
+    (monday,) = ledger.history(run_id="monday")
+    assert (monday.end_reason, monday.ended_by) == (
+        EndReason.EXPIRED,
+        f"attempt {attempt_of('wednesday').id}",
+    )
+    assert {row.holder.run_id for row in ledger.standing()} - {"wednesday"} == {"tuesday"}
+
+
+def test_an_expired_reservation_counts_until_its_charges_are_posted(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    reserve(ledger, claim_of("monday", reserve_for_seconds=3600), 40)
+    pass_time(engine, 3600)
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is None
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is None
+    pass_time(engine, 180)
+    assert reserve(ledger, claim_of("tuesday"), 40).reservation is not None
+
+
+def test_a_retry_is_not_stale_although_an_earlier_try_was_made_by_a_clock_that_ran_ahead(
+    ledger: Ledger,
+) -> None:
+    ahead, retry = claim_of("monday", attempt=1), claim_of("monday", attempt=2)
+    ahead = replace(ahead, attempt=replace(ahead.attempt, order="tomorrow"))
+    retry = replace(retry, attempt=replace(retry.attempt, order="today"))
+    reserve(ledger, ahead, 100)
+    assert reserve(ledger, retry, 100).reservation is not None
+    assert standing_of_earlier_tries(ledger, retry.attempt)[0].attempt == ahead.attempt
+
+
+def test_a_run_that_is_made_again_under_its_id_is_not_stale(ledger: Ledger) -> None:
+    old, new = claim_of("monday", attempt=3), claim_of("monday", attempt=1)
+    new = replace(new, attempt=replace(new.attempt, id="made again", order="later than the old run"))
+    reserve(ledger, old, 100)
+    assert reserve(ledger, new, 100).reservation is not None
+    assert standing_of_earlier_tries(ledger, new.attempt)[0].attempt == old.attempt
+
+
+def test_a_decision_writes_the_accounts_row_before_it_reads_anything(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    reserve(ledger, claim_of("monday"), 100)
+    note = ledger.note()
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    reserve(ledger, claim_of("tuesday"), 100, note)
+    # What begins the transaction sets its limits.
+    statements = [each for each in sent if not each.startswith(("BEGIN", "PRAGMA", "SELECT set_config"))]
+    assert statements[0].startswith("UPDATE youcom_accounts")
+    assert any("youcom_reservations" in each for each in statements[1:])
+
+
+def test_you_com_is_asked_after_the_note(ledger: Ledger) -> None:
+    first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
+
+    def ask_while_another_run_ends() -> AccountBalance:
+        balance = account_with(40)
+        ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+        return balance
+
+    assert ledger.reserve(claim_of("tuesday"), ask_while_another_run_ends).reservation is None
 
 
 def test_a_gate_does_not_open_with_a_reservation_that_has_expired(
@@ -223,10 +291,10 @@ def test_a_note_shows_what_is_reserved_and_which_gates_could_open(ledger: Ledger
     note = ledger.note()
     assert note.of("4f1c").reserved_usd == 50
     assert note.of("4f1c").reserved_for_run_usd(attempt_of("monday").holder) == 25
-    assert note.could_open(claim_of("wednesday"), account_with(75))
-    assert not note.could_open(claim_of("wednesday"), account_with("74.99"))
-    assert note.could_open(claim_of("monday"), account_with(25)), "its own reservation opens it"
-    assert note.could_open(claim_of("monday"), account_with(25, "another"))
+    assert note.needs_decision(claim_of("wednesday"), account_with(75))
+    assert not note.needs_decision(claim_of("wednesday"), account_with("74.99"))
+    assert note.needs_decision(claim_of("monday"), account_with(25)), "its own reservation opens it"
+    assert note.needs_decision(claim_of("monday"), account_with(25, "another"))
 
 
 def test_a_note_reads_the_databases_clock_in_utc(ledger: Ledger) -> None:
@@ -286,6 +354,16 @@ def test_standing_and_ended_reservations_can_be_listed(ledger: Ledger, engine: s
     assert [row.ended_by for row in ledger.history(task_id="another_gate")] == ["somebody"]
     assert len(ledger.history(limit=2)) == 2
     assert ledger.get([second.reservation.id])[0].end_reason is EndReason.BY_HAND
+
+
+def test_what_counts_is_listed_with_what_ended_lately(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    first = reserve(ledger, claim_of("monday"), 100)
+    reserve(ledger, claim_of("tuesday"), 100)
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    assert {row.holder.run_id: row.stands for row in ledger.counting()} == {"monday": False, "tuesday": True}
+    assert sum(row.amount_usd for row in ledger.counting()) == ledger.note().of("4f1c").reserved_usd
+    pass_time(engine, 60)
+    assert [row.holder.run_id for row in ledger.counting()] == ["tuesday"]
 
 
 def test_a_purge_deletes_old_ends_and_outdates_the_notes_that_might_miss_them(

@@ -198,10 +198,6 @@ class Spending(RuleBasedStateMachine):
         pass_time(self.engine, -seconds)
         self.move_notes(seconds)
 
-    @rule()
-    def end_what_has_expired(self) -> None:
-        self.ledger.end_expired(by="triggerer")
-
     def noted(self) -> Note:
         return self.ledger.note()
 
@@ -244,7 +240,7 @@ class SpendingWithoutTheCounter(Spending):
     """Leaves out the rules that have no part in the failure, so that few examples are enough to find it."""
 
     top_up = post_a_charge = note = ask = two_decide_at_once = ask_again_for_a_lost_answer = None
-    spend_while_dying = release = kill = clear = crash = pass_time = end_what_has_expired = None
+    spend_while_dying = release = kill = clear = crash = pass_time = None
 
     def noted(self) -> Note:
         note = super().noted()

@@ -1,4 +1,4 @@
-"""A transaction ends in time, whatever the server does, and a stopped client holds nothing for long."""
+"""A transaction ends in bounded time whatever the server does, and a stopped client soon holds nothing."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, task_group
 
 from airflow_provider_youcom import _airflow
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -69,9 +70,18 @@ def teardown(retry_delay: timedelta = timedelta(minutes=5), left_out: str = "") 
     return release
 
 
-def run(operator: ReleaseCreditsOperator, map_index: int = -1) -> None:
+def run(
+    operator: ReleaseCreditsOperator, map_index: int = -1, try_number: int = 1, ledger_id: Any = None
+) -> None:
     task = SimpleNamespace(
-        dag_id="pipeline", run_id="monday", task_id=operator.task_id, map_index=map_index, id="x"
+        dag_id="pipeline",
+        run_id="monday",
+        task_id=operator.task_id,
+        map_index=map_index,
+        id="x",
+        try_number=try_number,
+        max_tries=operator.retries,
+        xcom_pull=lambda task_ids, key: ledger_id,
     )
     operator.execute({"ti": task})  # type: ignore[typeddict-item]
 
@@ -139,6 +149,26 @@ def test_work_that_was_left_out_of_the_block_keeps_the_reservation(
     assert ledger.standing() == []
 
 
+def test_work_of_the_next_block_does_not_keep_the_reservation(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    answers.tasks["report"] = None
+    release = teardown()
+    with release.dag, BalanceSensor(task_id="next_gate", min_usd=1, reserve=True).reservation():
+        GetBalanceOperator(task_id="report") << release.dag.get_task("search")
+    run(release)
+    assert ledger.history()[0].end_reason is EndReason.RELEASED
+
+
+def test_work_that_two_gates_pay_for_keeps_both_reservations(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    release = teardown(left_out="summarize")
+    with release.dag, BalanceSensor(task_id="next_gate", min_usd=1, reserve=True).reservation() as block:
+        block.add_task(release.dag.get_task("search"))
+    answers.tasks["search"] = "running"
+    run(release)
+    assert ledger.history()[0].end_reason is EndReason.CUT_SHORT
+
+
 def test_a_task_that_runs_after_the_teardown_does_not_keep_the_reservation(ledger: Ledger, answers: Airflow):
     reserve_for()
     answers.tasks["report"] = None
@@ -155,18 +185,106 @@ def test_an_expired_reservation_is_logged_as_expired(
 ):
     reserve_for(seconds=1e-6)
     if found_by_a_gate:
-        ledger.end_expired(by="a gate that waits")
+        reserve_for(run="tuesday")
     run(teardown())
     assert "The reservation of $20.00 expired at" in task_log.text
     assert "set reserve_for of gate gate to a longer time" in task_log.text
 
 
-def test_a_ledger_that_does_not_answer_does_not_fail_the_teardown(
+def test_a_teardown_tries_again_while_the_ledger_does_not_answer_and_then_gives_up(
     ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch, task_log: Log
 ):
+    def away(self: Ledger, **names: Any) -> Any:
+        raise YouComLedgerUnavailableError("What is reserved is unknown, since the ledger is away.")
+
+    reserve_for()
+    monkeypatch.setattr(Ledger, "standing", away)
+    operator = teardown()
+    assert operator.retries * operator.retry_delay >= timedelta(minutes=5)
+    for try_number in range(1, operator.retries + 1):
+        with pytest.raises(YouComLedgerUnavailableError):
+            run(operator, try_number=try_number)
+    run(operator, try_number=operator.retries + 1)
+    assert "Nothing was released; what this gate reserved ends with the run: What is" in task_log.text
+
+
+def test_a_ledger_that_cannot_be_used_fails_the_teardown(
+    ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
-    run(teardown())
-    assert "Nothing was released; what this gate reserved ends with the run: There is no" in task_log.text
+    with pytest.raises(AirflowFailException, match="Nothing was released: There is no connection 'ledger'"):
+        run(teardown())
+
+
+@pytest.mark.parametrize("pulled", ["another", '"another"', ["another", "another"], [None, "another"]])
+def test_a_ledger_other_than_the_gates_is_refused(ledger: Ledger, answers: Airflow, pulled: Any):
+    reserve_for()
+    with pytest.raises(AirflowFailException, match=r"The ledger 'ledger' is another one here \(id "):
+        run(teardown(), ledger_id=pulled)
+    assert len(ledger.standing()) == 1
+
+
+@pytest.mark.parametrize("pulled", [None, [], [None]])
+def test_a_gate_that_did_not_name_its_ledger_is_released(ledger: Ledger, answers: Airflow, pulled: Any):
+    reserve_for()
+    run(teardown(), ledger_id=pulled)
+    assert ledger.standing() == []
+
+
+def test_the_ledger_of_the_gate_is_accepted(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    run(teardown(), ledger_id=f'"{ledger.id}"')
+    assert ledger.standing() == []
+
+
+def test_an_index_of_a_mapped_group_is_judged_by_its_own_tasks(
+    ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch
+):
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+
+        @task_group
+        def each(number: int) -> None:
+            gate = BalanceSensor(task_id="gate", min_usd=20, reserve=True)
+            with gate.reservation():
+                GetBalanceOperator(task_id="search")
+
+        group = each.expand(number=[1, 2])
+    states = {("each.search", 0): "success", ("each.search", 1): "failed"}
+
+    def ask(question: Any) -> int:
+        if isinstance(question, Runs):
+            return 1
+        found = [
+            state
+            for (task_id, index), state in states.items()
+            if task_id in question.task_ids and question.map_index in (None, index)
+        ]
+        return sum(question.states is None or state in question.states for state in found)
+
+    monkeypatch.setattr(release, "ask", ask)
+    for index in (0, 1):
+        holder = Holder("production", "pipeline", "monday", "each.gate", index)
+        claim = Claim(Attempt(holder, str(index), "1"), Decimal(20))
+        ledger.reserve(claim, YouComHook().get_balance, settle_seconds=0)
+        run(group.dag.get_task("each.release_gate"), map_index=index)
+    ends = {row.holder.map_index: row.end_reason for row in ledger.history()}
+    assert ends == {0: EndReason.RELEASED, 1: EndReason.CUT_SHORT}
+
+
+def test_one_index_does_not_release_for_all(ledger: Ledger, answers: Airflow):
+    reserve_for()
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+
+        @task_group
+        def each(number: int) -> None:
+            # Created before its gate, and no teardown, so that nothing is known when the DAG is parsed.
+            ReleaseCreditsOperator(task_id="release", gate_task_id="gate")
+
+        group = each.expand(number=[1, 2])
+        BalanceSensor(task_id="gate", min_usd=20, reserve=True) >> group
+    with pytest.raises(AirflowFailException, match="Task 'each.release' is in mapped task group 'each' and"):
+        run(group.dag.get_task("each.release"), map_index=0)
+    assert len(ledger.standing()) == 1
 
 
 def test_a_missing_gate_is_named(ledger: Ledger, answers: Airflow):

@@ -22,7 +22,7 @@ from tests.real_airflow.reserved_runs import LEDGER, ReservedRuns
 from tests.real_airflow.statsd import StatsdServer
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 DAGS = Path(__file__).parent / "dags"
 _CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor", "youcom_measured"]
@@ -128,7 +128,7 @@ def _version_of(text: str) -> tuple[int, ...]:
 
 def _postgres() -> PrivatePostgres | None:
     try:
-        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+        from dev.private_postgres import PostgresMissingError, PrivatePostgres
     except ImportError:  # There is no driver.
         return None
     try:

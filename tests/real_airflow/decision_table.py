@@ -232,12 +232,11 @@ class Gate:
         :param sandbox: the You.com of the gate's connection.
         """
         *first, last = self.row.answers
-        if last is not BAD_KEY:
-            holds_cents = Decimal(320) if last is SHORT else Decimal(10_000)
-            sandbox.accounts[self.conn_id] = Account(self.account_id, holds_cents, last is not NO_SCOPE)
+        holds_cents = Decimal(320) if last is SHORT else Decimal(10_000)
+        sandbox.accounts[self.conn_id] = Account(self.account_id, holds_cents, last is not NO_SCOPE)
         for answer in first:
             sandbox.inject(self._fault(answer), _PACE[self.mode].checks, self.conn_id)
-        if last in (UNAVAILABLE, NOT_THE_CONTRACT):
+        if last in _FAULTS:
             sandbox.inject(self._fault(last), None, self.conn_id)
 
     def _fault(self, answer: Answer) -> Fault:
@@ -250,6 +249,7 @@ class Gate:
 GATES = [Gate(row, mode) for row in ROWS for mode in row.modes]
 
 _FAULTS = {
+    BAD_KEY: Fault(status=401, body='{"detail": "Invalid or missing API key"}'),
     UNAVAILABLE: Fault(status=503, body='{"detail": "Try again later"}'),
     NOT_THE_CONTRACT: Fault(status=200, body="<html>Welcome to the hotel's network</html>"),
 }

@@ -6,7 +6,7 @@ import pytest
 
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario]
 
 
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])

@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from airflow_provider_youcom.sandbox import Sandbox
-from dev.airflow_api import RUN_ENDED
 from dev.local_airflow import LocalAirflow
 from tests.real_airflow.decision_table import GATES, MODES, RESERVING, ROWS, Gate
 from tests.real_airflow.reserved_runs import ReservedRuns
@@ -41,12 +40,8 @@ def outcomes(
     for dag_id in dag_ids:
         airflow.wait_for_dag(dag_id)
     run_ids = {dag_id: airflow.trigger(dag_id) for dag_id in dag_ids}
-    airflow.wait_until(
-        "the decision table",
-        lambda: {airflow.run_state(dag_id, run_id) for dag_id, run_id in run_ids.items()},
-        lambda states: states <= RUN_ENDED,
-        timeout=900,
-    )
+    for dag_id, run_id in run_ids.items():
+        airflow.wait_for_run(dag_id, run_id, timeout=900)
     instances = {
         each["task_id"]: each
         for dag_id, run_id in run_ids.items()

@@ -12,7 +12,7 @@ from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.examples import EXAMPLES, NEED_AIRFLOW_3
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario]
 
 DAG_IDS = [file.stem for file in EXAMPLES if file not in NEED_AIRFLOW_3]
 LEDGER = "ledger_of_the_examples"

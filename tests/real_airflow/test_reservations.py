@@ -8,7 +8,7 @@ import pytest
 
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 RELEASED = ("released", "release_gate")
 CUT_SHORT = ("cut short", "release_gate")
@@ -24,6 +24,8 @@ def unattended(reserved_runs: ReservedRuns) -> None:
     reserved_runs.start("skipped_run", "is_skipped")
     reserved_runs.start("waiting_run", "fails_while_it_waits")
     reserved_runs.start("shapes", "shapes")
+    reserved_runs.start("blocks_open", "blocks_open")
+    reserved_runs.start("blocks_shut", "blocks_shut")
 
 
 def test_a_teardown_releases_what_its_gate_has_reserved(runs: ReservedRuns) -> None:
@@ -166,6 +168,35 @@ def test_every_gate_is_released_in_every_shape_of_a_dag(runs: ReservedRuns) -> N
         for each in runs.reservations("shapes")
     }
     assert ends == {gate: ("released", teardown) for gate, teardown in SHAPES.items()}
+
+
+BLOCKS = {
+    ("gate_of_outside_input", -1): "release_gate_of_outside_input",
+    ("gate_of_mapped_group", -1): "release_gate_of_mapped_group",
+    ("gate_of_nested_groups", -1): "release_gate_of_nested_groups",
+    ("mapped_gate", 0): "release_mapped_gate",
+    ("mapped_gate", 1): "release_mapped_gate",
+}
+
+
+def test_no_task_of_a_block_pays_while_its_gate_is_shut(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("blocks_shut", "blocks_shut", "success")
+    states = runs.airflow.task_states("blocks_shut", "blocks_shut")
+    assert states.pop(("outside", -1)) == "success"
+    assert set(states.values()) == {"skipped"}
+    assert runs.ends("blocks_shut") == []
+
+
+def test_all_tasks_of_a_block_pay_and_then_its_gate_is_released_once(runs: ReservedRuns) -> None:
+    runs.airflow.wait_for_run("blocks_open", "blocks_open", "success")
+    assert set(runs.airflow.task_states("blocks_open", "blocks_open").values()) == {"success"}
+    # Released, and not cut short: each task behind the gate had succeeded.
+    ends = [
+        (each.gate.task_id, each.gate.map_index, each.end_reason and each.end_reason.value, each.ended_by)
+        for each in runs.reservations("blocks_open")
+    ]
+    assert sorted(ends) == sorted((*gate, "released", teardown) for gate, teardown in BLOCKS.items())
+    assert runs.no_payment_was_refused()
 
 
 def time_out(runs: ReservedRuns, run_id: str) -> str:

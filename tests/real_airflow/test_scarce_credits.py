@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 DAG_ID = "scarce_run"
 KEY = "youcom_reserving_scarce"

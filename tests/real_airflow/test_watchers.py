@@ -14,12 +14,14 @@ from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.real_airflow.conftest import minor_version
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario]
 
 DAG_ID = "watched_account"
 WARNING = "example_youcom_low_credits"
 CRITICAL = f"{WARNING}_critical"
 BACKLOG = "example_youcom_backlog"
+ALERT_ONCE = "example_youcom_alert_once"
+ALERT_ONCE_CRITICAL = f"{ALERT_ONCE}_critical"
 RUNNING = "triggerer_id is not null"
 
 
@@ -65,7 +67,7 @@ def accounts(airflow: LocalAirflow) -> Iterator[dict[str, Sandbox]]:
         for dag_id in (DAG_ID, WARNING, BACKLOG):
             airflow.parse_again(dag_id)
         yield accounts
-        for dag_id in (WARNING, CRITICAL, BACKLOG):
+        for dag_id in (WARNING, CRITICAL, BACKLOG, ALERT_ONCE, ALERT_ONCE_CRITICAL):
             airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
         for conn_id in accounts:
             airflow.request("DELETE", f"/connections/{conn_id}")
@@ -99,6 +101,38 @@ def test_the_examples_warn_of_low_credits_and_work_off_the_backlog(
     assert critical == [f"Critical: {holds} the line of $5.00."]
     assert answers == ["All there is to know about: One?", "All there is to know about: Two?"]
     assert json.loads(airflow.request("GET", "/variables/youcom_backlog").json()["value"]) == []
+
+
+@pytest.mark.on_the_ends
+def test_two_lines_that_are_crossed_at_once_send_one_alert_each_also_when_the_event_is_repeated(
+    airflow: LocalAirflow, accounts: dict[str, Sandbox]
+) -> None:
+    account = accounts["youcom_default"]
+    account.set_balance(30)
+    for dag_id in (ALERT_ONCE, ALERT_ONCE_CRITICAL):
+        airflow.wait_for_dag(dag_id)
+    # The file has both of them.
+    airflow.parse_again(ALERT_ONCE)
+    airflow.wait_until("all watchers", lambda: count_triggers(airflow, RUNNING), lambda count: count == 6)
+    polls = 1 if minor_version(airflow) >= (3, 3) else 5
+    WatchedAccount(airflow, account).is_checked(2 * polls)
+
+    account.set_balance(3)
+    (warning,) = wait_for_results(airflow, ALERT_ONCE, "alert", 1)
+    (critical,) = wait_for_results(airflow, ALERT_ONCE_CRITICAL, "alert", 1)
+    holds = f"You.com account {account.accounts['sandbox-key'].account_id} holds $3.00 and has fallen below"
+    assert warning == [f"Warning: {holds} the line of $25.00."]
+    assert critical == [f"Critical: {holds} the line of $5.00."]
+
+    # As a triggerer that is killed after Airflow has saved its events.
+    events = airflow.request("GET", "/assets/events", params={"limit": 100}).json()["asset_events"]
+    of_alerts = [event for event in events if event["name"].startswith(ALERT_ONCE)]
+    assert len(of_alerts) == 2
+    for event in of_alerts:
+        repeated = {"asset_id": event["asset_id"], "extra": {"payload": event["extra"]["payload"]}}
+        airflow.request("POST", "/assets/events", json=repeated)
+    assert sorted(wait_for_results(airflow, ALERT_ONCE, "alert", 2)) == [[], warning]
+    assert sorted(wait_for_results(airflow, ALERT_ONCE_CRITICAL, "alert", 2)) == [[], critical]
 
 
 def test_a_watcher_fires_once_for_each_crossing_through_a_crash_and_ends_with_its_dag(

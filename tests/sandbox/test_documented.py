@@ -14,6 +14,8 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Sandbox
 
+pytestmark = pytest.mark.only_in_test
+
 PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
 WRITTEN_URL = "http://127.0.0.1:8765"
 

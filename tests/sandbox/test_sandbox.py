@@ -16,6 +16,8 @@ import yaml
 
 from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Fault, Sandbox
 
+pytestmark = pytest.mark.only_in_test
+
 OPENAPI = yaml.safe_load((Path(__file__).parent / "contract" / "openapi.yaml").read_text())
 
 

@@ -12,6 +12,8 @@ import requests
 
 from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Sandbox, _server
 
+pytestmark = pytest.mark.only_in_test
+
 METHODS = {
     BALANCE_PATH: "GET",
     RESEARCH_PATH: "POST",

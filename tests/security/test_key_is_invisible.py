@@ -25,7 +25,7 @@ from tests.faults.places import answers
 from tests.security.canary import CANARY_KEY, forms_of
 from tests.security.search import Search
 
-pytestmark = pytest.mark.real_airflow
+pytestmark = [pytest.mark.real_airflow, pytest.mark.on_the_ends]
 
 HERE = Path(__file__).parent
 # A proxy and a CA file are set for the whole process, so they would affect every connection.
@@ -160,7 +160,7 @@ def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
 
 def _postgres(running: ExitStack) -> dict[str, object] | None:
     try:
-        from benchmarks.postgres import PostgresMissingError, PrivatePostgres
+        from dev.private_postgres import PostgresMissingError, PrivatePostgres
 
         url = make_url(running.enter_context(PrivatePostgres()).url)
     except (ImportError, PostgresMissingError):

@@ -19,6 +19,8 @@ from tests.faults.broken_server import BrokenServer, says
 from tests.faults.places import GOOD_ANSWER
 from tests.security.canary import CANARY_KEY, chain, everything_in, sightings
 
+pytestmark = pytest.mark.on_the_ends
+
 
 @pytest.fixture
 def you_com(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:

@@ -17,7 +17,11 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from airflow_provider_youcom.exceptions import YouComResponseError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComResponseError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.gate import CreditGate
 from airflow_provider_youcom.operators.balance import GetBalanceOperator
 from airflow_provider_youcom.sandbox import Fault, Sandbox
@@ -130,6 +134,16 @@ def test_a_gate_with_soft_fail_or_never_fail_is_skipped_when_it_times_out(sandbo
     sandbox.set_balance(0)
     with pytest.raises(AirflowSkipException):
         gate(timeout=0, **{option: True}).execute({})
+
+
+def test_a_key_at_its_spending_cap_fails_the_task_without_retries_under_soft_fail(sandbox: Sandbox):
+    sandbox.inject(Fault(status=429, body='{"code": "spend_cap_exceeded"}'), times=None)
+    with pytest.raises(AirflowFailException, match="raise the cap at .*, or use another key"):
+        gate(soft_fail=True, on_unavailable="pass").execute({})
+    assert sandbox.request_count == 1
+    sent = verdict(YouComSpendCapError("The key has reached its spending cap."))
+    with pytest.raises(AirflowFailException, match="spending cap"):
+        gate(soft_fail=True).execute_complete({}, sent)
 
 
 def test_never_fail_skips_even_a_refused_key(sandbox: Sandbox):

@@ -63,6 +63,8 @@ def try_of(run: str, number: int = 1) -> dict[str, Any]:
     task = SimpleNamespace(
         dag_id="pipeline", run_id=run, task_id="gate", map_index=-1, id=f"{run}-{number}", try_number=number
     )
+    task.pushed = {}
+    task.xcom_push = lambda key, value: task.pushed.update({key: value})
     return {"ti": task, "dag_run": SimpleNamespace(id=1), "task_instance": task}
 
 
@@ -104,6 +106,12 @@ def test_a_gate_that_opens_has_reserved_what_it_needs_for_the_tasks_behind_it(le
     assert standing.task_ids == ("search", "summarize")
     assert standing.expires_at - standing.reserved_at == timedelta(hours=6)
     assert json.dumps(opened)
+
+
+def test_a_gate_that_opens_tells_its_teardown_in_which_ledger_it_has_reserved(ledger: Ledger):
+    context = try_of("monday")
+    gate().execute(context)
+    assert context["ti"].pushed == {"youcom_ledger_id": ledger.id}
 
 
 def test_a_gate_opens_by_what_is_available_and_not_by_the_balance(ledger: Ledger):
@@ -231,12 +239,38 @@ def test_nothing_is_reserved_when_you_com_does_not_answer(ledger: Ledger, sandbo
     assert ledger.history() == []
 
 
-@pytest.mark.parametrize("min_usd", ["ten", "0"])
-def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger, min_usd: str):
+def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger):
+    sensor = gate()
+    sensor.min_usd = "ten"
+    with pytest.raises(AirflowFailException, match="min_usd='ten' is not an amount"):
+        sensor.execute(try_of("monday"))
+
+
+@pytest.mark.parametrize("min_usd", [0, "0", "0.00"])
+def test_a_gate_that_turns_out_to_need_nothing_reserves_nothing(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, min_usd: object
+):
     sensor = gate()
     sensor.min_usd = min_usd
-    with pytest.raises(AirflowFailException, match=r"min_usd='ten' is not an amount|amount_usd=0 cannot be"):
+    with caplog.at_level(logging.INFO):
+        opened = sensor.execute(try_of("monday"))
+    assert (opened["balance_usd"], ledger.history()) == (100, [])
+    assert "min_usd is 0, so this gate reserves nothing." in caplog.text
+
+
+def test_a_gate_that_needs_nothing_waits_for_debts_like_one_that_does_not_reserve(
+    ledger: Ledger, sandbox: Sandbox
+):
+    next(iter(sandbox.accounts.values())).balance_cents = Decimal(-1)
+    sensor = gate(deferrable=True)
+    sensor.min_usd = "0"
+    with pytest.raises(TaskDeferred) as deferred:
         sensor.execute(try_of("monday"))
+    assert type(deferred.value.trigger) is BalanceTrigger
+    opened = sensor.execute_complete(
+        try_of("monday"), {"action": "open", "reason": "enough", "balance": {"balance_usd": 1}}
+    )
+    assert opened == {"balance_usd": 1}
 
 
 def test_a_connection_without_a_ledger_fails_and_says_where_to_name_one(
@@ -258,6 +292,7 @@ def test_a_gate_that_waits_without_a_worker_carries_its_identity(ledger: Ledger,
     claim = Claim.from_json(json.loads(json.dumps(options["claim"])), Decimal(options["min_usd"]))
     assert (claim.attempt.id, claim.attempt.holder.run_id, claim.amount_usd) == ("monday-1", "monday", 25)
     assert claim.task_ids == ("search", "summarize")
+    assert claim.ledger_id == ledger.id
 
 
 def test_a_connection_that_airflow_cannot_read_now_is_waited_for_without_a_worker(
@@ -303,6 +338,53 @@ def test_a_reservation_that_ended_while_the_task_was_queued_is_made_again(ledger
 def test_an_event_from_before_the_gate_reserved_does_not_open_it(ledger: Ledger, sandbox: Sandbox):
     assert gate().execute_complete(try_of("monday"), event_of(None))["available_usd"] == 100
     assert len(ledger.standing()) == 1
+
+
+def alone(**options: Any) -> BalanceSensor:
+    """Return a gate that nothing releases: one task here is for another gate, the other not behind it."""
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        made = BalanceSensor(task_id="gate", min_usd=25, reserve=True, **options)
+        made >> _work("search") >> ReleaseCreditsOperator(task_id="of_another", gate_task_id="another_gate")
+        ReleaseCreditsOperator(task_id="not_behind_it", gate_task_id="gate")
+    return made
+
+
+NEVER_RELEASED = (
+    "No task releases what gate gate reserves, so other gates go without it until the run is over"
+)
+
+
+def test_a_gate_that_nothing_releases_says_so_when_it_opens(ledger: Ledger, caplog: pytest.LogCaptureFixture):
+    alone().execute(try_of("monday"))
+    assert caplog.text.count(NEVER_RELEASED) == 1
+    (standing,) = ledger.standing()
+    alone(deferrable=True).execute_complete(try_of("monday"), event_of(standing.id))
+    assert caplog.text.count(NEVER_RELEASED) == 2
+
+
+@pytest.mark.parametrize("end_from_trigger", [True, False])
+def test_a_gate_that_will_end_without_a_worker_says_before_it_waits_that_nothing_releases_it(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, end_from_trigger: bool
+):
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred):
+        alone(deferrable=True, end_from_trigger=end_from_trigger).execute(try_of("monday"))
+    assert caplog.text.count(NEVER_RELEASED) == end_from_trigger
+
+
+def test_a_gate_that_is_released_or_reserves_nothing_says_nothing_of_it(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+):
+    gate().execute(try_of("monday"))
+    alone_but_not_reserving = alone()
+    alone_but_not_reserving.reserve = False
+    alone_but_not_reserving.execute(try_of("tuesday"))
+    sandbox.set_balance(1)
+    with pytest.raises(TaskDeferred):
+        gate(deferrable=True, end_from_trigger=True).execute(try_of("wednesday"))
+    with pytest.raises(AirflowSkipException):
+        alone(on_shortfall="skip").execute(try_of("thursday"))
+    assert "No task releases" not in caplog.text
 
 
 def test_reservation_always_returns_the_same_teardown_of_its_gate():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -11,7 +12,13 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
+from airflow_provider_youcom.gate import Verdict
 from airflow_provider_youcom.hooks import youcom as hook_module
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import _poll
@@ -84,10 +91,69 @@ def test_each_check_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Lo
     assert "holds $3.20, $21.80 short of the $25.00 that this gate needs." in short.getMessage()
 
 
+def first_line(waiting: BalanceTrigger, log: pytest.LogCaptureFixture) -> str:
+    """Return what a gate logs at its first check, and cancel it."""
+
+    async def run() -> str:
+        gate = asyncio.create_task(first(waiting.run()))
+        while not (lines := [record.getMessage() for record in log.records if record.name == "task"]):
+            assert not gate.done()
+            await asyncio.sleep(0.01)
+        gate.cancel()
+        return lines[0]
+
+    return asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def seconds_to_next_check(line: str) -> int:
+    found = re.search(r"\. The next check is in (\d+) s\.$", line)
+    assert found, line
+    return int(found[1])
+
+
+ASKS_TO_WAIT = Fault(status=429, headers={"Retry-After": "21600"})
+
+
+def test_a_gate_that_you_com_asks_to_wait_says_when_it_checks_again(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.inject(ASKS_TO_WAIT, times=None)
+    line = first_line(trigger(poke_interval=60), task_log)
+    assert "(HTTP 429) and asks to wait 21600 s; this usually passes, so try again later. Waiting." in line
+    assert 200 <= seconds_to_next_check(line) <= _poll.LONGEST_BACKOFF
+
+
+def test_a_gate_whose_waits_grow_says_when_it_checks_again(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.set_balance(1)
+    growing = trigger(poke_interval=100, exponential_backoff=True, looked_at=time.time() - 100)
+    line = first_line(growing, task_log)
+    assert "short of the $25.00" in line
+    assert 101 <= seconds_to_next_check(line) <= 200
+
+
+def test_a_gate_whose_wait_ends_before_the_next_check_is_checked_then(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    sandbox.inject(ASKS_TO_WAIT, times=None)
+    line = first_line(trigger(poke_interval=60, ends_at=time.time() + 100), task_log)
+    assert seconds_to_next_check(line) <= 100
+
+
+@pytest.mark.parametrize("options", [{}, {"silent_fail": True}])
+def test_a_gate_that_checks_again_after_an_interval_does_not_say_so(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture, options: dict
+):
+    sandbox.inject(Fault(body="{}") if options else Fault(status=503), times=None)
+    assert "next check" not in first_line(trigger(poke_interval=60, **options), task_log)
+
+
 @pytest.mark.parametrize(
     ("fault", "options", "action"),
     [
         (Fault(status=401), {}, "fail"),
+        (Fault(status=429, body='{"code": "spend_cap_exceeded"}'), {"on_unavailable": "pass"}, "fail"),
         (Fault(body="{}"), {}, "retry"),
         (Fault(status=503), {"on_unavailable": "fail"}, "retry"),
         (Fault(status=503), {"on_unavailable": "pass"}, "open"),
@@ -98,6 +164,14 @@ def test_it_fires_when_the_policy_decides_without_a_balance(
 ):
     sandbox.inject(fault, times=None)
     assert fire(trigger(**options)).payload["action"] == action
+
+
+def test_a_key_at_its_spending_cap_is_asked_with_once(sandbox: Sandbox):
+    sandbox.inject(Fault(status=429, body='{"code": "spend_cap_exceeded"}'), times=None)
+    verdict = Verdict.from_event(fire(trigger(on_shortfall="skip")).payload)
+    assert type(verdict.error) is YouComSpendCapError
+    assert "raise the cap" in verdict.reason
+    assert sandbox.request_count == 1
 
 
 def test_silent_fail_goes_on_after_an_answer_that_cannot_be_read(sandbox: Sandbox):
@@ -197,7 +271,10 @@ def test_a_trigger_of_an_earlier_version_is_made_again_from_its_arguments(sandbo
 
 
 def test_a_connection_that_never_existed_is_refused(airflow_database: None):
-    assert fire(trigger(youcom_conn_id="nowhere")).payload["error"]["type"] == "YouComConnectionNotFoundError"
+    assert (
+        fire(trigger(youcom_conn_id="nowhere")).payload["error"]["types"][0]
+        == "YouComConnectionNotFoundError"
+    )
 
 
 def test_a_connection_that_a_worker_found_is_waited_for(
@@ -220,7 +297,7 @@ def test_a_connection_that_stays_missing_for_too_long_is_refused(
     monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
     monkeypatch.setattr(_poll, "LONGEST_MISSING", 0.0)
     payload = fire(trigger(looked_at=time.time() - 60)).payload
-    assert payload["error"]["type"] == "YouComConnectionNotFoundError"
+    assert payload["error"]["types"][0] == "YouComConnectionNotFoundError"
 
 
 RENDERS = hasattr(BaseTrigger, "render_template_fields")

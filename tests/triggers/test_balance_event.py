@@ -107,14 +107,6 @@ class Store:
         self.values[key] = json.dumps(value)
 
 
-class BrokenStore:
-    async def aget(self, key: str) -> Any:
-        raise ValueError("Task has 2 concrete inlets and outlets")
-
-    async def aset(self, key: str, value: Any) -> None:
-        raise ValueError("Task has 2 concrete inlets and outlets")
-
-
 @needs_watchers
 def test_it_fires_once_for_each_time_the_balance_falls_below_the_line(sandbox: Sandbox):
     async def fall_twice() -> Listener:
@@ -133,6 +125,7 @@ def test_it_fires_once_for_each_time_the_balance_falls_below_the_line(sandbox: S
     assert (first["balance"]["balance_usd"], second["balance"]["balance_usd"]) == (4.99, 3)
     assert first["happened_at"] == first["balance"]["checked_at"] < second["happened_at"]
     assert first["youcom_conn_id"] == "youcom_default"
+    assert first["id"] == f"youcom_default below 5 below {first['happened_at']}" != second["id"]
     assert first["line_usd"] == 5
     assert first["reason"].endswith("holds $4.99 and has fallen below the line of $5.00.")
 
@@ -175,6 +168,21 @@ def test_it_fires_once_when_the_balance_is_unknown_and_once_when_it_is_known_aga
 
 
 @needs_watchers
+def test_a_key_at_its_spending_cap_is_an_unknown_balance_with_its_reason(sandbox: Sandbox):
+    async def be_capped() -> Listener:
+        async with Listener(sandbox, watch(below_usd=5, blind_after=0)) as listener:
+            sandbox.inject(Fault(status=429, body='{"code": "spend_cap_exceeded"}'), times=None)
+            await listener.until(lambda: bool(listener.fired))
+            sandbox.heal()
+            await listener.until(lambda: len(listener.fired) > 1)
+        return listener
+
+    unknown, known = asyncio.run(be_capped()).fired
+    assert (unknown["kind"], unknown["balance"], known["kind"]) == ("unknown", None, "known")
+    assert "the key has reached its spending cap" in unknown["reason"]
+
+
+@needs_watchers
 def test_a_connection_that_is_missing_is_an_unknown_balance(sandbox: Sandbox, airflow_database: None):
     async def check_once() -> list[dict[str, Any]]:
         watcher = watch(below_usd=5, youcom_conn_id="nowhere", blind_after=0)
@@ -212,7 +220,7 @@ def test_a_new_triggerer_with_a_store_continues_where_the_last_one_ended(sandbox
 
 
 @needs_watchers
-def test_an_event_that_airflow_may_have_lost_is_fired_again_with_its_own_time(sandbox: Sandbox):
+def test_an_event_that_airflow_may_have_lost_is_fired_again_with_its_own_time_and_id(sandbox: Sandbox):
     sandbox.set_balance(3)
     store = Store()
 
@@ -229,6 +237,40 @@ def test_an_event_that_airflow_may_have_lost_is_fired_again_with_its_own_time(sa
 
 
 @needs_watchers
+def test_a_fall_below_two_lines_at_once_fires_both_and_a_crash_repeats_both_under_their_ids(sandbox: Sandbox):
+    lines_usd, stores = (25, 5), (Store(), Store())
+
+    async def first_events(*checks: Any) -> list[dict[str, Any]]:
+        """Return what a triggerer fires that is killed after the event of each watcher."""
+        events = []
+        for line_usd, store in zip(lines_usd, stores, strict=True):
+            watcher = watch(below_usd=line_usd)
+            watcher.asset_state_store = store
+            async with aclosing(watcher.filter_shared_stream(yielding(*checks))) as fired:
+                events.append((await anext(fired)).payload)
+        return events
+
+    async def yielding(*checks: Any) -> AsyncIterator[Any]:
+        for check in checks:
+            yield check
+
+    async def fall() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        polled = BalanceEventTrigger.open_shared_stream(watch(below_usd=25).serialize()[1])
+        async with aclosing(polled) as polled:
+            sandbox.set_balance(30)
+            before = await anext(polled)
+            sandbox.set_balance(3)
+            after = await anext(polled)
+            return await first_events(before, after), await first_events(await anext(polled))
+
+    fired, repeated = asyncio.run(fall())
+    assert [event["line_usd"] for event in fired] == [25, 5]
+    assert len({event["happened_at"] for event in fired}) == 1
+    assert len({event["id"] for event in fired}) == 2
+    assert repeated == fired
+
+
+@needs_watchers
 def test_the_store_is_written_when_something_changes_and_not_at_each_check(sandbox: Sandbox):
     store = Store()
 
@@ -240,24 +282,6 @@ def test_the_store_is_written_when_something_changes_and_not_at_each_check(sandb
 
     asyncio.run(check_ten_times())
     assert store.written == 1
-
-
-@needs_watchers
-def test_the_watcher_continues_from_memory_whatever_the_store_raises(
-    sandbox: Sandbox, watcher_log: pytest.LogCaptureFixture
-):
-    sandbox.set_balance(3)
-
-    async def watch_without_a_store() -> list[str]:
-        watcher = watch(below_usd=5)
-        watcher.asset_state_store = BrokenStore()
-        async with Listener(sandbox, watcher) as listener:
-            await listener.checks(3)
-        return listener.kinds
-
-    assert asyncio.run(watch_without_a_store()) == ["below"]
-    (warning,) = (record.getMessage() for record in watcher_log.records if record.name == "watcher")
-    assert warning.startswith("Airflow does not keep the state of this watcher (ValueError: Task has 2")
 
 
 @needs_watchers
@@ -358,6 +382,17 @@ def test_a_trigger_is_unchanged_after_its_way_through_the_database(options: dict
         ({"below_usd": "five"}, "below_usd='five' is not an amount in dollars"),
         ({"below_usd": 5, "youcom_conn_id": "{{ var.value.conn }}"}, "templates are not rendered here"),
         ({"below_usd": 5, "youcom_conn_id": None}, "youcom_conn_id=None is not the name of a connection"),
+        ({"below_usd": 5, "youcom_conn_id": ""}, "youcom_conn_id='' is not the name of a connection"),
+        ({"below_usd": 5, "youcom_conn_id": " \n"}, "is not the name of a connection"),
+        (
+            {"below_usd": 5, "rearm_usd": "1e307"},
+            "rearm_usd=1e+307 above below_usd=5 is more than an account",
+        ),
+        ({"below_usd": 5, "poke_interval": True}, "poke_interval=True is not a duration"),
+        ({"below_usd": 5, "poke_interval": b"60"}, "poke_interval=b'60' is not a duration"),
+        ({"below_usd": 5, "poke_interval": None}, "poke_interval=None is not a duration"),
+        ({"below_usd": 5, "poke_interval": 10**400}, "is not a duration"),
+        ({"below_usd": 5, "blind_after": True}, "blind_after=True is not a duration"),
         ({"below_usd": 5, "poke_interval": 0}, "poke_interval=0 is not a duration"),
         ({"below_usd": 5, "poke_interval": "often"}, "poke_interval='often' is not a duration"),
         ({"below_usd": 5, "blind_after": float("nan")}, "blind_after=nan is not a duration"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
 import threading
 from decimal import Decimal
 from typing import Any
@@ -46,8 +47,10 @@ EARLIER_ARGUMENTS: list[dict[str, Any]] = [
             },
             "attempt_id": "0199f7c8-0000-7000-8000-000000000001",
             "attempt_order": "0199f7c8-0000-7000-8000-000000000001",
+            "try_number": 1,
             "reserve_for_seconds": 86400.0,
             "task_ids": ["search", "summarize"],
+            "ledger_id": "",
         },
     },
 ]
@@ -76,6 +79,20 @@ def test_it_fires_with_the_reservation_that_it_has_made(ledger: Ledger):
     (standing,) = ledger.standing()
     assert (payload["action"], payload["reservation_id"]) == ("open", standing.id)
     assert payload["balance"]["available_usd"] == 100
+
+
+def test_a_ledger_other_than_the_workers_is_refused(ledger: Ledger):
+    elsewhere = trigger("monday")
+    elsewhere.claim["ledger_id"] = "another"
+    payload = fire(elsewhere)
+    assert (payload["action"], ledger.history()) == ("fail", [])
+    assert "The ledger 'ledger' is another one here" in payload["reason"]
+
+
+def test_a_gate_that_ends_here_tells_its_teardown_in_which_ledger_it_has_reserved(ledger: Ledger):
+    ending = trigger("monday", end_from_trigger=True)
+    ending.claim["ledger_id"] = ledger.id
+    assert asyncio.run(asyncio.wait_for(anext(ending.run()), 60)).xcoms["youcom_ledger_id"] == ledger.id
 
 
 def test_another_triggerer_that_takes_over_opens_with_the_same_reservation(ledger: Ledger):
@@ -151,6 +168,17 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
     assert str(readings[-1]).endswith("of which 2 runs have reserved $80.00")
 
 
+def test_what_one_gate_has_left_for_the_others_is_exact_in_any_decimal_context(ledger: Ledger):
+    async def one_after_the_other() -> list[Any]:
+        check = await _check.check("youcom_default")
+        return [await trigger(f"run {number}", "33.33")._read(check) for number in range(4)]
+
+    with decimal.localcontext(prec=1):
+        readings = asyncio.run(one_after_the_other())
+    assert str(readings[-1]).endswith("of which 3 runs have reserved $99.99")
+    assert readings[-1].available_usd == Decimal("0.01")
+
+
 def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ):
@@ -160,7 +188,7 @@ def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     monkeypatch.setattr(Ledger, "note", away)
     assert fire(BalanceTrigger(min_usd="25", poke_interval=0.01))["action"] == "open"
     reserving = fire(trigger("monday", on_unavailable="fail"))
-    assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+    assert (reserving["action"], reserving["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
 
 
 def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
@@ -220,4 +248,4 @@ def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.
     monkeypatch.setattr(_check, "LEDGER_SECONDS", 0.01)
     payload = fire(trigger("monday", on_unavailable="fail"))
     hanging.set()
-    assert (payload["action"], payload["error"]["type"]) == ("retry", "YouComLedgerUnavailableError")
+    assert (payload["action"], payload["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")

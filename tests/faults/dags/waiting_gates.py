@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 
-FAULTS = ["drip", "unavailable", "refused", "not_the_contract"]
+FAULTS = ["drip", "unavailable", "refused", "spend_cap", "not_the_contract"]
 MODES: dict[str, dict[str, Any]] = {
     "poke": {"deferrable": False, "mode": "poke"},
     "reschedule": {"deferrable": False, "mode": "reschedule"},

@@ -36,6 +36,15 @@ def gate(task_id: str = "gate", youcom_conn_id: str = RICH, **options: Any) -> B
 @task
 def work(youcom_conn_id: str = RICH, ti: Any = None, dag_run: Any = None) -> None:
     """Do what the run's configuration orders for this task: hold, fail, or pay a dollar."""
+    obey(youcom_conn_id, ti, dag_run)
+
+
+@task
+def work_on(what: Any, ti: Any = None, dag_run: Any = None) -> None:
+    obey(RICH, ti, dag_run)
+
+
+def obey(youcom_conn_id: str, ti: Any, dag_run: Any) -> None:
     orders = (dag_run.conf or {}).get(ti.task_id, ["pay"])
     here = f"{ti.run_id}.{ti.task_id}"
     if "hold" in orders:
@@ -80,6 +89,11 @@ with DAG("skipped_run", schedule=None), gate(youcom_conn_id=SHORT, on_shortfall=
 # Its gate waits until the test adds credits, and meanwhile ends the reservations that others left.
 with DAG("waiting_run", schedule=None), gate(youcom_conn_id=SHORT, end_from_trigger=True).reservation():
     work_of("work")(SHORT)
+
+# Its tasks survive the API server, which they need to end.
+survives = {"retries": 50, "retry_delay": AT_ONCE}
+with DAG("first_run", schedule=None, default_args=survives), gate(poke_interval=2).reservation():
+    work_of("work")()
 
 with DAG("task_left_out", schedule=None):
     opens = gate()
@@ -149,3 +163,43 @@ with DAG("shapes", schedule=None):
     open_gate, shut_gate = gate("open_gate"), gate("shut_gate", SHORT, on_shortfall="skip")
     with open_gate.reservation(), shut_gate.reservation():
         work_of("behind_two_gates")()
+
+
+# In each block, one task at least takes what is made outside.
+for state, conn_id in {"open": RICH, "shut": SHORT}.items():
+    with DAG(f"blocks_{state}", schedule=None):
+        options = {"youcom_conn_id": conn_id, "on_shortfall": "skip"}
+
+        @task
+        def outside() -> list[int]:
+            return [1, 2]
+
+        outside_input = outside()
+
+        with gate("gate_of_outside_input", **options).reservation():
+            work_on.override(task_id="research")(outside_input)
+            work_on.override(task_id="summarize")(outside_input)
+
+        @task_group
+        def each(what: int) -> None:
+            work_on.override(task_id="research")(what)
+            work_on.override(task_id="summarize")(what)
+
+        with gate("gate_of_mapped_group", **options).reservation():
+            each.expand(what=outside_input)
+
+        with gate("gate_of_nested_groups", **options).reservation(), TaskGroup("outer"):
+            work_of("research")()
+            with TaskGroup("inner"):
+                work_on.override(task_id="summarize")(outside_input)
+
+        mapped_gate = BalanceSensor.partial(
+            task_id="mapped_gate", **{**WAITS, "reserve": True, **options}
+        ).expand(min_usd=[5, 6])
+        release = ReleaseCreditsOperator(
+            task_id="release_mapped_gate", gate_task_id="mapped_gate", youcom_conn_id=conn_id
+        )
+        mapped_gate.as_setup() >> release.as_teardown()
+        with release:
+            work_on.override(task_id="behind_mapped_gate")(outside_input)
+            work_of("beside_it")()

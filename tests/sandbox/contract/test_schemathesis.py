@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 
-pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+pytestmark = [
+    pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed"),
+    pytest.mark.long,
+    pytest.mark.only_in_test,
+]
 
 OPENAPI = Path(__file__).with_name("openapi.yaml")
 

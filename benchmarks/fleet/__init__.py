@@ -1,0 +1,1 @@
+"""How a fleet of runs spends one account, behind each kind of gate, on a whole Airflow."""

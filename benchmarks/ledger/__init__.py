@@ -1,0 +1,1 @@
+"""What the ledger costs, and how it holds under load."""

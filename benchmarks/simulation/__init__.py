@@ -1,0 +1,1 @@
+"""What reserving costs a fleet of runs, simulated."""

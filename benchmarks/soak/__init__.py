@@ -1,0 +1,1 @@
+"""What gates and reservations survive: minutes of random trouble on a whole Airflow."""

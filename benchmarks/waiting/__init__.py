@@ -1,0 +1,1 @@
+"""What waiting costs, in each way of waiting, on a whole Airflow."""

@@ -1,0 +1,135 @@
+"""What is ended because nobody spends from it any more, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_youcom.ledger import abandoned
+from airflow_provider_youcom.ledger.abandoned import MAY_SPEND, end_earlier_tries, end_lost
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
+from airflow_provider_youcom.ledger.rule import EndReason
+from tests.ledger.spending import attempt_of, claim_of, pass_time, reserve
+
+pytestmark = pytest.mark.on_the_ends
+
+
+def airflow_in_which(over: Iterable[str], asked: list[Runs] | None = None) -> Ask:
+    """An Airflow in which these runs are over, and all others are running."""
+    ended = set(over)
+
+    def ask(question: Tasks | Runs) -> int:
+        assert isinstance(question, Runs)
+        if asked is not None:
+            asked.append(question)
+        return len(ended & set(question.run_ids)) if "success" in question.states else 0
+
+    return ask
+
+
+def ends(ledger: Ledger) -> dict[str, EndReason | None]:
+    return {each.holder.run_id: each.end_reason for each in ledger.history(limit=1000)}
+
+
+def a_minute_later(ledger: Ledger, engine: sa.engine.Engine, ask: Ask) -> None:
+    pass_time(engine, 60)
+    end_lost(ledger, attempt_of("keeper").holder, ask)
+
+
+def test_the_reservations_of_runs_that_are_over_are_ended(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    for run in ("monday", "tuesday"):
+        reserve(ledger, claim_of(run), 100)
+    a_minute_later(ledger, engine, airflow_in_which(["monday"]))
+    assert ends(ledger) == {"monday": EndReason.RUN_OVER, "tuesday": None}
+
+
+def test_a_run_that_airflow_does_not_know_is_left_to_expire(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday"), 100)
+    a_minute_later(ledger, engine, lambda question: 0)
+    assert ends(ledger) == {"monday": None}
+
+
+def test_the_runs_of_another_deployment_are_not_asked_about(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday", deployment="staging"), 100)
+    a_minute_later(ledger, engine, airflow_in_which(["monday"]))
+    assert ends(ledger) == {"monday": None}
+
+
+def test_the_last_of_many_runs_is_found_with_few_questions(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    for number in range(99):
+        reserve(ledger, claim_of(f"run {number:02}", 1), 1000)
+    asked: list[Runs] = []
+    a_minute_later(ledger, engine, airflow_in_which(["run 98"], asked))
+    assert ends(ledger)["run 98"] is EndReason.RUN_OVER
+    assert len(asked) <= 15
+
+
+def test_runs_are_found_little_by_little_if_airflow_is_slow(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        reserve(ledger, claim_of(f"run {number:02}", 1), 1000)
+    over = [f"run {number:02}" for number in range(1, 20, 2)]
+    clock = [0.0]
+    monkeypatch.setattr(abandoned.time, "monotonic", lambda: clock[0])
+    really_ask = airflow_in_which(over)
+
+    def ask_slowly(question: Tasks | Runs) -> int:
+        clock[0] += 1.0
+        return really_ask(question)
+
+    for _ in range(5):
+        a_minute_later(ledger, engine, ask_slowly)
+    ended = [run for run, reason in ends(ledger).items() if reason]
+    assert sorted(ended) == over
+
+
+def test_an_earlier_try_is_ended_once_no_task_behind_the_gate_may_spend(ledger: Ledger) -> None:
+    reserve(ledger, claim_of("monday", task_ids=("search",)), 100)
+    asked: list[Tasks | Runs] = []
+
+    def ask(question: Tasks | Runs) -> int:
+        asked.append(question)
+        return 0
+
+    end_earlier_tries(ledger, attempt_of("monday", 2), ask)
+    assert ends(ledger) == {"monday": EndReason.SUPERSEDED}
+    assert asked == [Tasks("research", "monday", ("search",), MAY_SPEND)]
+
+
+@pytest.mark.parametrize("state", ["running", "restarting", "queued", "scheduled", "deferred"])
+def test_a_task_in_one_of_these_states_may_still_spend(state: str) -> None:
+    assert state in MAY_SPEND
+
+
+@pytest.mark.parametrize("state", ["up_for_retry", "up_for_reschedule", "success", "failed"])
+def test_a_task_in_one_of_these_states_asks_its_gate_again_or_has_ended(state: str) -> None:
+    assert state not in MAY_SPEND
+
+
+def test_what_a_try_reserves_while_airflow_is_asked_is_not_ended(ledger: Ledger) -> None:
+    reserve(ledger, claim_of("monday", attempt=1), 100)
+
+    def ask_while_a_new_try_reserves(question: Tasks | Runs) -> int:
+        reserve(ledger, claim_of("monday", attempt=2), 100)
+        return 0
+
+    end_earlier_tries(ledger, attempt_of("monday", 3), ask_while_a_new_try_reserves)
+    reasons = {each.attempt.order[-1]: each.end_reason for each in ledger.history()}
+    assert reasons == {"1": EndReason.SUPERSEDED, "2": None}
+
+
+def test_an_airflow_that_does_not_answer_ends_nothing(
+    ledger: Ledger, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_answer(question: Tasks | Runs) -> int:
+        raise OSError("the API server is away")
+
+    reserve(ledger, claim_of("monday"), 100)
+    end_earlier_tries(ledger, attempt_of("monday", 2), no_answer)
+    a_minute_later(ledger, engine, no_answer)
+    assert ends(ledger) == {"monday": None}
+    assert "Airflow did not say which tasks and runs are over (OSError: the API server is" in caplog.text

@@ -1,0 +1,151 @@
+"""One check for all who share a poll: it notes, asks You.com, and tells the others what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.billing.client import BillingClient
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.rule import EndReason
+from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.triggers import _check
+from airflow_provider_youcom.triggers._check import Check, Noted, check
+from tests.connections import connect
+
+
+def claim_of(run: str, usd: str = "60") -> Claim:
+    return Claim(Attempt(Holder("production", "pipeline", run, "gate"), run, run), Decimal(usd))
+
+
+async def decide(found: Check, claim: Claim) -> AvailableCredits:
+    assert isinstance(found.noted, Noted)
+    assert isinstance(found.reading, AccountBalance)
+    return await found.noted.decide(claim, found.reading)
+
+
+def test_you_com_is_asked_after_the_note(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    first = ledger.reserve(claim_of("monday"), YouComHook().get_balance, settle_seconds=0)
+    assert first.reservation is not None
+    reservation_id = first.reservation.id
+    really_ask = BillingClient.get_balance
+
+    def ask_while_another_run_ends(client: BillingClient) -> AccountBalance:
+        balance = really_ask(client)
+        ledger.end([reservation_id], EndReason.RELEASED, by="teardown")
+        return balance
+
+    monkeypatch.setattr(BillingClient, "get_balance", ask_while_another_run_ends)
+
+    async def check_and_decide() -> AvailableCredits:
+        return await decide(await check("youcom_default"), claim_of("tuesday"))
+
+    assert asyncio.run(check_and_decide()).reservation_id is None
+
+
+def test_a_gate_whose_own_reservation_stands_is_not_told_what_is_left_for_the_others(ledger: Ledger):
+    standing = ledger.reserve(claim_of("monday"), YouComHook().get_balance).reservation
+    assert standing is not None
+
+    async def check_and_decide() -> list[AvailableCredits]:
+        found = await check("youcom_default")
+        return [await decide(found, claim_of(run)) for run in ("tuesday", "monday", "wednesday", "monday")]
+
+    tuesday, monday, wednesday, again = asyncio.run(check_and_decide())
+    assert (tuesday.reservation_id, wednesday.reservation_id) == (None, None)
+    assert monday.reservation_id == again.reservation_id == standing.id
+
+
+def test_a_reservation_has_the_settle_time_of_the_connection(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=7)
+
+    async def check_and_decide() -> AvailableCredits:
+        return await decide(await check("youcom_default"), claim_of("monday"))
+
+    asyncio.run(check_and_decide())
+    assert [each.settle_seconds for each in ledger.standing()] == [7]
+
+
+def test_an_expired_reservation_is_ended_by_one_of_those_who_wait(ledger: Ledger, sandbox: Sandbox):
+    dead = Claim(claim_of("monday").attempt, Decimal(60), reserve_for_seconds=1e-6)
+    ledger.reserve(dead, YouComHook().get_balance, settle_seconds=0)
+
+    async def check_and_decide() -> list[AvailableCredits]:
+        found = await check("youcom_default")
+        return [await decide(found, claim_of(f"run {number}")) for number in range(20)]
+
+    assert all(each.reservation_id is None for each in asyncio.run(check_and_decide()))
+    assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
+
+
+def test_a_ledger_that_hangs_holds_up_no_other_connection(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    hanging = threading.Event()
+    monkeypatch.setattr(Ledger, "decide", lambda *arguments: hanging.wait(60))
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", sandbox.connection())
+
+    async def gates_and_another_check() -> tuple[int, Check]:
+        found = await check("youcom_default")
+        waiting = [asyncio.create_task(decide(found, claim_of(f"run {number}"))) for number in range(60)]
+        other = await asyncio.wait_for(check("other"), 30)
+        done = sum(each.done() for each in waiting)
+        hanging.set()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return done, other
+
+    done, other = asyncio.run(gates_and_another_check())
+    assert done == 0
+    assert isinstance(other.reading, AccountBalance)
+
+
+def test_the_wait_for_a_turn_counts_as_waiting_for_the_ledger(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    hanging = threading.Event()
+    monkeypatch.setattr(Ledger, "decide", lambda *arguments: hanging.wait(60))
+
+    async def many_gates() -> list[object]:
+        found = await check("youcom_default")
+        monkeypatch.setattr(_check, "LEDGER_SECONDS", 0.05)
+        waiting = [decide(found, claim_of(f"run {number}")) for number in range(20)]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    answers = asyncio.run(many_gates())
+    hanging.set()
+    assert [type(answer) for answer in answers] == [YouComLedgerUnavailableError] * 20
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError("the API server is away"), ZeroDivisionError("nobody foresaw it")]
+)
+def test_housekeeping_that_fails_does_not_replace_a_reading(
+    ledger: Ledger, trouble: Exception, caplog: pytest.LogCaptureFixture
+):
+    async def fail() -> None:
+        def work() -> None:
+            raise trouble
+
+        await _check.keep_house(work)
+
+    asyncio.run(fail())
+    assert "could not be ended; trying again later" in caplog.text
+
+
+def test_housekeeping_that_takes_long_does_not_replace_a_reading(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(_check, "LEDGER_SECONDS", 0.01)
+    hanging = threading.Event()
+    asyncio.run(_check.keep_house(lambda: bool(hanging.wait(60)) and None))
+    hanging.set()
+    assert "slow to say which reservations can be ended" in caplog.text
