@@ -17,7 +17,7 @@ from tests.ledger.pgbouncer import find_pgbouncer, pgbouncer
 from tests.ledger.spending import claim_of, reserve
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 THREADS, USES = 6, 10
 
