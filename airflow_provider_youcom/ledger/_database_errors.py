@@ -42,7 +42,7 @@ _CLIENT_REFUSES = re.compile(
     r"|certificate file|private key|invalid (connection option|port|dsn|\w+ value)"
     r"|is not a valid|could not parse|no such (database|user)|no authentication method"
     r"|authentication method .*not supported|not trusted"
-    r"|SSL required|unsupported startup parameter"
+    r"|SSL required|bouncer config error|unsupported startup parameter"
 )
 # A server writes "SEVERITY:  text", in the language of its lc_messages.
 _SERVER_SAYS = re.compile(r"(?:^|failed: |: )[^\s:]+:  (?P<text>.+)$")

@@ -24,7 +24,7 @@ from airflow_provider_youcom.hooks import _ledger
 from airflow_provider_youcom.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 PASSWORD = "canary-password"
 TOKENS = "canary-token"
@@ -34,9 +34,9 @@ TOKENS = "canary-token"
 def postgres() -> Iterator[PrivatePostgres]:
     """A private PostgreSQL, if this machine has one."""
     pytest.importorskip("airflow.providers.postgres", reason="needs Airflow's postgres provider")
-    from benchmarks.postgres import PrivatePostgres, _installed_binaries
+    from dev.private_postgres import PrivatePostgres, installed_binaries
 
-    if _installed_binaries() is None:
+    if installed_binaries() is None:
         pytest.skip("there is no PostgreSQL server on this machine")
     with PrivatePostgres() as server:
         cursor = server.connect().cursor()

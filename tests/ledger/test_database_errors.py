@@ -20,7 +20,7 @@ from tests.ledger.silent_proxy import silent_proxy
 from tests.ledger.spending import claim_of, reserve
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 PASSWORD = "canary-password"
 REFUSED, UNAVAILABLE = YouComLedgerRefusedError, YouComLedgerUnavailableError

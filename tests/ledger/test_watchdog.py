@@ -24,7 +24,7 @@ from tests.ledger.silent_proxy import SilentProxy, silent_proxy
 from tests.ledger.spending import claim_of, reserve
 
 if TYPE_CHECKING:
-    from benchmarks.postgres import PrivatePostgres
+    from dev.private_postgres import PrivatePostgres
 
 # Much longer than any bound in these tests, and much shorter than for ever.
 PATIENCE = 60.0
