@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from airflow_provider_youcom.billing._transport_errors import explain
-from airflow_provider_youcom.exceptions import YouComRefusedError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import YouComRefusedError
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,3 @@ def test_a_peer_without_tls_is_recognized_in_the_words_of_each_openssl(words: st
     explained = explain(error, "https://localhost:8765")
     assert type(explained) is YouComRefusedError
     assert "make http://localhost:8765 the Base URL" in str(explained)
-
-
-def test_another_failure_of_tls_may_pass():
-    error = requests.exceptions.SSLError(ssl.SSLError(1, "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert"))
-    explained = explain(error, "https://localhost:8765")
-    assert type(explained) is YouComUnavailableError
-    assert "the TLS handshake failed" in str(explained)
