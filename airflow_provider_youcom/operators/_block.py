@@ -179,8 +179,6 @@ class Block:
         """Warn of tasks that run although the gate is shut; Airflow keeps all others behind a setup."""
         behind = self._relatives({self._gate.task_id}) | {self._gate.task_id}
         for task in tasks:
-            if getattr(task, "spends_nothing", False):
-                continue
             if task.trigger_rule == "always":
                 yield (
                     f"Task {task.task_id!r} has trigger_rule='always', so it runs even if gate "
