@@ -8,6 +8,8 @@ import requests
 from airflow_provider_youcom.billing._transport_errors import explain
 from airflow_provider_youcom.exceptions import YouComRefusedError
 
+pytestmark = pytest.mark.on_the_ends
+
 
 @pytest.mark.parametrize(
     "words",

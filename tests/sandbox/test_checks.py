@@ -14,6 +14,8 @@ import requests
 
 from airflow_provider_youcom.sandbox import BALANCE_PATH, Account, Fault, Sandbox
 
+pytestmark = pytest.mark.only_in_test
+
 NOT_KEYS: list[Any] = ["", " ", "a b", "a\n", " key", "key ", "schlüssel", "key\x7f", None, 1, b"key"]
 NOT_SECONDS: list[Any] = [float("nan"), float("inf"), -1, True, "5", None, 86_401]
 

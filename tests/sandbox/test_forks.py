@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.only_in_test
+
 PREPARATION = """
 import os
 import socket

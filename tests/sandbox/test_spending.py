@@ -9,6 +9,8 @@ import requests
 
 from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Fault, Sandbox
 
+pytestmark = pytest.mark.only_in_test
+
 
 def ask(sandbox: Sandbox, key: str | None = None) -> requests.Response:
     headers = {"X-API-Key": key or sandbox.api_key}
