@@ -96,7 +96,7 @@ def _is_no_tls(cause: BaseException) -> bool:
 
 def _names_impossible_proxy(base_url: str) -> bool:
     """Return whether the environment names a proxy whose host or port cannot exist."""
-    # urllib3 below 2.7 connects to the default port in place of port 0, and to a host with a space in it.
+    # requests 2.32 with urllib3 2.6 takes port 0 for the default port, and tries a host with a space in it.
     if not base_url.startswith("https:"):
         return False
     proxy = requests.utils.select_proxy(base_url, requests.utils.get_environ_proxies(base_url)) or ""
