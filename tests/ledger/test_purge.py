@@ -50,8 +50,8 @@ def add_ended(engine: sa.engine.Engine, count: int, first: int = 0) -> None:
             f"INSERT INTO youcom_reservations ({', '.join(columns)}) {numbers} SELECT {values} {one}"
         )
         connection.exec_driver_sql(
-            "INSERT INTO youcom_holders (account_id, holder_key, newest_order, newest_at) "
-            f"{numbers} SELECT account_id, 'holder-' || n, '1', ended_at + n * 1000000 {one}"
+            "INSERT INTO youcom_holders (account_id, holder_key, newest_order, newest_try, newest_at) "
+            f"{numbers} SELECT account_id, 'holder-' || n, '1', 1, ended_at + n * 1000000 {one}"
         )
         connection.exec_driver_sql("UPDATE youcom_accounts SET counter = counter + 1000000")
 
@@ -192,7 +192,6 @@ def test_no_statement_reads_all_that_has_ended(full: Ledger, engine: sa.engine.E
     decision = reserve(full, claim_of("tuesday"), 1000)
     assert decision.reservation
     full.end([decision.reservation.id], EndReason.RELEASED, by="teardown")
-    full.end_expired(by="somebody")
     full.standing(run_id="monday")
     full.history()
     full.history(deployment="production", run_id="nobody", task_id="gate")
