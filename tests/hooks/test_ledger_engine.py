@@ -94,6 +94,21 @@ def test_what_the_extra_says_holds(
     assert _ask(ledgers.open(**_login(postgres, extra=extra)), question) == answer
 
 
+@pytest.mark.parametrize(
+    ("extra", "seconds"), [({}, "5"), ({"connect_timeout": 0}, "5"), ({"connect_timeout": "7"}, "7")]
+)
+def test_connecting_is_always_bounded(
+    ledgers: Ledgers, postgres: PrivatePostgres, extra: dict[str, Any], seconds: str
+) -> None:
+    def parameters(connection: Any) -> dict[str, str]:
+        driver = connection.connection.dbapi_connection
+        named = driver.info.get_parameters() if hasattr(driver.info, "get_parameters") else None
+        return named or driver.get_dsn_parameters()
+
+    ledger = ledgers.open(**_login(postgres, extra=extra))
+    assert str(ledger._ready().read(parameters)["connect_timeout"]) == seconds
+
+
 def test_transactions_are_transactions_whatever_the_extra_says(
     ledgers: Ledgers, postgres: PrivatePostgres
 ) -> None:
