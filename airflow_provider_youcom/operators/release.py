@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
@@ -99,8 +100,11 @@ class ReleaseCreditsOperator(BaseOperator):
         super().__exit__(exc_type, exc_val, exc_tb)  # type: ignore[no-untyped-call]
         if exc_type is not None:
             return
+        block_ends_in = sys._getframe(1)
         for warning in block.link(added):
-            warnings.warn(warning, stacklevel=2)
+            warnings.warn_explicit(
+                warning, UserWarning, block_ends_in.f_code.co_filename, block_ends_in.f_lineno
+            )
 
     def execute(self, context: Context) -> None:
         """
