@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 PROJECT = Path(__file__).parent
 # Behind site-packages, where a wheel is: the tests import dev, benchmarks and one another from here.
@@ -22,13 +21,6 @@ ONE_AIRFLOW = "tests/real_airflow/"
 LONGEST_FIRST = ["real_airflow", "airflow_process", "long"]
 
 
-class Files(LoadScopeScheduling):
-    """Give each process a file of tests at a time."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return ONE_AIRFLOW if nodeid.startswith(ONE_AIRFLOW) else nodeid.partition("::")[0]
-
-
 def pytest_report_header() -> str:
     """Say which provider is tested."""
     return f"airflow-provider-youcom: {airflow_provider_youcom.__version__} from {PROVIDER}"
@@ -40,8 +32,15 @@ def pytest_configure() -> None:
         raise pytest.UsageError(f"{PROVIDER} is not the installed provider: run pytest, not python -m pytest")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Files:
-    """Distribute the tests by file."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process a file of tests at a time."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return ONE_AIRFLOW if nodeid.startswith(ONE_AIRFLOW) else nodeid.partition("::")[0]
+
     return Files(config, log)
 
 

@@ -34,22 +34,12 @@ class no_key_in_errors:  # noqa: N801 - used as a statement
 
 
 def holds_key(text: str, api_key: str) -> bool:
-    """
-    Return whether a text contains the key, in plain, URL-encoded or base64 form.
-
-    :param text: a text that a server sent.
-    :param api_key: the key that the server was sent.
-    """
+    """Return whether a text contains the key, in plain, URL-encoded or base64 form."""
     return any(form in text for form in _forms_of(api_key))
 
 
 def mask_key(text: str, api_key: str) -> str:
-    """
-    Replace the key in a text with ``***``, in each of its forms.
-
-    :param text: a text that a server sent.
-    :param api_key: the key that the server was sent.
-    """
+    """Replace the key in a text with ``***``, in each of its forms."""
     for form in sorted(_forms_of(api_key), key=len, reverse=True):
         text = text.replace(form, "***")
     return text

@@ -66,11 +66,7 @@ async def run_off_the_loop(call: Callable[[], Result], seconds: float) -> Result
 
 
 async def call_airflow(call: Callable[[], Result]) -> Result:
-    """
-    Call a blocking function of Airflow that may ask the supervisor, and return its result.
-
-    :param call: the call.
-    """
+    """Call a blocking function of Airflow that may ask the supervisor, and return its result."""
     from asgiref.sync import sync_to_async
 
     # Not a thread of our own, nor asyncio.to_thread: the triggerer of Airflow 3.0 and 3.1 answers in order,
@@ -82,7 +78,6 @@ def ask_airflow(call: Callable[[], Result]) -> Result:
     """
     Call a blocking function of Airflow that may ask the supervisor, also in a thread of ``run_off_the_loop``.
 
-    :param call: the call.
     :raises TimeoutError: if the loop that has started this thread does not return a result in time.
     """
     loop = _started_by.get()

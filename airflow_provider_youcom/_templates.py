@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 def is_template(value: object) -> bool:
-    """
-    Return whether a value is a template that has not been rendered.
-
-    :param value: any value.
-    """
+    """Return whether a value is a template that has not been rendered."""
     return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 

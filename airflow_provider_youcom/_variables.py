@@ -34,7 +34,6 @@ def read_variable(key: str) -> str | None:
 
     An API server of Airflow 3 also says so while its database or its secrets backend does not answer.
 
-    :param key: the Variable's key.
     :raises VariableUnavailableError: if a secrets backend or Airflow's API fails.
     :raises VariableDeniedError: if this task may not read it.
     """
@@ -51,8 +50,6 @@ def save_variable(key: str, text: str, description: str) -> None:
     """
     Save a Variable, whatever it holds.
 
-    :param key: the Variable's key.
-    :param text: what it is to hold.
     :param description: what users are told about it.
     :raises VariableUnavailableError: if Airflow does not answer. It may save the text all the same, and late.
     :raises VariableDeniedError: if this task may not save it.
@@ -65,8 +62,6 @@ def insert_variable(key: str, text: str, description: str) -> None:
     """
     Save a Variable, unless there is one with this key. This needs Airflow's database.
 
-    :param key: the Variable's key.
-    :param text: what it is to hold.
     :param description: what users are told about it.
     :raises VariableUnavailableError: if the database does not answer.
     """
@@ -83,11 +78,7 @@ def insert_variable(key: str, text: str, description: str) -> None:
 
 
 def delete_variable(key: str) -> None:
-    """
-    Delete a Variable, or leave it if Airflow does not answer.
-
-    :param key: the Variable's key.
-    """
+    """Delete a Variable, or leave it if Airflow does not answer."""
     try:
         with _translating(f"delete {key}"):
             Variable.delete(key)
@@ -99,7 +90,6 @@ def is_listed(key: str) -> bool:
     """
     Return whether a Variable is in Airflow's database. False where Airflow cannot tell, below 3.3.
 
-    :param key: the Variable's key.
     :raises VariableUnavailableError: if Airflow does not answer.
     """
     if not hasattr(Variable, "keys"):

@@ -397,8 +397,9 @@ def send(dag_run=None):
     return [alerts(example[name], event) for name, event in dag_run.conf["fired"]]
 
 def alerts(dag, event):
-    (asset,) = dag.schedule
-    return dag.task_dict["alert"].python_callable({asset: [SimpleNamespace(extra={"payload": event})]})
+    events = [SimpleNamespace(extra={"payload": event})]
+    of_asset = SimpleNamespace(get=lambda asset, default: events if asset in dag.schedule else default)
+    return dag.task_dict["alert"].python_callable(of_asset)
 
 with DAG("sends_alerts"):
     send()

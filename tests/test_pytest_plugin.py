@@ -258,6 +258,16 @@ def test_undo_of_an_earlier_fixture(none_yet, youcom_sandbox, monkeypatch):
     ask(youcom_sandbox)
 
 
+@pytest.fixture
+def another_until_the_end(another):
+    yield
+    assert os.environ[VARIABLE] == "youcom://:another-key@"
+
+
+def test_an_earlier_replacement_is_back_before_its_fixture_ends(another_until_the_end, youcom_sandbox):
+    ask(youcom_sandbox)
+
+
 def test_undo_of_an_earlier_replacement(another, monkeypatch, youcom_sandbox):
     monkeypatch.undo()
     ask(youcom_sandbox)
@@ -307,4 +317,4 @@ def test_within_a_module(another_for_all, youcom_sandbox, monkeypatch):
         assert account_of_the_user.request_count == 0
     # An error in a teardown leaves the test among the passed.
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 passed" in done.stdout
+    assert "13 passed" in done.stdout

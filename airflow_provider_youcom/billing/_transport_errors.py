@@ -88,11 +88,8 @@ def _no_tls(base_url: str, is_proxy: bool) -> YouComRefusedError:
 
 
 def _is_no_tls(cause: BaseException) -> bool:
-    # OpenSSL's words for an answer that is not TLS at all; the second since OpenSSL 3.2.
-    return isinstance(cause, ssl.SSLError) and cause.reason in (
-        "WRONG_VERSION_NUMBER",
-        "RECORD_LAYER_FAILURE",
-    )
+    # Not by the reason: Python does not know that of OpenSSL 3.2 and later on every version.
+    return isinstance(cause, ssl.SSLError) and any(words in str(cause) for words in _NO_TLS)
 
 
 def _is_port_0(cause: BaseException) -> bool:
@@ -116,11 +113,12 @@ _UNUSABLE_PROXY = (
     requests.exceptions.InvalidProxyURL,
     requests.exceptions.InvalidSchema,
     # The base URL has been checked, so the URL that cannot be parsed is the proxy's.
-    requests.exceptions.InvalidURL,
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnknown,
     urllib3.exceptions.ProxySchemeUnsupported,
 )
+# OpenSSL's words for an answer that is not TLS at all.
+_NO_TLS = ("wrong version number", "record layer failure")
 _WORDS: dict[type[BaseException], str] = {
     requests.exceptions.ProxyError: "the proxy did not let the request through",
     socket.gaierror: "its name could not be resolved",

@@ -40,7 +40,6 @@ def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     Return the ledger, the same for each call in this process until its connection changes.
 
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
-    :param conn_name: how errors name the You.com connection.
     :raises YouComRefusedError: if none is named, or it cannot be used.
     :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """
@@ -67,7 +66,6 @@ async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     Return the ledger, without blocking the event loop of the triggerer.
 
     :param ledger_conn_id: a connection to SQLite or PostgreSQL.
-    :param conn_name: how errors name the You.com connection.
     :raises YouComRefusedError: if it cannot be used.
     :raises YouComUnavailableError: if Airflow cannot read the connection now.
     """

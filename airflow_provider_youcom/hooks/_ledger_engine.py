@@ -54,7 +54,6 @@ def engine_of(connection: Connection, ledger_conn_id: str, answer_within: float)
     Return an engine for the database of a connection; it does not connect yet.
 
     :param connection: a connection of type sqlite or postgres.
-    :param ledger_conn_id: its id.
     :param answer_within: seconds to wait for the server while connecting.
     :raises YouComLedgerRefusedError: if no ledger can be opened with it.
     """
@@ -97,7 +96,6 @@ class _Login:
         Return a new hook that finds this login.
 
         :param extra: the connection's extra. Default: none.
-        :param fields: fields to replace.
         """
         found = SimpleNamespace(
             **{**self.fields, **fields},

@@ -30,8 +30,6 @@ def reserve_for_code(
     """
     Return a reservation that now stands.
 
-    :param hook: connects to You.com.
-    :param ledger: where reservations are kept.
     :param usd: how much to reserve, in dollars.
     :param reserve_for_seconds: after how long the reservation expires.
     :raises YouComShortfallError: if less is available.

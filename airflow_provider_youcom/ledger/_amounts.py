@@ -16,11 +16,7 @@ LARGEST_SECONDS = 100 * 366 * 24 * 60 * 60
 
 
 def balance_to_units(balance_cents: Decimal) -> int:
-    """
-    Return a balance in whole units, rounded down, so that it never counts money that isn't there.
-
-    :param balance_cents: any finite amount in cents.
-    """
+    """Return a balance in whole units, rounded down, so that it never counts money that isn't there."""
     return floor(Fraction(balance_cents) * UNITS_PER_CENT)
 
 
@@ -28,7 +24,6 @@ def need_to_units(amount_usd: Decimal) -> int:
     """
     Return an amount to reserve in whole units, rounded up.
 
-    :param amount_usd: an amount in dollars.
     :raises ValueError: if it is not above 0, or more than the ledger can hold.
     """
     if not amount_usd.is_finite() or not 0 < amount_usd <= LARGEST_AMOUNT_USD:
@@ -40,20 +35,12 @@ def need_to_units(amount_usd: Decimal) -> int:
 
 
 def usd_to_units(amount_usd: Decimal) -> int:
-    """
-    Return an amount in whole units, rounded up.
-
-    :param amount_usd: any finite amount in dollars.
-    """
+    """Return an amount in whole units, rounded up."""
     return ceil(Fraction(amount_usd) * UNITS_PER_DOLLAR)
 
 
 def units_to_usd(units: int) -> Decimal:
-    """
-    Return an exact amount in dollars.
-
-    :param units: an amount in whole units.
-    """
+    """Return an exact amount in dollars."""
     # Not scaleb(), which rounds to the context's precision: a balance may have 300 digits.
     sign, digits, _ = Decimal(units).as_tuple()
     return Decimal((sign, digits, -7))
@@ -63,7 +50,6 @@ def seconds_to_us(seconds: float, name: str, least: int) -> int:
     """
     Return a duration in whole microseconds, rounded up.
 
-    :param seconds: a duration in seconds.
     :param name: the argument's name, for the error.
     :param least: the least number of microseconds that is allowed.
     :raises ValueError: if it is not a number, too small, or more than 100 years.

@@ -18,7 +18,6 @@ def prepare(database: Database) -> str:
     """
     Create the tables if they do not exist, and return the id of the ledger.
 
-    :param database: the ledger's database.
     :raises YouComLedgerRefusedError: if they are of another version, or cannot be created.
     :raises YouComLedgerUnavailableError: if the database does not answer in time.
     """

@@ -71,11 +71,7 @@ class Meaning(Enum):
 
 
 def meaning_of(error: Exception) -> Meaning:
-    """
-    Return what an error asks for.
-
-    :param error: what SQLAlchemy, a driver or the database has raised.
-    """
+    """Return what an error asks for."""
     code = sqlstate(error)
     if code in _TRY_AGAIN or getattr(error, "connection_invalidated", False):
         return Meaning.TRY_AGAIN
@@ -92,20 +88,12 @@ def meaning_of(error: Exception) -> Meaning:
 
 
 def is_busy(error: Exception) -> bool:
-    """
-    Return whether SQLite's file is locked.
-
-    :param error: what SQLite or SQLAlchemy has raised.
-    """
+    """Return whether SQLite's file is locked."""
     return _sqlite_code(error) == sqlite3.SQLITE_BUSY
 
 
 def words_of(error: Exception) -> str:
-    """
-    Return what a database said, in one line; of several hosts, the line of the one that decided.
-
-    :param error: what SQLAlchemy, a driver or the database has raised.
-    """
+    """Return what a database said, in one line; of several hosts, the line of the one that decided."""
     lines = list(_lines_of(error))
     # The error of a statement begins with what happened; that of several hosts ends with the last one's.
     decided = lines[-1] if lines and "connection to server" in lines[0] else next(iter(lines), "")
@@ -114,11 +102,7 @@ def words_of(error: Exception) -> str:
 
 
 def sqlstate(error: Exception) -> str | None:
-    """
-    Return PostgreSQL's code for an error, if it is known; the drivers report none while connecting.
-
-    :param error: what SQLAlchemy or a driver has raised.
-    """
+    """Return PostgreSQL's code for an error, if it is known; the drivers report none while connecting."""
     original = _original(error)
     # psycopg2 calls it pgcode, psycopg sqlstate.
     return (
@@ -129,11 +113,7 @@ def sqlstate(error: Exception) -> str | None:
 
 
 def is_in_unknown_words(error: Exception) -> bool:
-    """
-    Return whether a server has refused a connection in words that do not tell what they mean.
-
-    :param error: what SQLAlchemy or a driver has raised.
-    """
+    """Return whether a server has refused a connection in words that do not tell what they mean."""
     is_said = any(_SERVER_SAYS.search(line) for line in _lines_of(error))
     return is_said and sqlstate(error) is None and _refusing_line(error) is None
 

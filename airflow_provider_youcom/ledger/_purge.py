@@ -84,7 +84,6 @@ def purge(database: Database, keep: int) -> int:
     """
     Delete some of what ended long ago, and return how many reservations; log it if the database fails.
 
-    :param database: the ledger's database.
     :param keep: microseconds to keep an ended reservation after it has stopped counting.
     """
     deadline = time.monotonic() + _SECONDS

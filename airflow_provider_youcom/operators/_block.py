@@ -12,7 +12,6 @@ def gate_of(release: Any) -> Any:
     """
     Return the gate whose credits a task releases.
 
-    :param release: a ``ReleaseCreditsOperator``.
     :raises ValueError: if the DAG has no such gate, or one index of a mapped group would release for all.
     """
     gate = release.dag.task_dict.get(release.gate_task_id)
@@ -32,11 +31,7 @@ def gate_of(release: Any) -> Any:
 
 
 def paid_by_others(release: Any) -> set[str]:
-    """
-    Return the ids of the tasks that are between another gate and its release.
-
-    :param release: a ``ReleaseCreditsOperator``.
-    """
+    """Return the ids of the tasks that are between another gate and its release."""
     found: set[str] = set()
     for other in release.dag.tasks:
         if other.task_id == release.task_id or not isinstance(other, type(release)):
@@ -59,7 +54,6 @@ class Block:
     one of them takes, or that is in front of the gate, does not.
 
     :param release: the ``ReleaseCreditsOperator`` whose block begins.
-    :param gate: its gate.
     """
 
     def __init__(self, release: Any, gate: Any) -> None:
@@ -179,8 +173,6 @@ class Block:
         """Warn of tasks that run although the gate is shut; Airflow keeps all others behind a setup."""
         behind = self._relatives({self._gate.task_id}) | {self._gate.task_id}
         for task in tasks:
-            if getattr(task, "spends_nothing", False):
-                continue
             if task.trigger_rule == "always":
                 yield (
                     f"Task {task.task_id!r} has trigger_rule='always', so it runs even if gate "

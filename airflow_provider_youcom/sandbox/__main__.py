@@ -47,11 +47,13 @@ def _greet(sandbox: Sandbox) -> None:
     text = f"""\
 You.com sandbox at {sandbox.base_url}, holding {format_usd(sandbox.balance_usd())}.
   check:  curl -H 'X-API-Key: <key>' {sandbox.base_url}{BALANCE_PATH}
-  top up: curl -d '{{"usd": "25"}}' {sandbox.base_url}/sandbox/top-up"""
+  top up: curl -d '{{"usd": "25"}}' {sandbox.base_url}/sandbox/top-up
+"""
     try:
-        print(text, flush=True)
+        # In one piece, also if Python does not buffer, for a reader that goes away after the first line.
+        print(text, end="", flush=True)
     except BrokenPipeError:
-        # Nobody reads, and Python would write once more at its end.
+        # Nobody reads, as with "| true", and Python would write what it has buffered once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
 

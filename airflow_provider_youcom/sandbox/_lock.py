@@ -13,8 +13,13 @@ class ProcessLock:
         self._pid = os.getpid()
         self._lock = threading.RLock()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was made in this process."""
+        return os.getpid() == self._pid
+
     def __enter__(self) -> None:
-        if os.getpid() != self._pid:
+        if not self.is_ours:
             raise RuntimeError(
                 "This process was forked from the one that runs the sandbox, and holds only a copy of the "
                 "accounts: send requests to the paths under /sandbox instead."

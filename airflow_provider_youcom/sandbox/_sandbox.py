@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import threading
 from collections.abc import Mapping
 from typing import Self
@@ -72,11 +71,12 @@ class Sandbox(YouCom):
         :raises RuntimeError: if it runs already.
         :raises OSError: if it cannot listen there.
         """
-        if self._server is not None and self._server.pid == os.getpid():
+        if self._server is not None:
             raise RuntimeError(
                 f"The sandbox at {self.base_url} runs already: stop it before you start it again."
             )
-        self.stop()
+        if not self._lock.is_ours:
+            self._lock = ProcessLock()
         server = self._listen()
         # It checks this often whether it should stop, and each of a user's tests waits for that.
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -90,15 +90,10 @@ class Sandbox(YouCom):
 
         In a process that was forked from the one that runs the sandbox, it goes on running there.
         """
-        if self._server is None or self._thread is None:
-            return
-        if self._server.pid == os.getpid():
+        if self._server is not None and self._thread is not None and self._lock.is_ours:
             self._server.shutdown()
             self._thread.join()
             self._server.server_close()
-        else:
-            self._server.close_copies()
-            self._lock = ProcessLock()
         self._server = self._thread = None
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import sys
@@ -35,7 +34,6 @@ class Server(ThreadingHTTPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.you_com = you_com
-        self.pid = os.getpid()
         self.closing = threading.Event()
         self._threads_of_connections: dict[socket.socket, threading.Thread] = {}
         super().__init__(address, _Handler)
@@ -75,11 +73,6 @@ class Server(ThreadingHTTPServer):
         self.closing.set()
         for thread in threads_of_connections.values():
             thread.join()
-
-    def close_copies(self) -> None:
-        """Close the sockets that this process inherited from the one that serves, which goes on."""
-        for inherited in (self.socket, *self._threads_of_connections):
-            inherited.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent about clients that go away, which tests make them do."""

@@ -18,34 +18,21 @@ _TRIGGER = "airflow_provider_youcom.triggers.balance.BalanceTrigger"
 
 
 def trigger_of(gate: BalanceSensor) -> BalanceTrigger:
-    """
-    Return the trigger that waits for a gate which has just checked the balance.
-
-    :param gate: a ``BalanceSensor``.
-    """
+    """Return the trigger that waits for a gate which has just checked the balance."""
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
     return BalanceTrigger(**_options(gate), **_times(gate))
 
 
 def reserving_trigger_of(gate: BalanceSensor, claim: Claim) -> BalanceTrigger:
-    """
-    Return the trigger that waits for a gate which reserves.
-
-    :param gate: a ``BalanceSensor`` that has just checked the balance.
-    :param claim: what it wants to reserve.
-    """
+    """Return the trigger that waits for a gate which reserves."""
     from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 
     return ReservingBalanceTrigger(**_options(gate), **_times(gate), claim=claim.to_json())
 
 
 def start_trigger_args(gate: BalanceSensor) -> Any:
-    """
-    Return how Airflow starts a gate in the triggerer.
-
-    :param gate: a ``BalanceSensor`` with ``start_from_trigger``.
-    """
+    """Return how Airflow starts a gate in the triggerer."""
     from airflow.triggers.base import StartTriggerArgs
 
     return StartTriggerArgs(
@@ -57,22 +44,13 @@ def start_trigger_args(gate: BalanceSensor) -> Any:
 
 
 def longest_wait(gate: BalanceSensor) -> timedelta:
-    """
-    Return how long a gate may wait in the triggerer.
-
-    :param gate: a ``BalanceSensor``.
-    """
+    """Return how long a gate may wait in the triggerer."""
     # Airflow 3 does not apply execution_timeout while a task is deferred.
     return min(timedelta(seconds=gate.timeout), gate.execution_timeout or timedelta.max)
 
 
 def has_timed_out(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
-    """
-    Return whether Airflow resumes a task because its deferral has timed out.
-
-    :param next_method: the method that Airflow calls to resume the task.
-    :param next_kwargs: its arguments.
-    """
+    """Return whether Airflow resumes a task because its deferral has timed out."""
     if next_method != "__fail__":
         return False
     kwargs = next_kwargs or {}

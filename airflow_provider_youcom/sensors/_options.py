@@ -29,7 +29,6 @@ def check_options(gate: BalanceSensor) -> None:
     """
     Check the options of a gate, except those that ``check_start`` checks.
 
-    :param gate: a ``BalanceSensor``.
     :raises ValueError: if an option is not valid, or two contradict each other.
     """
     check_policies(gate.on_shortfall, gate.on_unavailable)
@@ -55,7 +54,6 @@ def check_start(gate: BalanceSensor) -> None:
     """
     Refuse options that a start in the triggerer would ignore.
 
-    :param gate: a ``BalanceSensor`` with ``start_from_trigger``.
     :raises ValueError: if it has such an option; the message says which one to remove.
     """
     for name in gate.template_fields:

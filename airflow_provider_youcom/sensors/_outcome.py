@@ -22,13 +22,8 @@ class ShortfallError(AirflowFailException):
     """The account holds less than the gate needs, and ``on_shortfall`` is ``"fail"``."""
 
 
-def settle(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
-    """
-    Return or raise what a verdict means for the task.
-
-    :param gate: a ``BalanceSensor``.
-    :param verdict: one that ends the wait.
-    """
+def conclude(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
+    """Return or raise what a verdict means for the task."""
     if verdict.action is Action.OPEN:
         _metrics.increment_gates_opened(gate.youcom_conn_id)
         if gate.reserve:
@@ -45,12 +40,7 @@ def settle(gate: BalanceSensor, verdict: Verdict) -> dict[str, Any]:
 
 
 def failure(gate: BalanceSensor, error: Exception) -> Exception:
-    """
-    Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies.
-
-    :param gate: a ``BalanceSensor``.
-    :param error: why it does not open.
-    """
+    """Return what to raise: the error, or a skip if ``soft_fail`` or ``never_fail`` applies."""
     # soft_fail is for a gate that stays shut. A refused key and a failed triggerer must stay red.
     is_soft = gate.soft_fail and isinstance(error, (ShortfallError, AirflowSensorTimeout))
     if not gate.never_fail and not is_soft:

@@ -40,8 +40,6 @@ def claim_of(gate: BalanceSensor, context: Any) -> Claim | None:
     """
     Return what a gate wants to reserve; None if it does not reserve, or needs nothing.
 
-    :param gate: a ``BalanceSensor`` with ``reserve``.
-    :param context: Airflow's context.
     :raises YouComRefusedError: if an option that a template rendered is not valid.
     """
     if not gate.reserve:
@@ -70,13 +68,7 @@ def in_this_ledger(hook: YouComHook, claim: Claim) -> Claim:
 
 
 def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredits:
-    """
-    Reserve what is claimed if it is available, and return what is.
-
-    :param hook: connects to You.com and its ledger.
-    :param claim: what the gate wants to reserve.
-    :param context: Airflow's context.
-    """
+    """Reserve what is claimed if it is available, and return what is."""
     # These import SQLAlchemy, which is not needed to parse a DAG.
     from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
 
@@ -120,11 +112,7 @@ def _hand_on(ledger: Ledger, context: Context) -> None:
 
 
 def teardown_of(gate: BalanceSensor) -> ReleaseCreditsOperator:
-    """
-    Return the teardown that releases what a gate has reserved; the same one at each call.
-
-    :param gate: a ``BalanceSensor`` with ``reserve``.
-    """
+    """Return the teardown that releases what a gate has reserved; the same one at each call."""
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
     label = f"release_{gate.label}"
@@ -145,11 +133,7 @@ def teardown_of(gate: BalanceSensor) -> ReleaseCreditsOperator:
 
 
 def warn_if_never_released(gate: Any) -> None:
-    """
-    Warn of a gate whose reservation no task releases.
-
-    :param gate: a ``BalanceSensor`` with ``reserve``, on a worker, which has its DAG.
-    """
+    """Warn of a gate whose reservation no task releases."""
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 
     behind = gate.dag.get_task(gate.task_id).get_flat_relatives(upstream=False)

@@ -23,7 +23,7 @@ from airflow_provider_youcom.gate import Action, OnShortfall, OnUnavailable, Ver
 from airflow_provider_youcom.links import TopUpCreditsLink
 from airflow_provider_youcom.sensors import _deferral, _reservation
 from airflow_provider_youcom.sensors._options import check_options, check_start
-from airflow_provider_youcom.sensors._outcome import failure, settle
+from airflow_provider_youcom.sensors._outcome import conclude, failure
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -133,7 +133,7 @@ class BalanceSensor(BaseSensorOperator):
             raise
         except AirflowSensorTimeout as timeout:
             raise failure(self, AirflowSensorTimeout(f"{timeout} Last seen: {self._last_reason}")) from None
-        return settle(self, verdict)
+        return conclude(self, verdict)
 
     def poke(self, context: Context) -> PokeReturnValue | bool:
         """Check the balance once, and return the verdict if it ends the wait."""
@@ -160,7 +160,7 @@ class BalanceSensor(BaseSensorOperator):
         self.log.log(verdict.log_level, verdict.log_line)
         if verdict.action is Action.OPEN and not self._holds(verdict, context):
             return self.execute(context)
-        return settle(self, verdict)
+        return conclude(self, verdict)
 
     def _time_out(self, context: Context) -> dict[str, Any]:
         """
@@ -171,7 +171,7 @@ class BalanceSensor(BaseSensorOperator):
         """
         verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
-            return settle(self, verdict)
+            return conclude(self, verdict)
         seconds = _deferral.longest_wait(self).total_seconds()
         if seconds < self.timeout:
             _metrics.increment_gates_failed(self.youcom_conn_id)

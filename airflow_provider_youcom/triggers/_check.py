@@ -37,7 +37,6 @@ class Noted:
     """
     What the ledger held before You.com was asked.
 
-    :param ledger: where reservations are kept.
     :param note: what it held, and what those who share this check have reserved since.
     :param settle_seconds: how late You.com may post a charge.
     """
@@ -51,8 +50,6 @@ class Noted:
         """
         Reserve what is claimed if it is available, and return what is.
 
-        :param claim: what a gate wants to reserve.
-        :param balance: You.com's answer.
         :raises YouComLedgerUnavailableError: if the ledger does not answer.
         :raises YouComRefusedError: if a newer try of the gate has asked for credits.
         """
@@ -86,11 +83,7 @@ class Check:
     next_in_seconds: float | None = None
 
     def report(self, youcom_conn_id: str) -> None:
-        """
-        Send what was found as metrics.
-
-        :param youcom_conn_id: the connection.
-        """
+        """Send what was found as metrics."""
         if isinstance(self.reading, YouComError):
             _metrics.increment_checks_without_balance(youcom_conn_id)
             return

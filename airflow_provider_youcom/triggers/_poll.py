@@ -34,7 +34,6 @@ def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
 
     If the interval is not a number, return None: the trigger then polls for itself.
 
-    :param youcom_conn_id: the connection.
     :param poke_interval: seconds between two checks.
     """
     try:

@@ -18,7 +18,12 @@ from airflow_provider_youcom.billing import _look_ahead
 from airflow_provider_youcom.billing._bounds import bounded_call
 from airflow_provider_youcom.billing._spend_cap import names_spend_cap
 from airflow_provider_youcom.billing.client import BALANCE_PATH, BillingClient
-from airflow_provider_youcom.exceptions import YouComSpendCapError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComRefusedError,
+    YouComSpendCapError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 from tests.faults.broken_server import BrokenServer, Speech, says, says_and_holds, says_without_end
 
@@ -99,6 +104,16 @@ def test_the_code_means_nothing_with_another_status(sandbox: Sandbox, status: in
     sandbox.inject(Fault(status=status, body=CODE), times=2)
     assert client(sandbox).get_balance().balance_cents == 10_000
     assert sandbox.request_count == 3
+
+
+@pytest.mark.parametrize(("status", "kind"), [(402, YouComRefusedError), (503, YouComUnavailableError)])
+def test_the_error_of_another_status_is_what_it_is_without_the_code(
+    sandbox: Sandbox, status: int, kind: type[YouComError]
+):
+    sandbox.inject(Fault(status=status, body=CODE))
+    with pytest.raises(kind) as caught:
+        client(sandbox, retries=0).get_balance()
+    assert type(caught.value) is kind
 
 
 def test_the_error_says_what_to_do_in_you_coms_words_without_the_key(sandbox: Sandbox):

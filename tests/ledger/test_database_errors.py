@@ -22,6 +22,8 @@ from tests.ledger.spending import claim_of, reserve
 if TYPE_CHECKING:
     from dev.private_postgres import PrivatePostgres
 
+pytestmark = pytest.mark.on_the_ends
+
 PASSWORD = "canary-password"
 REFUSED, UNAVAILABLE = YouComLedgerRefusedError, YouComLedgerUnavailableError
 

@@ -19,6 +19,8 @@ from tests.ledger.spending import claim_of, reserve
 if TYPE_CHECKING:
     from dev.private_postgres import PrivatePostgres
 
+pytestmark = pytest.mark.on_the_ends
+
 THREADS, USES = 6, 10
 
 

@@ -26,6 +26,8 @@ from tests.ledger.spending import claim_of, reserve
 if TYPE_CHECKING:
     from dev.private_postgres import PrivatePostgres
 
+pytestmark = pytest.mark.on_the_ends
+
 # Much longer than any bound in these tests, and much shorter than for ever.
 PATIENCE = 60.0
 SILENT = r"What is reserved is unknown, since the ledger 'youcom_ledger' did not answer within 0.5 s\."

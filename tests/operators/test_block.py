@@ -154,6 +154,14 @@ def no_task() -> None:
         pass
 
 
+def no_task_in_the_second_block() -> None:
+    opens = gate()
+    with opens.reservation():
+        empty("work")
+    with opens.reservation():
+        pass
+
+
 def tasks_that_are_only_named() -> None:
     work = [empty("first"), empty("second")]
     with gate().reservation():
@@ -257,6 +265,7 @@ FIRST_INDEX = (
         (behind_the_release, LATE),
         (made_before_and_behind_the_release, LATE),
         (no_task, NOTHING_TO_DO),
+        (no_task_in_the_second_block, NOTHING_TO_DO),
         (tasks_that_are_only_named, NOTHING_TO_DO),
         (a_rule, FIRST_BEHIND_THE_GATE.format("one_success")),
         (a_setup_with_a_rule, FIRST_BEHIND_THE_GATE.format("none_failed")),
@@ -288,7 +297,8 @@ def warnings_of(shape: Callable[[], Any]) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         build(shape)
-    assert {each.filename for each in caught} <= {__file__}, "the line of the block"
+    # They name the line of the block.
+    assert {each.filename for each in caught} <= {__file__}
     return [str(each.message) for each in caught]
 
 

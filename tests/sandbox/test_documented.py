@@ -30,7 +30,7 @@ def test_each_request_is_answered(sandbox: Sandbox):
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         assert "accounts" in done.stdout or "output" in done.stdout
-    assert len(commands) == 7
+    assert len(commands) == 8
     # Set to $10, topped up by $25, $1.50 spent, and a question asked for 1.2 cents.
     assert str(sandbox.balance_usd()) == "33.488"
     assert sandbox.state()["faults"] == 0

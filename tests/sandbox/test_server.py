@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Sandbox, _server
+from airflow_provider_youcom.sandbox import BALANCE_PATH, RESEARCH_PATH, Fault, Sandbox, _server
 
 pytestmark = pytest.mark.only_in_test
 
@@ -21,6 +21,7 @@ METHODS = {
     "/sandbox/balance": "POST",
     "/sandbox/top-up": "POST",
     "/sandbox/spend": "POST",
+    "/sandbox/spending-cap": "POST",
     "/sandbox/faults": "POST",
     "/sandbox/heal": "POST",
 }
@@ -88,6 +89,34 @@ def test_a_query_is_ignored(sandbox: Sandbox):
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("key", ["sandbox-key ", " sandbox-key", "\t sandbox-key \t "])
+def test_the_whitespace_around_a_header_is_not_part_of_it(key: str, sandbox: Sandbox):
+    asked = exchange(sandbox, head("GET", BALANCE_PATH, f"X-API-Key:{key}", "Connection: close"))
+    assert asked.status == 200
+    body = b'{"usd": 5}'
+    headers = ["Content-Length: 10 \t", "Connection: close"]
+    assert exchange(sandbox, head("POST", "/sandbox/spend", *headers) + body).status == 200
+    assert sandbox.balance_usd() == 95
+
+
+def test_an_error_of_its_own_is_printed_and_a_client_that_goes_away_is_not(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+):
+    sandbox.inject(Fault(repeat=-1))
+    address = urlsplit(sandbox.base_url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        client.sendall(head("GET", BALANCE_PATH))
+        client.recv(1)
+    sandbox.stop()
+    assert capfd.readouterr().err == ""
+    sandbox.start()
+    sandbox.accounts.data["broken"] = object()  # type: ignore[assignment]
+    with pytest.raises(requests.ConnectionError):
+        requests.get(sandbox.base_url + BALANCE_PATH, headers={"X-API-Key": "broken"}, timeout=60)
+    sandbox.stop()
+    assert "AttributeError" in capfd.readouterr().err
+
+
 LONG = "x" * 70_000
 
 
@@ -140,7 +169,9 @@ BODIES = [b"{", b"\xff", b"[]", b"null", b"1", b'"text"', b"[" * 100_000, b"1" *
 
 @pytest.mark.parametrize("path", [path for path, method in METHODS.items() if method == "POST"])
 def test_an_unusable_body_is_refused_and_the_connection_stays_open(path: str, sandbox: Sandbox):
-    wrong = [{"usd": value} for value in (None, True, [], {}, "ten", "NaN", -1, 1e300)] + [
+    # No spending cap is one, too.
+    no_amounts = [] if path == "/sandbox/spending-cap" else [None]
+    wrong = [{"usd": value} for value in (*no_amounts, True, [], {}, "ten", "NaN", -1, 1e300)] + [
         {"usd": 1, "api_key": "nobody"},
         {"status": []},
         {"times": "often"},

@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _airflow
-from airflow_provider_youcom.exceptions import YouComUnavailableError
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -434,3 +434,22 @@ def test_a_ledger_in_a_file_causes_a_warning_with_several_machines(
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "LocalExecutor,airflow.executors.CeleryExecutor:team")
     gate(min_usd=1).execute(try_of("tuesday"))
     assert "The ledger is a file of this machine, and the executor uses several machines" in caplog.text
+
+
+def test_a_gate_waits_on_the_worker_until_the_id_of_its_deployment_is_known(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.set_balance(3)
+    asked = []
+
+    def unknown_at_first() -> str:
+        asked.append("id")
+        if len(asked) < 4:
+            raise YouComLedgerUnavailableError("Airflow does not answer.")
+        return "deployment"
+
+    monkeypatch.setattr(_airflow, "_deployment_id", unknown_at_first)
+    with pytest.raises(TaskDeferred):
+        gate(deferrable=True).execute(try_of("run"))
+    assert len(asked) == 4
+    assert ledger.standing() == []

@@ -141,12 +141,19 @@ def test_a_gate_whose_wait_ends_before_the_next_check_is_checked_then(
     assert seconds_to_next_check(line) <= 100
 
 
-@pytest.mark.parametrize("options", [{}, {"silent_fail": True}])
+@pytest.mark.parametrize("options", [{}, {"silent_fail": True}, {"poke_interval": 0}])
 def test_a_gate_that_checks_again_after_an_interval_does_not_say_so(
     sandbox: Sandbox, task_log: pytest.LogCaptureFixture, options: dict
 ):
-    sandbox.inject(Fault(body="{}") if options else Fault(status=503), times=None)
-    assert "next check" not in first_line(trigger(poke_interval=60, **options), task_log)
+    sandbox.inject(Fault(body="{}") if "silent_fail" in options else Fault(status=503), times=None)
+    assert "next check" not in first_line(trigger(**{"poke_interval": 60, **options}), task_log)
+
+
+def test_a_gate_that_opens_does_not_say_when_it_would_check_again(
+    sandbox: Sandbox, task_log: pytest.LogCaptureFixture
+):
+    fire(trigger(poke_interval=100, exponential_backoff=True, looked_at=time.time() - 100))
+    assert task_log.records[-1].getMessage().endswith("enough for the $25.00 that this gate needs.")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_youcom.sandbox import Fault, Sandbox
-from airflow_provider_youcom.triggers import _poll, balance_event
+from airflow_provider_youcom.triggers import _poll, _state_store, balance_event
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.balance_event import BalanceEventTrigger
 
@@ -37,6 +37,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_poll, "SHORTEST_PAUSE", 0.01)
     monkeypatch.setattr(_poll, "LONGEST_BACKOFF", 0.01)
     monkeypatch.setattr(balance_event, "SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(_state_store, "PAUSES_BEFORE_READING_AGAIN", (0.01,))
 
 
 @pytest.fixture
@@ -217,6 +218,30 @@ def test_a_new_triggerer_with_a_store_continues_where_the_last_one_ended(sandbox
 
     assert asyncio.run(run_three_times()) == [["below"], [], [], ["below"]]
     assert list(store.values) == ["youcom youcom_default below 5"]
+
+
+@needs_watchers
+def test_a_store_that_fails_once_while_a_triggerer_starts_repeats_no_event(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    sandbox.set_balance(3)
+    store = Store()
+    read = store.aget
+
+    async def run() -> list[str]:
+        watcher = watch(below_usd=5)
+        watcher.asset_state_store = store
+        async with Listener(sandbox, watcher) as listener:
+            await listener.checks(3)
+        return listener.kinds
+
+    async def fail_once(key: str) -> Any:
+        monkeypatch.setattr(store, "aget", read)
+        raise ConnectionResetError("gone")
+
+    assert asyncio.run(run()) == ["below"]
+    monkeypatch.setattr(store, "aget", fail_once)
+    assert asyncio.run(run()) == []
 
 
 @needs_watchers

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -19,6 +21,15 @@ from airflow_provider_youcom.sandbox import Account, Fault, Sandbox
 AIRFLOW_3_0 = airflow.__version__.startswith("3.0.")
 AIRFLOW_2 = BaseOperator.__module__.startswith("airflow.models")
 DAGS = Path(__file__).parent / "dags"
+BUNDLE = {
+    "name": "shut_gates",
+    "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+    "kwargs": {"path": str(DAGS)},
+}
+SETTINGS = {
+    "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([BUNDLE]),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+}
 STATES = {
     "timeout": "failed",
     "soft_fail": "skipped",
@@ -26,19 +37,38 @@ STATES = {
     "ended_in_the_triggerer": "failed",
     "started_in_the_triggerer": "failed",
 }
+COMMANDS = {
+    "dags test": ["dags", "test", "shut_gate"],
+    "tasks test": ["tasks", "test", "shut_gate", "gate", "2026-01-01"],
+    "tasks test, execution_timeout": [
+        "tasks",
+        "test",
+        "shut_gate_with_execution_timeout",
+        "gate",
+        "2026-01-01",
+    ],
+}
+# One process runs them all, since Airflow 3 takes ten seconds to prepare for its first task.
+RUN_THE_COMMANDS = """
+import json, sys, traceback
+from airflow.__main__ import main
+
+for name, arguments in json.loads(sys.argv[1]).items():
+    print(f"=== {name}", flush=True)
+    sys.argv = ["airflow", *arguments]
+    try:
+        main()
+    except (Exception, SystemExit):
+        traceback.print_exc()
+"""
 # Airflow drops the timeout of a deferral here. Without its own timeout, a gate would wait forever.
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(autouse=True)
 def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = {
-        "name": "shut_gates",
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(DAGS)},
-    }
-    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(DAGS))
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
 
 
 def parse(dag_id: str) -> Any:
@@ -57,15 +87,22 @@ def states_of(dag_id: str, **conf: Any) -> dict[str, str]:
     return {task.task_id: str(task.state) for task in run.get_task_instances()}
 
 
-def command(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    return done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def said(airflow_database: None) -> dict[str, str]:
+    """What each of the commands writes."""
+    wanted = {name: arguments for name, arguments in COMMANDS.items() if not (AIRFLOW_2 and "_" in name)}
+    with Sandbox(100) as sandbox:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN_THE_COMMANDS, json.dumps(wanted)],
+            env={**os.environ, **SETTINGS, "AIRFLOW_CONN_YOUCOM_DEFAULT": sandbox.connection()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=280,
+            check=True,
+        )
+    parts = re.split(r"^=== (.+)\n", done.stdout, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def test_dag_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
@@ -73,15 +110,13 @@ def test_dag_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
 
 
 @pytest.mark.on_the_ends
-def test_airflow_dags_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
-    said = command("dags", "test", "shut_gate")
-    assert "The timeout of 1 s is over. Last seen: You.com account" in said
+def test_airflow_dags_test_ends_a_gate_that_stays_shut(said: dict[str, str]):
+    assert "The timeout of 1 s is over. Last seen: You.com account" in said["dags test"]
 
 
-def test_airflow_tasks_test_ends_a_gate_that_stays_shut(sandbox: Sandbox):
-    said = command("tasks", "test", "shut_gate", "gate", "2026-01-01")
+def test_airflow_tasks_test_ends_a_gate_that_stays_shut(said: dict[str, str]):
     over = "Trigger completed" if AIRFLOW_3_0 else "The timeout of 1 s is over. Last seen: You.com account"
-    assert over in said
+    assert over in said["tasks test"]
 
 
 @pytest.mark.on_the_ends
@@ -96,10 +131,9 @@ def test_dag_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
 
 @pytest.mark.on_the_ends
 @pytest.mark.skipif(AIRFLOW_2, reason="its tasks test defers no task that has an execution_timeout")
-def test_airflow_tasks_test_ends_a_gate_at_its_execution_timeout(sandbox: Sandbox):
-    said = command("tasks", "test", "shut_gate_with_execution_timeout", "gate", "2026-01-01")
+def test_airflow_tasks_test_ends_a_gate_at_its_execution_timeout(said: dict[str, str]):
     over = "Trigger completed" if AIRFLOW_3_0 else "The execution_timeout of 5 s is over. Last seen: "
-    assert over in said
+    assert over in said["tasks test, execution_timeout"]
 
 
 def test_a_balance_that_a_task_returns_fails_that_task(sandbox: Sandbox):

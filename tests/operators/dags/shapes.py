@@ -159,6 +159,7 @@ def a_mapped_group_over_outside_input() -> None:
         pay_as("pay_first")(what)
         with TaskGroup("nested"):
             pay_as("pay_second")(what)
+        empty("pay_third")
 
     q = outside()
     with gate().reservation():
@@ -331,6 +332,14 @@ def two_groups_made_before_and_linked_in_the_block() -> None:
         empty("pay_third") >> empty("pay_fourth")
     with gate().reservation():
         first >> Label("then") >> second
+
+
+@shape
+def a_group_made_before_and_followed_in_the_block() -> None:
+    with TaskGroup("group") as group:
+        empty("pay_first") >> empty("pay_second")
+    with gate().reservation():
+        group >> empty("pay_third")
 
 
 @shape
