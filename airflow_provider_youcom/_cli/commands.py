@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-from collections.abc import Iterator
+import socket
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import suppress_logs_and_warning
-from airflow.utils.platform import getuser
 
+from airflow_provider_youcom._cli.printing import print_rows
+from airflow_provider_youcom._cli.rows import balance_row, end_row, reservation_row, sentence
+from airflow_provider_youcom._cli.selection import standing_by_prefix
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.rule import EndReason
@@ -19,7 +23,7 @@ from airflow_provider_youcom.money import plain_text
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from airflow_provider_youcom.ledger.reservation import Reservation
+    from airflow_provider_youcom.ledger.reservation import Note, Reservation
 
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 _QUESTION = "End what is reserved? A task that still spends it can then overspend the account. [y/N] "
@@ -30,41 +34,44 @@ def show_balance(args: Namespace) -> None:
     """
     Print what the account holds, and how much of it is available.
 
+    If the ledger cannot be read, the balance is printed before the error.
+
     :param args: ``conn_id``, ``output`` and ``verbose``.
     """
     with _errors_in_one_line():
         hook = YouComHook(args.conn_id)
-        if hook.has_ledger:
-            available = hook.get_available()
-            balance = available.balance
-            reserved_usd: str = plain_text(available.reserved_usd)
-            available_usd = plain_text(available.available_usd)
+        noted = _note_or_error(hook) if hook.has_ledger else None
+        balance = hook.get_balance()
+        if noted is None:
+            row = balance_row(balance, "", plain_text(balance.balance_usd))
+        elif isinstance(noted, YouComError):
+            row = balance_row(balance, "", "")
         else:
-            balance = hook.get_balance()
-            reserved_usd, available_usd = "", plain_text(balance.balance_usd)
-    row = {
-        "account": balance.account_id,
-        "balance_usd": plain_text(balance.balance_usd),
-        "reserved_usd": reserved_usd,
-        "available_usd": available_usd,
-        "checked_at": balance.checked_at.isoformat(timespec="seconds"),
-    }
-    AirflowConsole().print_as(data=[row], output=args.output)
+            available = noted.available(balance)
+            row = balance_row(
+                balance, plain_text(available.reserved_usd), plain_text(available.available_usd)
+            )
+        print_rows([row], args.output)
+        if isinstance(noted, YouComError):
+            raise noted
 
 
 @suppress_logs_and_warning
 def list_reservations(args: Namespace) -> None:
     """
-    Print what is reserved in the connection's ledger.
+    Print what counts against the balance in the connection's ledger.
 
     :param args: ``conn_id``, ``dag_id``, ``ended``, ``output`` and ``verbose``.
     """
-    names = {"dag_id": args.dag_id} if args.dag_id else {}
+    names = {} if args.dag_id is None else {"dag_id": args.dag_id}
     with _errors_in_one_line():
         ledger = YouComHook(args.conn_id).ledger
-        found = ledger.history(**names) if args.ended else ledger.standing(**names)
-    rows = [_row(reservation) | (_end(reservation) if args.ended else {}) for reservation in found]
-    AirflowConsole().print_as(data=rows, output=args.output)
+        if not args.ended:
+            print_rows([reservation_row(each) for each in ledger.counting(**names)], args.output)
+            return
+        found = {each.id: each for each in (*ledger.history(**names), *ledger.counting(**names))}
+        oldest_first = sorted(found.values(), key=lambda each: (each.reserved_at, each.id))
+        print_rows([reservation_row(each) | end_row(each) for each in oldest_first], args.output)
 
 
 @suppress_logs_and_warning
@@ -76,18 +83,14 @@ def release_reservations(args: Namespace) -> None:
     """
     with _errors_in_one_line():
         ledger = YouComHook(args.conn_id).ledger
-        standing = [each for each in ledger.get(args.ids) if each.stands]
-        _refuse_unknown(set(args.ids) - {each.id for each in standing})
+        standing = standing_by_prefix(ledger, args.ids)
         for reservation in standing:
-            print(_sentence(reservation))
-        if not args.yes and input(_QUESTION).strip().lower() != "y":
+            print(sentence(reservation))
+        if not args.yes and not _confirmed():
             raise SystemExit("Nothing was ended.")
-        ended = ledger.end(args.ids, EndReason.BY_HAND, by=getuser())
-    until = max(each.counts_until for each in ended if each.counts_until)
-    print(
-        f"Ended {len(ended)}. What was reserved goes on counting until {until:%F %T} UTC, since You.com may "
-        "post charges late."
-    )
+        by = _this_process()
+        after = ledger.end([each.id for each in standing], EndReason.BY_HAND, by)
+        print(_result([each for each in after if each.ended_by == by], len(standing)))
 
 
 @contextmanager
@@ -95,8 +98,13 @@ def _errors_in_one_line() -> Iterator[None]:
     with _as_airflows_own_commands():
         try:
             yield
+            print(end="", flush=True)
         except YouComError as error:
             raise SystemExit(str(error)) from None
+        except BrokenPipeError:
+            # Nobody reads any more, and Python would write once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
 
 
 @contextmanager
@@ -112,40 +120,47 @@ def _as_airflows_own_commands() -> Iterator[None]:
             os.environ[_CONTEXT] = before
 
 
-def _refuse_unknown(ids: set[str]) -> None:
-    if ids:
+def _note_or_error(hook: YouComHook) -> Note | YouComError:
+    try:
+        return hook.ledger.note()
+    except YouComError as error:
+        return error
+
+
+def _confirmed() -> bool:
+    try:
+        return input(_QUESTION).strip().lower() == "y"
+    except (KeyboardInterrupt, UnicodeDecodeError):
+        print()
+        return False
+    except (EOFError, RuntimeError):
+        # Python raises a RuntimeError if standard input is closed.
+        print()
         raise SystemExit(
-            f"No standing reservation has the id {' or '.join(sorted(ids))}, so nothing was ended: use an id "
-            'that the command "reservations" lists.'
-        )
+            "Nothing was ended, since nobody answered: run the command in a terminal, or add --yes."
+        ) from None
 
 
-def _row(reservation: Reservation) -> dict[str, Any]:
-    holder = reservation.holder
-    return {
-        "id": reservation.id,
-        "account": reservation.account_id,
-        "usd": plain_text(reservation.amount_usd),
-        "dag_id": holder.dag_id,
-        "run_id": holder.run_id,
-        "task_id": holder.task_id,
-        "map_index": holder.map_index,
-        "reserved_at": reservation.reserved_at.isoformat(timespec="seconds"),
-        "expires_at": reservation.expires_at.isoformat(timespec="seconds"),
-    }
+def _this_process() -> str:
+    """Return who ends reservations here; no other call has the same text at the same time."""
+    return f"{_user()}@{socket.gethostname()}:{os.getpid()}"
 
 
-def _end(reservation: Reservation) -> dict[str, Any]:
-    return {
-        "ended_at": reservation.ended_at.isoformat(timespec="seconds") if reservation.ended_at else "",
-        "end_reason": reservation.end_reason.value if reservation.end_reason else "",
-        "ended_by": reservation.ended_by or "",
-    }
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as any uid, without an entry in /etc/passwd. Python 3.13 raises an OSError.
+        return f"uid {os.getuid()}"
 
 
-def _sentence(reservation: Reservation) -> str:
-    holder = reservation.holder
+def _result(ended: Sequence[Reservation], wanted: int) -> str:
+    until = max((each.counts_until for each in ended if each.counts_until), default=None)
+    already = wanted - len(ended)
+    meanwhile = f" {already} had already ended when you confirmed." if already else ""
+    if until is None:
+        return f"Ended 0.{meanwhile}"
     return (
-        f"${plain_text(reservation.amount_usd)} for task {holder.task_id} of run {holder.run_id} in DAG "
-        f"{holder.dag_id}, since {reservation.reserved_at:%F %T} UTC"
+        f"Ended {len(ended)}.{meanwhile} What was reserved goes on counting until {until:%F %T} UTC, since "
+        "You.com may post charges late."
     )

@@ -22,8 +22,15 @@ _CONN_ID = Arg(
     ("--conn-id",), default="youcom_default", help="The You.com connection (default: youcom_default)"
 )
 _DAG_ID = Arg(("--dag-id",), help="Only what the runs of this DAG have reserved")
-_ENDED = Arg(("--ended",), action="store_true", help="Also list the last 100 that have ended, and why")
-_IDS = Arg(("ids",), nargs="+", metavar="id", help='An id that the command "reservations" lists')
+_ENDED = Arg(
+    ("--ended",), action="store_true", help="Also list those of the last 100 that have ended, and why"
+)
+_IDS = Arg(
+    ("ids",),
+    nargs="+",
+    metavar="id",
+    help='An id that the command "reservations" lists, or its first characters',
+)
 
 
 def get_youcom_cli_commands() -> list[GroupCommand]:
@@ -41,7 +48,7 @@ def get_youcom_cli_commands() -> list[GroupCommand]:
                 ),
                 ActionCommand(
                     name="reservations",
-                    help="List what is reserved in the connection's ledger",
+                    help="List what counts against the balance: what is reserved, and what ended lately",
                     func=lazy_load_command(f"{_COMMANDS}.list_reservations"),
                     args=(_CONN_ID, _DAG_ID, _ENDED, ARG_OUTPUT, ARG_VERBOSE),
                 ),
