@@ -152,7 +152,7 @@ def test_a_database_that_fails_once_does_not_replace_an_id() -> None:
 
 @contextmanager
 def api_fails_at(turns: Container[int], *names: str) -> Iterator[list[str]]:
-    """Let Airflow's API fail in these turns, of all its calls for a Variable or those named, and collect them."""
+    """Let Airflow's API fail in these turns, of its calls for a Variable or those named, and collect them."""
     from airflow.models.variable import Variable as VariableRow
     from fastapi import HTTPException
 
