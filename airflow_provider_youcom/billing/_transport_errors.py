@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import requests
+import requests.utils
 import urllib3
 
 from airflow_provider_youcom.billing._base_url import plain_http
@@ -27,7 +29,7 @@ def explain(error: Exception, base_url: str) -> YouComError:
                 f"The certificate of {base_url} cannot be trusted ({cause.verify_message}); "
                 "replace it, or set REQUESTS_CA_BUNDLE to the file of the CA that signed it."
             )
-    if any(isinstance(cause, _UNUSABLE_PROXY) or _is_port_0(cause) for cause in causes):
+    if any(isinstance(cause, _UNUSABLE_PROXY) for cause in causes) or _names_impossible_proxy(base_url):
         return YouComRefusedError(
             f"The proxy that the environment names for {base_url} cannot be used; "
             "correct HTTPS_PROXY or ALL_PROXY, or unset it (a socks5:// proxy needs PySocks)."
@@ -92,9 +94,17 @@ def _is_no_tls(cause: BaseException) -> bool:
     return isinstance(cause, ssl.SSLError) and any(words in str(cause) for words in _NO_TLS)
 
 
-def _is_port_0(cause: BaseException) -> bool:
-    # That of a proxy: the base URL has been checked.
-    return isinstance(cause, urllib3.exceptions.NewConnectionError) and cause.conn.port == 0
+def _names_impossible_proxy(base_url: str) -> bool:
+    """Return whether the environment names a proxy whose host or port cannot exist."""
+    # requests 2.32 with urllib3 2.6 takes port 0 for the default port, and tries a host with a space in it.
+    if not base_url.startswith("https:"):
+        return False
+    proxy = requests.utils.select_proxy(base_url, requests.utils.get_environ_proxies(base_url)) or ""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return parts.port == 0 or " " in (parts.hostname or "")
+    except ValueError:
+        return True
 
 
 def _is_about_a_ca_file(cause: BaseException) -> bool:

@@ -59,6 +59,7 @@ def engine_of(connection: Connection, ledger_conn_id: str, answer_within: float)
     """
     login = _Login(connection, ledger_conn_id)
     try:
+        login.find_hook(connection)
         if connection.conn_type == "sqlite":
             return _engine_of_file(login)
         connect = _Connect(login, answer_within)
@@ -88,8 +89,12 @@ class _Login:
         }
         self.uri = connection.get_uri()
         self.extra = self._read_extra(connection.extra)
+        self._new_hook: Callable[[], Any]
+
+    def find_hook(self, connection: Connection) -> None:
+        """Find the class of the connection's hook, whose package may be missing."""
         hook = connection.get_hook()
-        self._new_hook: Callable[[], Any] = lambda: type(hook)(**{hook.conn_name_attr: ledger_conn_id})
+        self._new_hook = lambda: type(hook)(**{hook.conn_name_attr: self.ledger_conn_id})
 
     def hook(self, extra: dict[str, Any] | None = None, **fields: Any) -> Any:
         """

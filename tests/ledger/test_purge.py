@@ -17,8 +17,6 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 from tests.ledger.spending import account_with, call_decide, claim_of, pass_time, reserve
 
-pytestmark = pytest.mark.on_the_ends
-
 DAY = 24 * 3600
 ENDED, DUE = 100_000, 3_300
 
@@ -194,7 +192,6 @@ def test_no_statement_reads_all_that_has_ended(full: Ledger, engine: sa.engine.E
     decision = reserve(full, claim_of("tuesday"), 1000)
     assert decision.reservation
     full.end([decision.reservation.id], EndReason.RELEASED, by="teardown")
-    full.counting()
     full.standing(run_id="monday")
     full.history()
     full.history(deployment="production", run_id="nobody", task_id="gate")
