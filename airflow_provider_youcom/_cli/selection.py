@@ -31,10 +31,10 @@ def _only_one(prefix: str, known: Iterable[Reservation]) -> Reservation:
             'that the command "reservations" lists.'
         )
     if len(fitting) > 1:
-        ids = " and ".join(each.id for each in fitting)
+        ids = ", ".join(each.id for each in fitting)
         raise YouComError(
-            f"The ids of {len(fitting)} reservations begin with {prefix!r}, so nothing was ended: write more "
-            f"of the one that you mean, of {ids}."
+            f"The ids of {len(fitting)} reservations begin with {prefix!r}, so nothing was ended: type more "
+            f"characters, to choose one of these: {ids}."
         )
     (reservation,) = fitting
     if reservation.end_reason is not None:
