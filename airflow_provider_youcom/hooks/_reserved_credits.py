@@ -78,6 +78,8 @@ def _end(ledger: Ledger, reservation: Reservation, reason: EndReason) -> None:
             format_usd(ended.amount_usd),
             ended.ended_at,
         )
+    # A fleet without gates has no teardown that does this.
+    ledger.purge()
 
 
 def _end_what_earlier_tries_left(ledger: Ledger, claim: Claim) -> None:

@@ -125,6 +125,20 @@ def test_a_task_that_reserves_ends_what_finished_runs_have_left(
         assert ledger.history(run_id="over")[0].end_reason is EndReason.RUN_OVER
 
 
+def test_a_use_deletes_what_ended_long_ago(ledger: Ledger):
+    with YouComHook().reserved_credits(10) as old:
+        pass
+    two_months_us = 60 * 24 * 60 * 60 * 1_000_000
+    ledger._ready().write(
+        lambda connection: connection.exec_driver_sql(
+            f"UPDATE youcom_reservations SET counts_until = counts_until - {two_months_us}"
+        )
+    )
+    with YouComHook().reserved_credits(10):
+        pass
+    assert ledger.get([old.id]) == []
+
+
 def test_a_reservation_that_expired_meanwhile_is_logged(ledger: Ledger, caplog: pytest.LogCaptureFixture):
     with (
         caplog.at_level(logging.WARNING),
