@@ -10,14 +10,12 @@ from functools import reduce
 
 
 def _context(precision: int) -> decimal.Context:
-    # Whatever is left out would be taken from DefaultContext, which is the caller's as well.
+    # What is left out is taken from DefaultContext, which the caller may have changed.
     return decimal.Context(
         prec=precision,
         rounding=decimal.ROUND_CEILING,
         Emin=decimal.MIN_EMIN,
         Emax=decimal.MAX_EMAX,
-        capitals=1,
-        clamp=0,
         traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
     )
 

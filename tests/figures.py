@@ -39,7 +39,17 @@ def _money() -> Iterator[str]:
     from airflow_provider_youcom import money
     from airflow_provider_youcom.balance import balance_fall_usd
 
-    for usd in (25, "7.50", 0.1, 1e22, Fraction(1, 3), Fraction(2, 3), "1e-30", 10**30 + 1):
+    for usd in (
+        25,
+        "7.50",
+        0.1,
+        1e22,
+        Fraction(1, 3),
+        Fraction(2, 3),
+        Fraction(1, 10**30),
+        "1e-30",
+        10**30 + 1,
+    ):
         yield money.plain_text(money.parse_usd(usd, "min_usd"))
     for not_usd in ("nan", "sNaN", "1e999999999999999999999", "ten", -1, 1e309, None):
         try:
