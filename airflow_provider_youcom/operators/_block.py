@@ -30,16 +30,14 @@ def gate_of(release: Any) -> Any:
     return gate
 
 
-def paid_by_others(release: Any) -> set[str]:
-    """Return the ids of the tasks that are between another gate and its release."""
+def paid_for(release: Any) -> set[str]:
+    """Return the ids of all tasks of a DAG that are between a gate and its release."""
     found: set[str] = set()
-    for other in release.dag.tasks:
-        if other.task_id == release.task_id or not isinstance(other, type(release)):
-            continue
-        gate = release.dag.task_dict.get(other.gate_task_id)
-        if gate is not None:
+    for each in release.dag.tasks:
+        gate = isinstance(each, type(release)) and release.dag.task_dict.get(each.gate_task_id)
+        if gate:
             behind = gate.get_flat_relative_ids(upstream=False)
-            found |= behind & other.get_flat_relative_ids(upstream=True)
+            found |= behind & each.get_flat_relative_ids(upstream=True)
     return found
 
 

@@ -16,7 +16,7 @@ from airflow_provider_youcom.exceptions import YouComError, YouComUnavailableErr
 from airflow_provider_youcom.ledger.questions import Runs, Tasks
 from airflow_provider_youcom.ledger.rule import EndReason, teardown_reason
 from airflow_provider_youcom.money import format_usd
-from airflow_provider_youcom.operators._block import Block, gate_of, paid_by_others
+from airflow_provider_youcom.operators._block import Block, gate_of, paid_for
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
@@ -193,7 +193,7 @@ class ReleaseCreditsOperator(BaseOperator):
     def _tasks_behind(self) -> list[Any]:
         """Return the tasks behind the gate, without those after this teardown, or of another gate."""
         teardown: Any = self.dag.get_task(self.task_id)
-        others = paid_by_others(teardown) - teardown.get_flat_relative_ids(upstream=True)
+        others = paid_for(teardown) - teardown.get_flat_relative_ids(upstream=True)
         others |= teardown.get_flat_relative_ids(upstream=False)
         behind = tasks_behind(self.dag.get_task(self.gate_task_id))
         return [task for task in behind if task.task_id not in others]

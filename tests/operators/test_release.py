@@ -159,6 +159,26 @@ def test_work_of_the_next_block_does_not_keep_the_reservation(ledger: Ledger, an
     assert ledger.history()[0].end_reason is EndReason.RELEASED
 
 
+@pytest.mark.parametrize("place", ["in front of the next block", "behind the next block"])
+def test_work_outside_the_next_block_keeps_the_reservation(ledger: Ledger, answers: Airflow, place: str):
+    reserve_for()
+    release = teardown(left_out="summarize")
+    left_out = release.dag.get_task("summarize")
+    with release.dag:
+        # It names no gate of this DAG, and is no reason to fail.
+        ReleaseCreditsOperator(task_id="of_no_gate", gate_task_id="missing")
+        next_gate = BalanceSensor(task_id="next_gate", min_usd=1, reserve=True)
+        with next_gate.reservation():
+            report = GetBalanceOperator(task_id="report")
+    if place == "in front of the next block":
+        left_out >> report
+    else:
+        next_gate >> left_out
+    answers.tasks |= {"summarize": "running", "report": None}
+    run(release)
+    assert len(ledger.standing()) == 1
+
+
 def test_work_that_two_gates_pay_for_keeps_both_reservations(ledger: Ledger, answers: Airflow):
     reserve_for()
     release = teardown(left_out="summarize")
