@@ -64,7 +64,7 @@ def airflow(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A task, in an Airflow that has no id yet, whose half minute is short."""
     monkeypatch.setattr(_deployment, "UNCHANGED_FOR", 0.1)
     monkeypatch.setattr(_deployment, "LOOK_EVERY", 0.02)
-    monkeypatch.setattr(_deployment, "GIVE_UP_AFTER", 60)
+    monkeypatch.setattr(_deployment, "GIVE_UP_AFTER", 120)
     forget()
     with in_a_task():
         yield
@@ -131,14 +131,12 @@ def test_a_database_that_fails_once_at_any_statement_leads_to_one_id() -> None:
     with database_fails_at(0) as statements:
         deployment_id()
     assert statements
-    failed = 0
     for turn in range(1, len(statements) + 1):
         forget()
-        with database_fails_at(turn):
+        with database_fails_at(turn) as statements_now:
             answers = [ask_once() for _ in range(2)]
-        failed += answers.count(None)
+        assert len(statements_now) >= turn, "nothing has failed"
         assert set(answers) - {None} == {rows()[DEPLOYMENT_VARIABLE]}, turn
-    assert failed, "no failure reached the task"
 
 
 @pytest.mark.usefixtures("airflow")
@@ -152,7 +150,7 @@ def test_a_database_that_fails_once_does_not_replace_an_id() -> None:
 
 @contextmanager
 def api_fails_at(turns: Container[int], *names: str) -> Iterator[list[str]]:
-    """Let Airflow's API fail in these turns, of its calls for a Variable or those named, and collect them."""
+    """Let calls of Airflow's API for a Variable fail in these turns: all calls, or those named."""
     from airflow.models.variable import Variable as VariableRow
     from fastapi import HTTPException
 
