@@ -201,7 +201,7 @@ def show_with_key(story: Story, api_key: str, base_url: str) -> None:
     :param api_key: the account's key.
     :param base_url: where You.com is.
     """
-    balance = BillingClient(api_key, base_url, key_name=KEY_VARIABLE).get_balance()
+    balance = BillingClient(api_key, base_url, conn_name=KEY_VARIABLE).get_balance()
     story.tell(f"{base_url} knows the key in {KEY_VARIABLE}.", f"{balance}")
     if balance.balance_usd < 0:
         raise LocalAirflowError("The account is overdrawn, and even a gate of $0 stays shut: top it up.")

@@ -13,22 +13,22 @@ _PLACEHOLDER = re.compile(
 )
 
 
-def check_api_key(api_key: str, key_name: str) -> str:
+def check_api_key(api_key: str, conn_name: str) -> str:
     """
     Return a key without the whitespace around it.
 
     :param api_key: as the user wrote it.
-    :param key_name: which key it is, for the error.
+    :param conn_name: how errors name the connection.
     :raises YouComRefusedError: if it is empty, a placeholder, or cannot be sent in a header.
     """
     key = api_key.strip()
     if not key:
         raise YouComRefusedError(
-            f"There is no API key: create one at {PLATFORM_URL} and make it the password of {key_name}."
+            f"There is no API key: create one at {PLATFORM_URL} and make it the password of {conn_name}."
         )
     problem = _problem_with(key)
     if problem:
-        raise YouComRefusedError(f"The API key of {key_name} {problem}.")
+        raise YouComRefusedError(f"The API key of {conn_name} {problem}.")
     return key
 
 

@@ -14,18 +14,18 @@ _HOSTNAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*\.?")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def check_base_url(base_url: str, key_name: str) -> str:
+def check_base_url(base_url: str, conn_name: str) -> str:
     """
     Return a base URL in its plain form: scheme, host, port and path, without a slash at the end.
 
     :param base_url: as the user wrote it.
-    :param key_name: whose base URL it is, for the error.
+    :param conn_name: how errors name the connection.
     :raises YouComRefusedError: if the key must not be sent there.
     """
     problem = _problem_with(base_url)
     if problem:
         raise YouComRefusedError(
-            f"The Base URL of {key_name} {problem}; set it to {DEFAULT_BASE_URL}, or leave it empty."
+            f"The Base URL of {conn_name} {problem}; set it to {DEFAULT_BASE_URL}, or leave it empty."
         )
     return base_url.rstrip("/")
 

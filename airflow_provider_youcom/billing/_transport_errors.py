@@ -15,7 +15,7 @@ from airflow_provider_youcom.billing._base_url import plain_http
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
 
 
-def explain(error: Exception, base_url: str) -> YouComError:
+def as_youcom_error(error: Exception, base_url: str) -> YouComError:
     """
     Return the error that says what happened and what to do.
 

@@ -59,7 +59,7 @@ class BillingClient:
     :param timeout: the most seconds that one call may take, retries included; default 30. A name lookup that
         hangs, and a name with several dead addresses, can take longer.
     :param retries: how many times a call is retried within that time; default 2.
-    :param key_name: the name of the key in error messages.
+    :param conn_name: how errors name the connection; default ``this connection``.
     :raises YouComRefusedError: if the key or the base URL cannot be used.
     """
 
@@ -70,12 +70,12 @@ class BillingClient:
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         retries: int = DEFAULT_RETRIES,
-        key_name: str = "the API key",
+        conn_name: str = "this connection",
     ) -> None:
-        self.base_url = check_base_url(base_url, key_name)
+        self.base_url = check_base_url(base_url, conn_name)
         self.timeout = timeout
-        self.key_name = key_name
-        self._api_key = check_api_key(api_key, key_name)
+        self.conn_name = conn_name
+        self._api_key = check_api_key(api_key, conn_name)
         self.session = OneOriginSession(self._api_key, self.base_url, timeout, retries)
 
     def get_balance(self) -> AccountBalance:
@@ -96,7 +96,7 @@ class BillingClient:
                 why = f"its answer had more than {LARGEST_CALL // 1024} KiB"
                 raise _transport_errors.no_answer(self.base_url, why) from None
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-                raise _transport_errors.explain(error, self.base_url) from None
+                raise _transport_errors.as_youcom_error(error, self.base_url) from None
 
     async def aget_balance(self) -> AccountBalance:
         """
@@ -152,7 +152,7 @@ class BillingClient:
         said = f"HTTP {status}" + (f', "{detail}"' if detail else "")
         if status == 429 and names_spend_cap(body):
             raise YouComSpendCapError(
-                f"You.com refused {self.key_name} ({said}): the key has reached its spending cap, although "
+                f"You.com refused {self.conn_name} ({said}): the key has reached its spending cap, although "
                 f"the account may hold plenty; raise the cap at {PLATFORM_URL}, or use another key.",
                 status_code=status,
                 detail=detail,
@@ -176,12 +176,12 @@ class BillingClient:
         if response.is_redirect:
             raise YouComRefusedError(
                 f"{self.base_url} redirects ({said}), and the API key is not sent to another address; "
-                f"if the new address is You.com's, make it the Base URL of {self.key_name}.",
+                f"if the new address is You.com's, make it the Base URL of {self.conn_name}.",
                 status_code=status,
                 detail=detail,
             )
         raise YouComRefusedError(
-            f"You.com refused {self.key_name} ({said}); {self._remedy(status)}.",
+            f"You.com refused {self.conn_name} ({said}); {self._remedy(status)}.",
             status_code=status,
             detail=detail,
         )

@@ -56,7 +56,7 @@ def read_connection(connection: Connection, conn_name: str) -> Settings:
         fields.base_url(),
         timeout=read_number(extra, "timeout", DEFAULT_TIMEOUT_SECONDS, conn_name),
         retries=int(read_number(extra, "retries", DEFAULT_RETRIES, conn_name)),
-        key_name=conn_name,
+        conn_name=conn_name,
     )
     settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, conn_name)
     return Settings(client, _ledger_conn_id(extra, conn_name), settle_seconds)

@@ -91,7 +91,7 @@ def test_a_refusal_names_the_key_and_the_remedy_and_is_not_tried_again(
 ):
     sandbox.inject(Fault(status=status), times=None)
     with pytest.raises(YouComRefusedError, match=remedy) as caught:
-        client(sandbox, key_name="connection 'research'").get_balance()
+        client(sandbox, conn_name="connection 'research'").get_balance()
     assert "connection 'research'" in str(caught.value)
     assert caught.value.status_code == status
     assert sandbox.request_count == 1

@@ -137,7 +137,7 @@ def test_https_anywhere_and_http_on_this_machine_are_accepted(base_url: str):
 )
 def test_any_other_base_url_is_refused_before_the_key_is_sent(base_url: str):
     with pytest.raises(
-        YouComRefusedError, match="^The Base URL of the API key .* set it to https://api.you.com"
+        YouComRefusedError, match="^The Base URL of this connection .* set it to https://api.you.com"
     ):
         BillingClient("key", base_url)
 

@@ -120,7 +120,7 @@ def test_the_error_says_what_to_do_in_you_coms_words_without_the_key(sandbox: Sa
     body = json.dumps({"detail": f"{sandbox.api_key} is over its cap", "code": CODE})
     sandbox.inject(Fault(status=429, body=body))
     with pytest.raises(YouComSpendCapError) as caught:
-        client(sandbox, key_name="connection 'research'").get_balance()
+        client(sandbox, conn_name="connection 'research'").get_balance()
     assert str(caught.value) == (
         "You.com refused connection 'research' (HTTP 429, \"*** is over its cap\"): the key has reached its "
         "spending cap, although the account may hold plenty; raise the cap at https://you.com/platform, or "

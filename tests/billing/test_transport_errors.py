@@ -5,7 +5,7 @@ import ssl
 import pytest
 import requests
 
-from airflow_provider_youcom.billing._transport_errors import explain
+from airflow_provider_youcom.billing._transport_errors import as_youcom_error
 from airflow_provider_youcom.exceptions import YouComRefusedError
 
 pytestmark = pytest.mark.on_the_ends
@@ -22,6 +22,6 @@ pytestmark = pytest.mark.on_the_ends
 )
 def test_a_peer_without_tls_is_recognized_in_the_words_of_each_openssl(words: str):
     error = requests.exceptions.SSLError(ssl.SSLError(1, words))
-    explained = explain(error, "https://localhost:8765")
+    explained = as_youcom_error(error, "https://localhost:8765")
     assert type(explained) is YouComRefusedError
     assert "make http://localhost:8765 the Base URL" in str(explained)
