@@ -77,7 +77,7 @@ def _rules() -> Iterator[str]:
             yield str(CreditGate(least).judge(read(cents)))
         for options in ({"below_usd": 25}, {"above_usd": "24.99"}, {"below_usd": 10**20, "rearm_usd": 0.1}):
             line: Any = {"above_usd": None, "below_usd": None, "rearm_usd": None, "at_start": None} | options
-            crossing = Line.from_options(**line, blind_after=60)
+            crossing = Line.from_options(youcom_conn_id="youcom_default", **line, blind_after=60)
             yield str(crossing.observe(Memory(armed=False), read(cents), now))
             yield str(crossing.observe(Memory(armed=True), read(cents), now))
             yield str(crossing.rearm_usd)
@@ -102,10 +102,10 @@ def _sandbox() -> Iterator[str]:
 
 def read(cents: str) -> Any:
     """Return the balance that You.com's answer holds."""
-    from airflow_provider_youcom.balance import AccountBalance
+    from airflow_provider_youcom.billing._answer import read_balance
 
     body = f'{{"data": {{"type": "account", "id": "4f1c", "attributes": {{"balance": {cents}}}}}}}'
-    return AccountBalance.from_response(body.encode(), datetime(2026, 1, 1, tzinfo=UTC))
+    return read_balance(body.encode(), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def _import_the_package() -> None:
