@@ -29,13 +29,18 @@ class YouCom:
 
     def __init__(self, accounts: Mapping[str, Account], api_key: str) -> None:
         self.api_key = api_key
-        self.accounts = Accounts(accounts)
+        self._accounts = Accounts(accounts)
         self.request_count = 0
         self.connection_count = 0
         self.refused_count = 0
         self._faults: dict[str | None, deque[tuple[Fault, int | None]]] = {}
         self._spending: dict[str, Spending] = defaultdict(Spending)
         self._lock = ProcessLock()
+
+    @property
+    def accounts(self) -> Accounts:
+        """The accounts by their keys. Add one, or change one, while the sandbox runs."""
+        return self._accounts
 
     def balance_usd(self, api_key: str | None = None) -> Decimal:
         """

@@ -148,6 +148,13 @@ def test_only_an_account_belongs_to_a_key(account: Any, sandbox: Sandbox):
         sandbox.accounts["team"] = account
 
 
+def test_accounts_are_not_replaced_by_others_that_are_not_checked(sandbox: Sandbox):
+    with pytest.raises(AttributeError):
+        sandbox.accounts = {"": 5}  # type: ignore[misc,assignment]
+    sandbox.accounts["team"] = Account("4f1c", Decimal(700))
+    assert [each["balance"] for each in sandbox.state()["accounts"]] == ["$100.00", "$7.00"]
+
+
 @pytest.mark.parametrize("key", [*"0123456789abcdef", "ad", "e2", "key"])
 def test_no_account_id_contains_its_key(key: str):
     sandbox = Sandbox(api_key=key)
