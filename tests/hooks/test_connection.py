@@ -17,8 +17,8 @@ from airflow_provider_youcom.hooks.youcom import YouComHook
 
 
 def client(**fields: Any) -> BillingClient:
-    names = ("password", "login", "host", "schema", "port", "extra")
-    connection = SimpleNamespace(**{**dict.fromkeys(names), "password": "4f1c", **fields})
+    names = ("conn_type", "password", "login", "host", "schema", "port", "extra")
+    connection = SimpleNamespace(**{**dict.fromkeys(names), "conn_type": "youcom", "password": "4f1c", **fields})
     return read_connection(cast(Connection, connection), "connection 'x'").client
 
 
