@@ -179,7 +179,9 @@ class _Fields:
     def _check_other_places(self, extra: dict[str, Any]) -> None:
         schema, host = self._text("schema"), self._text("host")
         if schema and not self._field("conn_type"):
-            raise YouComRefusedError(f"What is written for {self.conn_name} is neither a URI nor JSON: {HOW_TO_WRITE}.")
+            raise YouComRefusedError(
+                f"What is written for {self.conn_name} is neither a URI nor JSON: {HOW_TO_WRITE}."
+            )
         places = ["login"] if self._text("login") else []
         places += ["schema"] if schema.lower() not in ("", "http", "https") else []
         places += ["host"] if host and not _IN_A_HOST.search(host) else []

@@ -26,9 +26,7 @@ def save_connection(base_url: str) -> None:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        session.add(
-            Connection(conn_id=CONN_ID, conn_type="youcom", password=DEFAULT_API_KEY, host=base_url)
-        )
+        session.add(Connection(conn_id=CONN_ID, conn_type="youcom", password=DEFAULT_API_KEY, host=base_url))
 
 
 def remove_connection() -> None:
