@@ -189,8 +189,8 @@ class _Fields:
         if places:
             raise YouComRefusedError(
                 f"The password of {self.conn_name} is empty, and its {places[0]} may hold the API key: "
-                'move the key to the password, which the connection form calls "API key" and which is in front '
-                "of the @ in a URI (youcom://:your-api-key@)."
+                'move the key to the password, which the connection form calls "API key" and which is in '
+                "front of the @ in a URI (youcom://:your-api-key@)."
             )
 
     def _port(self) -> str:

@@ -54,7 +54,8 @@ def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     except Exception as error:  # noqa: BLE001 - raised again
         name = f"connection {ledger_conn_id!r}"
         raise (
-            lookup_error(error, name, f"add it, or correct ledger_conn_id in {conn_name}") or error
+            lookup_error(error, ledger_conn_id, name, f"add it, or correct ledger_conn_id in {conn_name}")
+            or error
         ) from None
     if connection.conn_type not in _TYPES:
         raise YouComRefusedError(

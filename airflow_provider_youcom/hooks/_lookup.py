@@ -18,6 +18,7 @@ from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
     YouComUnavailableError,
 )
+from airflow_provider_youcom.hooks._written import problem_in_environment
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseHook, Connection
@@ -27,8 +28,8 @@ Result = TypeVar("Result")
 # The longest that a trigger waits for a connection.
 CONNECTION_SECONDS = 60.0
 _ADD_ONE = (
-    f"add one of type {CONNECTION_TYPE_NAME} with your API key as its password, or, if there is one, check how "
-    "it is written (in a URI, percent-encode the key; in JSON, put it in quotation marks)"
+    f"add one of type {CONNECTION_TYPE_NAME} with your API key as its password, or, if there is one, check "
+    "how it is written (in a URI, percent-encode the key; in JSON, put it in quotation marks)"
 )
 
 
@@ -81,18 +82,20 @@ async def wait_for_connection(reading: Coroutine[Any, Any, Result], conn_name: s
         ) from None
 
 
-def lookup_error(error: Exception, conn_name: str, remedy: str | None = None) -> YouComError | None:
+def lookup_error(
+    error: Exception, conn_id: object, conn_name: str, remedy: str | None = None
+) -> YouComError | None:
     """
     Return the error that says why Airflow did not return a connection; None if Airflow did not raise it.
 
     :param error: what Airflow raised.
+    :param conn_id: the connection.
     :param conn_name: how errors name the connection.
     :param remedy: what to do if there is none. Default: add a connection to You.com.
     """
     if isinstance(error, AirflowNotFoundException):
-        return YouComConnectionNotFoundError(
-            f"There is no {conn_name} that Airflow can read: {remedy or _ADD_ONE}."
-        )
+        remedy = remedy or problem_in_environment(conn_id) or _ADD_ONE
+        return YouComConnectionNotFoundError(f"There is no {conn_name} that Airflow can read: {remedy}.")
     if isinstance(error, PermissionError):
         return YouComRefusedError(
             f"Airflow denied access to {conn_name}: ask whoever manages its secrets to allow it."

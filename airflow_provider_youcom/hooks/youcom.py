@@ -20,7 +20,6 @@ from airflow_provider_youcom.hooks._lookup import (
     lookup_error,
     wait_for_connection,
 )
-from airflow_provider_youcom.hooks._written import problem_in_environment
 from airflow_provider_youcom.ledger.claim import duration_seconds
 from airflow_provider_youcom.money import format_usd, parse_usd
 
@@ -225,18 +224,15 @@ class YouComHook(BaseHook):
         try:
             connection = self.get_connection(checked_conn_id(self.youcom_conn_id))
         except Exception as error:  # noqa: BLE001 - raised again
-            raise self._lookup_error(error, conn_name) from None
+            raise lookup_error(error, self.youcom_conn_id, conn_name) or error from None
         return read_connection(connection, conn_name)
 
     async def _aread(self) -> Settings:
         try:
             connection = await aread_connection(self, checked_conn_id(self.youcom_conn_id))
         except Exception as error:  # noqa: BLE001 - raised again
-            raise self._lookup_error(error, self._conn_name) from None
+            raise lookup_error(error, self.youcom_conn_id, self._conn_name) or error from None
         return read_connection(connection, self._conn_name)
-
-    def _lookup_error(self, error: Exception, conn_name: str) -> Exception:
-        return lookup_error(error, conn_name, problem_in_environment(self.youcom_conn_id)) or error
 
     def _describe(self, settings: Settings) -> str:
         balance = settings.client.get_balance()

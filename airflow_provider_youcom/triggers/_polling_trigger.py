@@ -44,7 +44,7 @@ class PollingTrigger(BaseEventTrigger):
 
     def _poll_alone(self) -> AsyncGenerator[Check, None]:
         """Poll for this trigger only."""
-        # The triggerer gives an id to each trigger. In dag.test and the like there is none, and somebody waits
-        # for the answer.
+        # The triggerer gives an id to each trigger. In dag.test and the like there is none, and somebody is
+        # waiting for the answer.
         longest_missing = 0.0 if self.trigger_id is None else LONGEST_MISSING
         return poll(self.serialize()[1], longest_missing)

@@ -257,10 +257,11 @@ def test_fields_that_nobody_reads_are_listed_once_for_each_connection(warnings: 
     extra = {"Timeout": 5, "timeout": 5, "verify": False, "retires": 1, "ledger_conn_id": "", "unused": None}
     client(extra=extra)
     client(extra=json.dumps(extra))
-    assert warnings() == [
+    (warning,) = warnings()
+    assert warning == (
         "Nobody reads these fields in the extra of connection 'x': Timeout, verify, retires; the provider "
         "knows timeout, retries, ledger_conn_id, settle_seconds, so correct or remove them."
-    ]
+    )
     another = SimpleNamespace(password="4f1c", host="", schema="", port=None, extra={"verify": False})
     read_connection(cast(Connection, another), "connection 'y'")
     assert len(warnings()) == 2

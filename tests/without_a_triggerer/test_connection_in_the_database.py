@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,21 +22,18 @@ SHORT = "short of the $1,000.00 that this gate needs. Waiting."
 pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
 
 
-def save_connection(base_url: str) -> None:
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
+def connections(*arguments: str) -> None:
+    command = [sys.executable, "-m", "airflow", "connections", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
 
-    with create_session() as session:
-        session.add(Connection(conn_id=CONN_ID, conn_type="youcom", password=DEFAULT_API_KEY, host=base_url))
+
+def save_connection(base_url: str) -> None:
+    fields = {"conn_type": "youcom", "password": DEFAULT_API_KEY, "host": base_url}
+    connections("add", CONN_ID, "--conn-json", json.dumps(fields))
 
 
 def remove_connection() -> None:
-    from airflow.models import Connection
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        for saved in session.query(Connection).filter_by(conn_id=CONN_ID):
-            session.delete(saved)
+    connections("delete", CONN_ID)
 
 
 @contextmanager
@@ -63,7 +61,6 @@ def waiting_gate() -> Iterator[subprocess.Popen[str]]:
         finally:
             process.kill()
             process.wait()
-            remove_connection()
 
 
 def test_the_gate_reads_it_while_it_waits_and_ends_at_once_when_it_is_removed(airflow_database: None):
@@ -79,4 +76,5 @@ def test_sigterm_ends_the_wait(airflow_database: None):
     with waiting_gate() as process:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=120)
+    remove_connection()
     assert process.returncode == 128 + signal.SIGTERM
