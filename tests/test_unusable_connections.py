@@ -109,7 +109,7 @@ def test_the_error_for_an_unparsable_connection_says_how_to_write_it_in_every_mo
     written: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", written)
-    check(MODES[mode](), "percent-encode the key; in JSON, put it in quotation marks")
+    check(MODES[mode](), "UNUSABLE is set, but Airflow cannot read what it contains; write it as youcom:")
 
 
 def check(sentence: str, problem: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from contextlib import suppress
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_youcom._connection_form import form_fields
+from airflow_provider_youcom._masking import mask_key
 from airflow_provider_youcom.billing import DEFAULT_BASE_URL, DEFAULT_RETRIES, DEFAULT_TIMEOUT_SECONDS
 from airflow_provider_youcom.exceptions import YouComRefusedError
+from airflow_provider_youcom.hooks._written import HOW_TO_WRITE
 from airflow_provider_youcom.ledger.rule import DEFAULT_SETTLE_SECONDS
 
 if TYPE_CHECKING:
@@ -19,8 +22,14 @@ if TYPE_CHECKING:
 
     from airflow_provider_youcom.billing.client import BillingClient
 
+log = logging.getLogger(__name__)
+
 # Where other providers keep their key.
 _NAME_OF_A_KEY = re.compile(r"(x[-_])?((youcom|ydc)[-_]?)?(api[-_]?)?(key|token|password)", re.IGNORECASE)
+# A base URL has one of these.
+_IN_A_HOST = re.compile(r"[.:/]|^localhost$", re.IGNORECASE)
+# What was warned of in this process: a gate in the triggerer reads its connection for each check.
+_warned: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ def read_connection(connection: Connection, conn_name: str) -> Settings:
         conn_name=conn_name,
     )
     settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, conn_name)
+    _warn_of_unread_fields(extra, fields.api_key(extra), conn_name)
     return Settings(client, _ledger_conn_id(extra, conn_name), settle_seconds)
 
 
@@ -88,6 +98,21 @@ def read_number(extra: dict[str, Any], name: str, default: float, conn_name: str
             f"from {limits['minimum']} to {limits['maximum']}; correct it, or leave it out."
         )
     return number
+
+
+def _warn_of_unread_fields(extra: dict[str, Any], api_key: str, conn_name: str) -> None:
+    fields = form_fields()
+    unread = ", ".join(name for name in extra if name not in fields and extra[name] not in (None, ""))
+    unread = mask_key(unread[:200], api_key)
+    if not unread or (conn_name, unread) in _warned:
+        return
+    _warned.add((conn_name, unread))
+    log.warning(
+        "Nobody reads these fields in the extra of %s: %s; the provider knows %s, so correct or remove them.",
+        conn_name,
+        unread,
+        ", ".join(fields),
+    )
 
 
 def _ledger_conn_id(extra: dict[str, Any], conn_name: str) -> str:
@@ -152,12 +177,20 @@ class _Fields:
         return f"{scheme.lower()}://{authority}{f':{port}' if port and not written else ''}{slash}{path}"
 
     def _check_other_places(self, extra: dict[str, Any]) -> None:
+        schema, host = self._text("schema"), self._text("host")
+        if schema and not self._field("conn_type"):
+            raise YouComRefusedError(
+                f"What is written for {self.conn_name} is neither a URI nor JSON: {HOW_TO_WRITE}."
+            )
         places = ["login"] if self._text("login") else []
+        places += ["schema"] if schema.lower() not in ("", "http", "https") else []
+        places += ["host"] if host and not _IN_A_HOST.search(host) else []
         places += [f"extra field {name}" for name in extra if extra[name] and _NAME_OF_A_KEY.fullmatch(name)]
         if places:
             raise YouComRefusedError(
                 f"The password of {self.conn_name} is empty, and its {places[0]} may hold the API key: "
-                'move the key to the password, which the connection form calls "API key".'
+                'move the key to the password, which the connection form calls "API key" and which is in '
+                "front of the @ in a URI (youcom://:your-api-key@)."
             )
 
     def _port(self) -> str:

@@ -52,7 +52,10 @@ def open_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
         connection = BaseHook.get_connection(ledger_conn_id)
     except Exception as error:  # noqa: BLE001 - raised again
         name = f"connection {ledger_conn_id!r}"
-        raise lookup_error(error, name, f"it, or correct ledger_conn_id in {conn_name}") or error from None
+        raise (
+            lookup_error(error, ledger_conn_id, name, f"add it, or correct ledger_conn_id in {conn_name}")
+            or error
+        ) from None
     if connection.conn_type not in _TYPES:
         raise YouComRefusedError(
             f"The ledger {ledger_conn_id!r} is a connection of type {connection.conn_type!r}: use one of "

@@ -8,14 +8,18 @@ from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.connection import get_async_connection
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_youcom._connection_form import CONNECTION_TYPE, CONNECTION_TYPE_NAME, form_behaviour
 from airflow_provider_youcom._masking import no_key_in_errors
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks._connection import Settings, read_connection
-from airflow_provider_youcom.hooks._lookup import checked_conn_id, lookup_error, wait_for_connection
+from airflow_provider_youcom.hooks._lookup import (
+    aread_connection,
+    checked_conn_id,
+    lookup_error,
+    wait_for_connection,
+)
 from airflow_provider_youcom.ledger.claim import duration_seconds
 from airflow_provider_youcom.money import format_usd, parse_usd
 
@@ -220,14 +224,14 @@ class YouComHook(BaseHook):
         try:
             connection = self.get_connection(checked_conn_id(self.youcom_conn_id))
         except Exception as error:  # noqa: BLE001 - raised again
-            raise lookup_error(error, conn_name) or error from None
+            raise lookup_error(error, self.youcom_conn_id, conn_name) or error from None
         return read_connection(connection, conn_name)
 
     async def _aread(self) -> Settings:
         try:
-            connection = await get_async_connection(checked_conn_id(self.youcom_conn_id), hook=self)
+            connection = await aread_connection(self, checked_conn_id(self.youcom_conn_id))
         except Exception as error:  # noqa: BLE001 - raised again
-            raise lookup_error(error, self._conn_name) or error from None
+            raise lookup_error(error, self.youcom_conn_id, self._conn_name) or error from None
         return read_connection(connection, self._conn_name)
 
     def _describe(self, settings: Settings) -> str:

@@ -42,7 +42,7 @@ def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
         return None
 
 
-async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
+async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGenerator[Check, None]:
     """
     Yield a check of the connection at each interval, without end.
 
@@ -50,6 +50,8 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
 
     :param options: the arguments of the trigger that opened the poll. Every trigger has ``youcom_conn_id``
         and ``poke_interval``; ``exponential_backoff``, ``max_wait`` and ``looked_at`` may be missing.
+    :param longest_missing: for how many seconds a connection that was found is waited for if Airflow does not
+        find it any more.
     """
     clock = asyncio.get_running_loop().time
     checks = failures = 0
@@ -62,7 +64,7 @@ async def poll(options: Mapping[str, Any]) -> AsyncGenerator[Check, None]:
         check = await _check(options["youcom_conn_id"])
         if not isinstance(check.reading, YouComConnectionNotFoundError):
             found_at = started
-        elif started - found_at < LONGEST_MISSING:
+        elif started - found_at < longest_missing:
             check.reading = _gone_for_now(options["youcom_conn_id"])
         checks += 1
         failures = failures + 1 if isinstance(check.reading, YouComUnavailableError) else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.triggers import BaseEventTrigger
 
-from airflow_provider_youcom.triggers._poll import poll, poll_key
+from airflow_provider_youcom.triggers._poll import LONGEST_MISSING, poll, poll_key
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.triggers._check import Check
@@ -40,8 +40,11 @@ class PollingTrigger(BaseEventTrigger):
 
         :param kwargs: what ``serialize`` returned for one of them.
         """
-        return poll(kwargs)
+        return poll(kwargs, LONGEST_MISSING)
 
     def _poll_alone(self) -> AsyncGenerator[Check, None]:
         """Poll for this trigger only."""
-        return poll(self.serialize()[1])
+        # The triggerer gives an id to each trigger. In dag.test and the like there is none, and somebody is
+        # waiting for the answer.
+        longest_missing = 0.0 if self.trigger_id is None else LONGEST_MISSING
+        return poll(self.serialize()[1], longest_missing)

@@ -21,6 +21,7 @@ from airflow_provider_youcom import _metrics
 from airflow_provider_youcom._templates import is_template
 from airflow_provider_youcom.gate import Action, Reading, Verdict, judge
 from airflow_provider_youcom.triggers._polling_trigger import PollingTrigger
+from airflow_provider_youcom.triggers._sigterm import ended_by_sigterm
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.triggers._check import Check
@@ -124,7 +125,9 @@ class BalanceTrigger(PollingTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll for this gate alone: below Airflow 3.3, in ``dag.test``, and with exponential backoff."""
-        yield await self._wait()
+        with ended_by_sigterm():
+            event = await self._wait()
+        yield event
 
     async def _read(self, check: Check) -> Reading:
         return check.reading

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,13 +14,16 @@ from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComConnectionNotFoundError, YouComRefusedError
+from airflow_provider_youcom.hooks import _connection
 from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 
 
 def client(**fields: Any) -> BillingClient:
-    names = ("password", "login", "host", "schema", "port", "extra")
-    connection = SimpleNamespace(**{**dict.fromkeys(names), "password": "4f1c", **fields})
+    names = ("conn_type", "password", "login", "host", "schema", "port", "extra")
+    connection = SimpleNamespace(
+        **{**dict.fromkeys(names), "conn_type": "youcom", "password": "4f1c", **fields}
+    )
     return read_connection(cast(Connection, connection), "connection 'x'").client
 
 
@@ -127,16 +132,147 @@ def test_a_field_that_airflow_cannot_decrypt_is_refused_by_name():
         read_connection(cast(Connection, Sealed()), "connection 'x'")
 
 
-@pytest.mark.usefixtures("airflow_database")
+KEY = "ydc-sk-0123"
+AS_A_PASSWORD = {"conn_type": "youcom", "password": KEY}
+
+
+@pytest.fixture
+def problem(monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Callable[[str], str]:
+    """Return what the hook says about a connection that is written in the environment, on both its ways."""
+
+    def read(written: str) -> str:
+        monkeypatch.setenv("AIRFLOW_CONN_X", written)
+        with pytest.raises(YouComRefusedError) as on_a_worker:
+            YouComHook("x").get_balance()
+        with pytest.raises(YouComRefusedError) as in_the_triggerer:
+            asyncio.run(YouComHook("x").aget_balance())
+        assert str(on_a_worker.value) == str(in_the_triggerer.value)
+        return str(on_a_worker.value)
+
+    return read
+
+
 @pytest.mark.parametrize(
-    "written", ["youcom://:a/b+c@", json.dumps({"conn_type": "youcom", "password": 1234}), "{"]
+    "written",
+    [
+        KEY,
+        f"  {KEY}\n",
+        f'"{KEY}"',
+        f"'{KEY}'",
+        f"{KEY}/+==",
+        f"password={KEY}",
+        f":{KEY}@",
+        f"{KEY}@api.you.com",
+        f"'youcom://:{KEY}@'",
+        json.dumps(json.dumps(AS_A_PASSWORD)),
+        json.dumps([KEY]),
+        "$YDC_API_KEY",
+        "null",
+    ],
 )
-def test_the_error_for_an_unreadable_connection_says_that_it_may_exist(
-    monkeypatch: pytest.MonkeyPatch, written: str
+def test_what_is_neither_a_uri_nor_json_is_told_without_showing_it(
+    problem: Callable[[str], str], written: str
 ):
-    monkeypatch.setenv("AIRFLOW_CONN_X", written)
-    problem = "There is no connection 'x' that Airflow can read: .* if there is one, check how it is written"
-    with pytest.raises(YouComConnectionNotFoundError, match=problem):
+    said = problem(written)
+    assert said.startswith(
+        "What is written for connection 'x' is neither a URI nor JSON: write it as youcom:"
+    )
+    assert "0123" not in said
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        (f"youcom://{KEY}", "host"),
+        (f"http://{KEY}", "host"),
+        (f"youcom:{KEY}", "schema"),
+        (f"youcom:///{KEY}", "schema"),
+        ("sk:0123", "schema"),
+        (f"youcom://{KEY}@", "login"),
+        (f"youcom://{KEY}@api.you.com", "login"),
+        (f"youcom://{KEY}:@", "login"),
+    ],
+)
+def test_a_key_in_another_place_of_a_uri_is_pointed_out_and_not_shown(
+    problem: Callable[[str], str], written: str, place: str
+):
+    said = problem(written)
+    assert f"The password of connection 'x' is empty, and its {place} may hold the API key: move" in said
+    assert said.endswith("in front of the @ in a URI (youcom://:your-api-key@).")
+    assert "0123" not in said
+
+
+@pytest.mark.parametrize(
+    "host", ["api.you.com", "localhost", "LOCALHOST", "127.0.0.1", "::1", "https://mock"]
+)
+def test_a_host_is_not_taken_for_a_key(host: str):
+    with pytest.raises(YouComRefusedError, match="There is no API key: create one"):
+        client(password="", host=host)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"youcom://:{KEY}",
+        f"youcom://:{KEY}/b+c@",
+        f"youcom://:{KEY}#@",
+        "{",
+        json.dumps({**AS_A_PASSWORD, "password": 1234}),
+        json.dumps({**AS_A_PASSWORD, "timeout": 5}),
+        json.dumps({"conn_type": "youcom", "api_key": KEY}),
+        str(AS_A_PASSWORD),
+        f'{{"conn_type": "youcom", "password": {KEY}}}',
+    ],
+)
+def test_a_connection_that_airflow_cannot_read_in_the_environment_is_told_from_a_missing_one(
+    problem: Callable[[str], str], written: str
+):
+    said = problem(written)
+    assert said.startswith(
+        "There is no connection 'x' that Airflow can read: AIRFLOW_CONN_X is set, but Airflow cannot read "
+        "what it contains; write it as youcom://:your-api-key@, with the key percent-encoded, or as {"
+    )
+    assert "0123" not in said
+
+
+@pytest.mark.parametrize("written", ["", "  "])
+def test_an_empty_variable_is_told_from_a_missing_connection(problem: Callable[[str], str], written: str):
+    assert "that Airflow can read: AIRFLOW_CONN_X is empty; write it as youcom://" in problem(written)
+
+
+@pytest.mark.usefixtures("airflow_database")
+def test_a_missing_connection_is_to_be_added():
+    with pytest.raises(YouComConnectionNotFoundError, match="'x' that Airflow can read: add one of type You"):
         YouComHook("x").get_balance()
-    with pytest.raises(YouComConnectionNotFoundError, match=problem):
-        asyncio.run(YouComHook("x").aget_balance())
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    monkeypatch.setattr(_connection, "_warned", set())
+    monkeypatch.setattr(_connection, "log", logging.getLogger("test"))
+    return lambda: [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_fields_that_nobody_reads_are_listed_once_for_each_connection(warnings: Callable[[], list[str]]):
+    extra = {"Timeout": 5, "timeout": 5, "verify": False, "retires": 1, "ledger_conn_id": "", "unused": None}
+    client(extra=extra)
+    client(extra=json.dumps(extra))
+    (warning,) = warnings()
+    assert warning == (
+        "Nobody reads these fields in the extra of connection 'x': Timeout, verify, retires; the provider "
+        "knows timeout, retries, ledger_conn_id, settle_seconds, so correct or remove them."
+    )
+    another = SimpleNamespace(password="4f1c", host="", schema="", port=None, extra={"verify": False})
+    read_connection(cast(Connection, another), "connection 'y'")
+    assert len(warnings()) == 2
+
+
+def test_the_fields_of_the_form_are_not_warned_of(warnings: Callable[[], list[str]]):
+    client(extra={"timeout": 5, "retries": 1, "ledger_conn_id": "ledger", "settle_seconds": 1})
+    assert warnings() == []
+
+
+def test_a_key_as_the_name_of_a_field_is_not_shown(warnings: Callable[[], list[str]]):
+    client(password=KEY, extra={KEY: "my key"})
+    assert len(warnings()) == 1
+    assert "of connection 'x': ***; the provider" in warnings()[0]

@@ -254,5 +254,5 @@ def test_a_cancelled_check_still_reads_its_connection_to_the_end(
         assert check.cancelled()
         await asyncio.wait_for(answered.wait(), timeout=10)
 
-    monkeypatch.setattr("airflow_provider_youcom.hooks.youcom.get_async_connection", ask_the_supervisor)
+    monkeypatch.setattr("airflow_provider_youcom.hooks._lookup.get_async_connection", ask_the_supervisor)
     asyncio.run(cancel_in_between())

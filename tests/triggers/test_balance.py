@@ -19,9 +19,9 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.gate import Verdict
-from airflow_provider_youcom.hooks import youcom as hook_module
+from airflow_provider_youcom.hooks import _lookup
 from airflow_provider_youcom.sandbox import Fault, Sandbox
-from airflow_provider_youcom.triggers import _poll
+from airflow_provider_youcom.triggers import _poll, _polling_trigger
 from airflow_provider_youcom.triggers.balance import NOT_RENDERED, TIMED_OUT, BalanceTrigger
 
 # The arguments that each released version serialized: gates that wait with them outlive an upgrade.
@@ -232,9 +232,9 @@ def test_the_stream_yields_errors_as_readings_and_never_ends(
             readings.append((await anext(stream)).reading)
             monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
             readings.append((await anext(stream)).reading)
-            monkeypatch.setattr(hook_module, "get_async_connection", raising(OSError("no database")))
+            monkeypatch.setattr(_lookup, "get_async_connection", raising(OSError("no database")))
             readings.append((await anext(stream)).reading)
-            monkeypatch.setattr(hook_module, "get_async_connection", raising(AttributeError("a bug")))
+            monkeypatch.setattr(_lookup, "get_async_connection", raising(AttributeError("a bug")))
             readings.append((await anext(stream)).reading)
         return readings
 
@@ -259,7 +259,7 @@ def raising(error: Exception) -> Callable[..., Awaitable[object]]:
 def test_an_unexpected_error_fails_the_try_instead_of_being_waited_for(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(hook_module, "get_async_connection", raising(KeyError("a bug")))
+    monkeypatch.setattr(_lookup, "get_async_connection", raising(KeyError("a bug")))
     assert fire(trigger()).payload["action"] == "retry"
 
 
@@ -295,15 +295,30 @@ def test_a_connection_that_a_worker_found_is_waited_for(
         monkeypatch.setenv("AIRFLOW_CONN_YOUCOM_DEFAULT", there)
         return YouComUnavailableError("Gone.")
 
-    assert fire(trigger(looked_at=time.time() - 60)).payload["action"] == "open"
+    assert fire(in_a_triggerer(looked_at=time.time() - 60)).payload["action"] == "open"
+
+
+def in_a_triggerer(**options: Any) -> BalanceTrigger:
+    waiting = trigger(**options)
+    waiting.trigger_id = 1
+    return waiting
+
+
+def test_without_a_triggerer_a_connection_that_was_removed_is_refused_at_once(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
+):
+    monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
+    payload = fire(trigger(looked_at=time.time() - 60)).payload
+    assert payload["action"] == "fail"
+    assert "There is no connection 'youcom_default' that Airflow can read: add one" in payload["reason"]
 
 
 def test_a_connection_that_stays_missing_for_too_long_is_refused(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, airflow_database: None
 ):
     monkeypatch.delenv("AIRFLOW_CONN_YOUCOM_DEFAULT")
-    monkeypatch.setattr(_poll, "LONGEST_MISSING", 0.0)
-    payload = fire(trigger(looked_at=time.time() - 60)).payload
+    monkeypatch.setattr(_polling_trigger, "LONGEST_MISSING", 0.0)
+    payload = fire(in_a_triggerer(looked_at=time.time() - 60)).payload
     assert payload["error"]["types"][0] == "YouComConnectionNotFoundError"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
-from airflow_provider_youcom.hooks import _lookup, youcom
+from airflow_provider_youcom.hooks import _lookup
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -235,7 +235,7 @@ def test_an_airflow_that_does_not_return_the_connection_is_unavailable(
     async def never(conn_id: str, hook: object) -> Any:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(youcom, "get_async_connection", never)
+    monkeypatch.setattr(_lookup, "get_async_connection", never)
     monkeypatch.setattr(_lookup, "CONNECTION_SECONDS", 0.01)
     payload = fire(BalanceTrigger(min_usd="25", on_unavailable="fail", poke_interval=0.01))
     assert payload["action"] == "retry"

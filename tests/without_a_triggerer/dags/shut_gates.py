@@ -66,3 +66,8 @@ with DAG(
             poke_interval=1,
             **mode,
         )
+
+with DAG("gate_of_the_database", schedule=None):
+    BalanceSensor(
+        task_id="gate", min_usd=1000, youcom_conn_id="in_the_database", poke_interval=1, deferrable=True
+    )

@@ -1,0 +1,80 @@
+"""``airflow dags test`` of a gate whose connection is in Airflow's database."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Sandbox
+from tests.without_a_triggerer.test_without_a_triggerer import SETTINGS
+
+AIRFLOW_2 = BaseOperator.__module__.startswith("airflow.models")
+CONN_ID = "in_the_database"
+SHORT = "short of the $1,000.00 that this gate needs. Waiting."
+pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
+
+
+def connections(*arguments: str) -> None:
+    command = [sys.executable, "-m", "airflow", "connections", *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+def save_connection(base_url: str) -> None:
+    fields = {"conn_type": "youcom", "password": DEFAULT_API_KEY, "host": base_url}
+    connections("add", CONN_ID, "--conn-json", json.dumps(fields))
+
+
+def remove_connection() -> None:
+    connections("delete", CONN_ID)
+
+
+@contextmanager
+def waiting_gate() -> Iterator[subprocess.Popen[str]]:
+    """``airflow dags test``, in which a gate has checked three times."""
+    with Sandbox(100) as sandbox:
+        save_connection(sandbox.base_url)
+        command = [sys.executable, "-m", "airflow", "dags", "test", "gate_of_the_database"]
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **SETTINGS},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert process.stdout
+            seen = ""
+            # The first check is a worker's, and the others are those of the wait.
+            while seen.count(SHORT) < 3:
+                line = process.stdout.readline()
+                seen += line
+                assert line, seen
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_gate_reads_it_while_it_waits_and_ends_at_once_when_it_is_removed(airflow_database: None):
+    with waiting_gate() as process:
+        remove_connection()
+        said, _ = process.communicate(timeout=120)
+    assert f"There is no connection '{CONN_ID}' that Airflow can read: add one of type You.com" in said
+    assert "any more" not in said
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 itself raises AirflowTaskTerminated")
+def test_sigterm_ends_the_wait(airflow_database: None):
+    with waiting_gate() as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=120)
+    remove_connection()
+    assert process.returncode == 128 + signal.SIGTERM
