@@ -11,7 +11,12 @@ from dev.local_airflow import LocalAirflow
 from tests.real_airflow.conftest import minor_version
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.real_airflow,
+    pytest.mark.scenario,
+    pytest.mark.on_the_ends,
+    pytest.mark.timeout(1200),
+]
 
 DAG_ID = "first_run"
 ID = "youcom_deployment_id"
