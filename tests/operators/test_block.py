@@ -100,6 +100,7 @@ def payments(states: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(task_id, state) for task_id, state in states if label(task_id).startswith("pay")]
 
 
+@pytest.mark.scenario
 def test_nobody_pays_while_a_gate_is_shut_in_any_shape(accounts: None, ledger: Ledger) -> None:
     states = states_of("all_shapes_shut", Path(shapes.__file__))
     paid = payments(states)
@@ -109,6 +110,7 @@ def test_nobody_pays_while_a_gate_is_shut_in_any_shape(accounts: None, ledger: L
     assert ledger.history() == []
 
 
+@pytest.mark.scenario
 def test_everybody_pays_behind_open_gates_and_every_gate_is_released(accounts: None, ledger: Ledger) -> None:
     states = states_of("all_shapes_open", Path(shapes.__file__))
     assert [each for each in states if each[1] != "success"] == []
@@ -119,6 +121,7 @@ def test_everybody_pays_behind_open_gates_and_every_gate_is_released(accounts: N
     }
 
 
+@pytest.mark.scenario
 @pytest.mark.parametrize(("policy", "state"), [("skip", "skipped"), ("fail", "failed")])
 def test_a_task_that_runs_although_its_gate_is_shut_is_warned_of(
     accounts: None, policy: str, state: str

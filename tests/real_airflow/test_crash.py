@@ -11,7 +11,7 @@ from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.real_airflow.conftest import hold
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.on_the_ends]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 DAG_ID = "waiting_gates"
 KEY = "youcom_waiting"
