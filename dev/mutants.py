@@ -9,6 +9,7 @@ notice, with the reason.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import multiprocessing
 import os
@@ -19,6 +20,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from dev.mutations import mutants_of
 
@@ -53,7 +56,7 @@ TESTS = {
 NOT_SHORT = "long or ledger or real_airflow or airflow_process or browser or distributed"
 # What takes seconds to import, and is not changed: each run of the tests is a fork that has it.
 IMPORTED_ONCE = ["airflow.models", "airflow.providers.common.compat.sdk", "airflow.triggers.base", "trustme"]
-IMPORTED_ONCE += ["hypothesis", "numpy", "pytest", "requests", "sqlalchemy"]
+IMPORTED_ONCE += ["hypothesis", "numpy", "requests", "sqlalchemy"]
 SECONDS_BETWEEN_REPORTS = 60
 
 
@@ -68,9 +71,12 @@ def main() -> None:
         os.environ["AIRFLOW_HOME"] = str(Path(folder, "airflow"))
         for name in IMPORTED_ONCE:
             importlib.import_module(name)
-        # Airflow imports its providers. The tests import this one anew, from the copy.
+        # Loads pytest's plugins too.
+        pytest.main(["--version"])
+        # Airflow and pytest import this provider. The tests import it anew, from the copy.
         for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
             del sys.modules[name]
+        gc.freeze()
         copy = Path(folder, "project")
         left_out = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "site")
         shutil.copytree(PROJECT, copy, ignore=left_out)
@@ -136,8 +142,6 @@ def pass_(copy: Path, tests: Sequence[str], time_limit: float) -> bool:
 
 
 def _run_tests(copy: Path, tests: Sequence[str]) -> None:
-    import pytest
-
     # Ends with all that it has started.
     os.setsid()
     os.chdir(copy)
