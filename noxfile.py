@@ -36,7 +36,7 @@ AIRFLOW_VERSIONS = sorted(
 OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
 
 # What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
-PINNED_GROUPS = ["test", "browser", "benchmarks", "distributed", "types"]
+PINNED_GROUPS = ["test", "browser", "benchmarks", "distributed", "types", "mutants"]
 # Airflow's newest providers need these newer than an older Airflow had them.
 NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 
@@ -189,6 +189,13 @@ def soak(session: nox.Session) -> None:
     """Run gates through minutes of random trouble; ARGS="--minutes 10"."""
     _update_environment(session, "benchmarks")
     _run_module(session, "benchmarks.soak", *session.posargs)
+
+
+@nox.session(python=False)
+def mutants(session: nox.Session) -> None:
+    """Change each line of the ledger and the rules, and see that a test fails; ARGS=ledger/rule.py."""
+    _update_environment(session, "mutants")
+    _run_module(session, "dev.mutants", *session.posargs)
 
 
 @nox.session(python=False)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger import abandoned
 from airflow_provider_youcom.ledger.abandoned import MAY_SPEND, end_earlier_tries, end_lost
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import EndReason
@@ -133,3 +136,98 @@ def test_an_airflow_that_does_not_answer_ends_nothing(
     a_minute_later(ledger, engine, no_answer)
     assert ends(ledger) == {"monday": None}
     assert "Airflow did not say which tasks and runs are over (OSError: the API server is" in caplog.text
+
+
+@pytest.mark.parametrize(("unfinished", "told"), [(2, "2"), (None, "some")])
+def test_an_earlier_try_keeps_what_tasks_may_still_spend_and_the_log_says_so(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture, unfinished: int | None, told: str
+) -> None:
+    caplog.set_level("INFO", logger=abandoned.log.name)
+
+    def ask(question: Tasks | Runs) -> int:
+        if unfinished is None:
+            raise OSError("the API server is away")
+        return unfinished
+
+    reserve(ledger, claim_of("monday", 25), 100)
+    reserve(ledger, claim_of("monday", 5.001, attempt=2), 100)
+    end_earlier_tries(ledger, attempt_of("monday", 3), ask)
+    assert len(ledger.standing()) == 2
+    assert caplog.messages[-1] == (
+        f"An earlier try of this gate keeps its $25.00 and $5.01, since {told} of the tasks behind it "
+        "may still spend it."
+    )
+
+
+def test_the_log_and_the_history_say_what_was_ended_and_by_whom(
+    ledger: Ledger, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger=abandoned.log.name)
+    reserve(ledger, claim_of("monday", 5.001), 100)
+    a_minute_later(ledger, engine, airflow_in_which(["monday"]))
+    assert caplog.messages == [
+        "The reservation of $5.01 for task gate of run monday in DAG research has ended: run over."
+    ]
+    reserve(ledger, claim_of("tuesday"), 100)
+    end_earlier_tries(ledger, attempt_of("tuesday", 2), lambda question: 0)
+    assert {each.holder.run_id: each.ended_by for each in ledger.history()} == {
+        "monday": attempt_of("keeper").holder.name,
+        "tuesday": attempt_of("tuesday").holder.name,
+    }
+
+
+def test_airflow_is_not_asked_when_nothing_stands(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    asked: list[Tasks | Runs] = []
+
+    def ask(question: Tasks | Runs) -> int:
+        asked.append(question)
+        return 0
+
+    end_earlier_tries(ledger, attempt_of("monday", 2), ask)
+    a_minute_later(ledger, engine, ask)
+    assert asked == []
+
+
+def test_a_ledger_that_cannot_be_read_is_logged_and_raises_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    no_database = Ledger(sa.create_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
+    end_earlier_tries(no_database, attempt_of("monday", 2), lambda question: 0)
+    end_lost(no_database, attempt_of("keeper").holder, lambda question: 0)
+    assert len(caplog.messages) == 2
+    for message in caplog.messages:
+        assert message.startswith("Reservations that nobody spends from any more were not ended: ")
+        assert "youcom_ledger" in message
+
+
+def test_only_earlier_tries_of_the_same_gate_are_found(ledger: Ledger) -> None:
+    gate = Holder("production", "research", "monday", "gate", 3)
+    others = [
+        Holder("staging", "research", "monday", "gate", 3),
+        Holder("production", "archive", "monday", "gate", 3),
+        Holder("production", "research", "tuesday", "gate", 3),
+        Holder("production", "research", "monday", "pay", 3),
+        Holder("production", "research", "monday", "gate", 4),
+    ]
+    for number, holder in enumerate([gate, *others]):
+        reserve(ledger, Claim(Attempt(holder, id=f"{number}", order="b", try_number=1), Decimal(1)), 100)
+    same = Attempt(gate, id="same", order="b", try_number=1)
+    assert abandoned.standing_of_earlier_tries(ledger, same) == []
+    older = Attempt(gate, id="older", order="a", try_number=0)
+    assert abandoned.standing_of_earlier_tries(ledger, older) == []
+    newer = Attempt(gate, id="newer", order="c", try_number=2)
+    assert [each.attempt.id for each in abandoned.standing_of_earlier_tries(ledger, newer)] == ["0"]
+
+
+def test_a_run_is_asked_about_once_under_its_own_dag(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    for dag_id in ("research", "archive"):
+        for task_id in ("gate", "second_gate"):
+            holder = Holder("production", dag_id, "monday", task_id)
+            attempt = Attempt(holder, id=f"{dag_id}/{task_id}", order="a", try_number=1)
+            reserve(ledger, Claim(attempt, Decimal(1)), 100)
+    asked: list[Runs] = []
+    a_minute_later(ledger, engine, airflow_in_which([], asked))
+    assert sorted(asked, key=lambda question: question.dag_id) == [
+        Runs("archive", ("monday",), ("success", "failed")),
+        Runs("research", ("monday",), ("success", "failed")),
+    ]
