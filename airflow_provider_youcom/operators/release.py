@@ -134,8 +134,9 @@ class ReleaseCreditsOperator(BaseOperator):
     def _ledger_of_gate(self, task_instance: Any) -> str:
         """Return the id of the ledger in which the gate has reserved; an empty string if it is not known."""
         pulled = task_instance.xcom_pull(task_ids=self.gate_task_id, key=LEDGER_ID_KEY)
-        # A mapped gate has one for each index. A gate that ended in the triggerer has it in quotation marks.
-        ids = pulled if isinstance(pulled, list | tuple) else [pulled]
+        # A mapped gate has one for each index, on Airflow 2.11 in a lazy sequence. A gate that ended in the
+        # triggerer has it in quotation marks.
+        ids = [pulled] if pulled is None or isinstance(pulled, str) else pulled
         return next((str(each).strip('"') for each in ids if each), "")
 
     def _release(self, ledger: Ledger, task_instance: Any) -> None:

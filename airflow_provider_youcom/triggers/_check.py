@@ -16,7 +16,7 @@ from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavaila
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
-from airflow_provider_youcom.ledger.reservation import Note
+from airflow_provider_youcom.ledger.reservation import Decision, Note
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +55,7 @@ class Noted:
         """
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
-        note = self.note
-        decision = await _ask_ledger(
-            self.ledger, lambda: self.ledger.decide(claim, balance, note, self.settle_seconds)
-        )
+        decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
         self.note = self.note.after(decision)
         return decision.available
 
@@ -66,6 +63,13 @@ class Noted:
         """Return True to the first of those who share this check, and False to the others."""
         is_first, self._lost_are_ended = not self._lost_are_ended, True
         return is_first
+
+    def _decide(self, claim: Claim, balance: AccountBalance) -> Decision:
+        note = self.note
+        if not note.needs_decision(claim, balance):
+            # Others of this check have reserved while this gate waited for its turn.
+            return Decision(note.available(balance, claim.attempt.holder), None)
+        return self.ledger.decide(claim, balance, note, self.settle_seconds)
 
 
 @dataclass

@@ -146,9 +146,9 @@ def test_a_thousand_gates_that_cannot_open_do_not_ask_the_ledger(
     assert (len(notes), len(decisions), sandbox.request_count) == (1, 0, 1)
 
 
-def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_ledger(
-    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.fixture
+def decisions(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
+    """The claims that the ledger was asked to decide about."""
     decisions: list[Claim] = []
     decide = Ledger.decide
 
@@ -157,7 +157,25 @@ def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_l
         return decide(self, claim, *rest)
 
     monkeypatch.setattr(Ledger, "decide", counted)
+    return decisions
 
+
+def test_gates_that_ask_at_once_ask_the_ledger_only_until_enough_of_them_have_reserved(
+    ledger: Ledger, decisions: list[Claim]
+):
+    async def all_at_once() -> list[Any]:
+        check = await _check.check("youcom_default")
+        return await asyncio.gather(*(trigger(f"run {number}", "40")._read(check) for number in range(50)))
+
+    readings = asyncio.run(all_at_once())
+    assert sum(reading.reservation_id is not None for reading in readings) == 2
+    # Four ask at the same time, and one more before the second of them has reserved.
+    assert len(decisions) <= _check._THREADS_FOR_A_LEDGER + 1
+
+
+def test_once_some_have_reserved_the_others_of_the_same_check_wait_without_the_ledger(
+    ledger: Ledger, decisions: list[Claim]
+):
     async def one_after_the_other() -> list[Any]:
         check = await _check.check("youcom_default")
         return [await trigger(f"run {number}", "40")._read(check) for number in range(50)]
