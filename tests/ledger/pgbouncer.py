@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,33 +39,33 @@ def find_pgbouncer() -> str | None:
 
 
 @contextmanager
-def pgbouncer(server: PrivatePostgres, database: str, folder: Path) -> Iterator[int]:
+def pgbouncer(server: PrivatePostgres, database: str) -> Iterator[int]:
     """Run it in front of a database for the length of a ``with`` block, and return its port."""
     program = find_pgbouncer()
     assert program
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
-    values = {"server": server.port, "database": database, "port": port, "folder": folder}
-    (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values))
-    (folder / "users.txt").write_text('"airflow" ""')
-    owner = server._owner
-    if owner:
-        for path in (folder, *folder.parents[:2], folder / "pgbouncer.ini"):
-            path.chmod(0o755)
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-    process = subprocess.Popen(
-        [program, "-q", folder / "pgbouncer.ini"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        **server._as_owner(),
-    )
-    try:
-        _wait_for(port, process)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(60)
+    # Not pytest's folder, which the owner of the server may not enter.
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
+        folder = Path(name)
+        values = {"server": server.port, "database": database, "port": port, "folder": folder}
+        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**values))
+        (folder / "users.txt").write_text('"airflow" ""')
+        if owner := server._owner:
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        process = subprocess.Popen(
+            [program, "-q", folder / "pgbouncer.ini"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **server._as_owner(),
+        )
+        try:
+            _wait_for(port, process)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

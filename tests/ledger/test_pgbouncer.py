@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,16 +25,14 @@ THREADS, USES = 6, 10
 
 @pytest.mark.skipif(find_pgbouncer() is None, reason="there is no PgBouncer on this machine")
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
-def test_every_use_behind_pgbouncer_reserves_and_releases(
-    postgres: PrivatePostgres, driver: str, tmp_path: Path
-) -> None:
+def test_every_use_behind_pgbouncer_reserves_and_releases(postgres: PrivatePostgres, driver: str) -> None:
     pytest.importorskip(driver)
     if driver == "psycopg" and sa.__version__.startswith("1."):
         pytest.skip("SQLAlchemy 1.4 cannot use psycopg 3")
     database = new_postgres_database(postgres).rpartition("/")[2]
     released: list[str] = []
     errors: list[str] = []
-    with pgbouncer(postgres, database, tmp_path) as port:
+    with pgbouncer(postgres, database) as port:
         url = f"postgresql+{driver}://airflow@127.0.0.1:{port}"
         ledger = Ledger(sa.create_engine(f"{url}/ledger"), answer_within=60)
 
