@@ -19,9 +19,10 @@ import pytest
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.billing import _base_url, _transport_errors, client
+from airflow_provider_youcom.billing import _transport_errors, client
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.gate import Action, CreditGate
+from airflow_provider_youcom.hooks import _connection
 from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Fault, Sandbox
@@ -212,7 +213,7 @@ def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch:
         value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))
         value = value.replace("your-api-key", "ydc-sk-1")
         monkeypatch.setenv(name, value)
-        monkeypatch.setattr(_base_url, "DEFAULT_BASE_URL", sandbox.base_url)
+        monkeypatch.setattr(_connection, "DEFAULT_BASE_URL", sandbox.base_url)
         assert YouComHook().get_balance().balance_usd == 7
         assert sandbox.request_count == 1
 
