@@ -38,7 +38,7 @@ TESTS = {
     "gate.py": ["test_gate.py", "sensors/test_reserving.py"],
     "ledger/abandoned.py": ["ledger/test_abandoned.py"],
     "ledger/_transactions.py": OF_THE_LEDGER,
-    "ledger/reservation.py": [*OF_THE_LEDGER, *OF_GATES],
+    "ledger/reservation.py": ["ledger/test_reservation.py", *OF_THE_LEDGER, *OF_GATES],
     "ledger/ledger.py": [*OF_THE_LEDGER, "ledger/test_creation.py"],
     "triggers/_check.py": OF_GATES,
     "operators/release.py": ["operators/test_release.py"],
