@@ -97,6 +97,7 @@ def survivors(copy: Path, module: str) -> list[str]:
     # Far more than they need, since the machine may be busy. A change may make them loop for ever.
     time_limit = 30 + 5 * (time.monotonic() - started)
     mutants = list(mutants_of(source))
+    listed = {change for change in listed_changes() if change.startswith(f"{module}\n")}
     unnoticed: list[str] = []
     reported = time.monotonic()
     for number, (mutant, change) in enumerate(mutants):
@@ -106,12 +107,12 @@ def survivors(copy: Path, module: str) -> list[str]:
         write(file, mutant)
         if pass_(copy, TESTS[module], time_limit):
             unnoticed.append(f"{module}\n{change}")
+            if f"{module}\n{change}" not in listed:
+                print(f"\n{module}\n{change}\n", flush=True)
     write(file, source)
-    listed = {change for change in listed_changes() if change.startswith(f"{module}\n")}
     new = [change for change in unnoticed if change not in listed]
-    killed, known = len(mutants) - len(unnoticed), len(unnoticed) - len(new)
-    print(f"{module}: {len(mutants)} changes, {killed} noticed, {known} listed, {len(new)} unnoticed")
-    print(*(f"\n{change}" for change in new), sep="\n", flush=True)
+    noticed, known = len(mutants) - len(unnoticed), len(unnoticed) - len(new)
+    print(f"{module}: {len(mutants)} changes, {noticed} noticed, {known} listed, {len(new)} not", flush=True)
     for change in listed - set(unnoticed):
         print(f"\nListed, and noticed or not made any more: {change}", flush=True)
     return new
@@ -119,7 +120,8 @@ def survivors(copy: Path, module: str) -> list[str]:
 
 def listed_changes() -> list[str]:
     """Return the changes of the list, without their reasons."""
-    entries = [entry.splitlines() for entry in LISTED.read_text().split("\n\n") if not entry.startswith("#")]
+    text = LISTED.read_text().strip()
+    entries = [entry.splitlines() for entry in text.split("\n\n") if not entry.startswith("#")]
     return ["\n".join([module, *(line for line in lines if line[0] in "-+")]) for module, *lines in entries]
 
 
