@@ -97,7 +97,7 @@ def survivors(copy: Path, module: str) -> list[str]:
     # Far more than they need, since the machine may be busy. A change may make them loop for ever.
     time_limit = 30 + 5 * (time.monotonic() - started)
     mutants = list(mutants_of(source))
-    listed = {change for change in listed_changes() if change.startswith(f"{module}\n")}
+    listed = {change for change in listed_changes() if change.startswith(f"{module} ")}
     unnoticed: list[str] = []
     reported = time.monotonic()
     for number, (mutant, change) in enumerate(mutants):
@@ -106,9 +106,9 @@ def survivors(copy: Path, module: str) -> list[str]:
             print(f"{module}: {number} of {len(mutants)} changes, {len(unnoticed)} unnoticed", flush=True)
         write(file, mutant)
         if pass_(copy, TESTS[module], time_limit):
-            unnoticed.append(f"{module}\n{change}")
-            if f"{module}\n{change}" not in listed:
-                print(f"\n{module}\n{change}\n", flush=True)
+            unnoticed.append(f"{module} {change}")
+            if f"{module} {change}" not in listed:
+                print(f"\n{module} {change}\n", flush=True)
     write(file, source)
     new = [change for change in unnoticed if change not in listed]
     noticed, known = len(mutants) - len(unnoticed), len(unnoticed) - len(new)
@@ -122,7 +122,7 @@ def listed_changes() -> list[str]:
     """Return the changes of the list, without their reasons."""
     text = LISTED.read_text().strip()
     entries = [entry.splitlines() for entry in text.split("\n\n") if not entry.startswith("#")]
-    return ["\n".join([module, *(line for line in lines if line[0] in "-+")]) for module, *lines in entries]
+    return ["\n".join([place, *(line for line in lines if line[0] in "-+")]) for place, *lines in entries]
 
 
 def write(file: Path, source: str) -> None:
