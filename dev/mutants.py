@@ -38,7 +38,7 @@ TESTS = {
     "gate.py": ["test_gate.py", "sensors/test_reserving.py"],
     "ledger/abandoned.py": ["ledger/test_abandoned.py"],
     "ledger/_transactions.py": OF_THE_LEDGER,
-    "ledger/reservation.py": [*OF_THE_LEDGER, *OF_GATES],
+    "ledger/reservation.py": ["ledger/test_reservation.py", *OF_THE_LEDGER, *OF_GATES],
     "ledger/ledger.py": [*OF_THE_LEDGER, "ledger/test_creation.py"],
     "triggers/_check.py": OF_GATES,
     "operators/release.py": ["operators/test_release.py"],
@@ -97,6 +97,7 @@ def survivors(copy: Path, module: str) -> list[str]:
     # Far more than they need, since the machine may be busy. A change may make them loop for ever.
     time_limit = 30 + 5 * (time.monotonic() - started)
     mutants = list(mutants_of(source))
+    listed = {change for change in listed_changes() if change.startswith(f"{module} ")}
     unnoticed: list[str] = []
     reported = time.monotonic()
     for number, (mutant, change) in enumerate(mutants):
@@ -105,13 +106,13 @@ def survivors(copy: Path, module: str) -> list[str]:
             print(f"{module}: {number} of {len(mutants)} changes, {len(unnoticed)} unnoticed", flush=True)
         write(file, mutant)
         if pass_(copy, TESTS[module], time_limit):
-            unnoticed.append(f"{module}\n{change}")
+            unnoticed.append(f"{module} {change}")
+            if f"{module} {change}" not in listed:
+                print(f"\n{module} {change}\n", flush=True)
     write(file, source)
-    listed = {change for change in listed_changes() if change.startswith(f"{module}\n")}
     new = [change for change in unnoticed if change not in listed]
-    killed, known = len(mutants) - len(unnoticed), len(unnoticed) - len(new)
-    print(f"{module}: {len(mutants)} changes, {killed} noticed, {known} listed, {len(new)} unnoticed")
-    print(*(f"\n{change}" for change in new), sep="\n", flush=True)
+    noticed, known = len(mutants) - len(unnoticed), len(unnoticed) - len(new)
+    print(f"{module}: {len(mutants)} changes, {noticed} noticed, {known} listed, {len(new)} not", flush=True)
     for change in listed - set(unnoticed):
         print(f"\nListed, and noticed or not made any more: {change}", flush=True)
     return new
@@ -119,8 +120,9 @@ def survivors(copy: Path, module: str) -> list[str]:
 
 def listed_changes() -> list[str]:
     """Return the changes of the list, without their reasons."""
-    entries = [entry.splitlines() for entry in LISTED.read_text().split("\n\n") if not entry.startswith("#")]
-    return ["\n".join([module, *(line for line in lines if line[0] in "-+")]) for module, *lines in entries]
+    text = LISTED.read_text().strip()
+    entries = [entry.splitlines() for entry in text.split("\n\n") if not entry.startswith("#")]
+    return ["\n".join([place, *(line for line in lines if line[0] in "-+")]) for place, *lines in entries]
 
 
 def write(file: Path, source: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,10 +123,23 @@ def mutants_of(source: str) -> Iterator[tuple[str, str]]:
 
 
 def changed_lines(source: str, mutant: str) -> str:
-    """Return what changed, with ``-`` and ``+`` in front of the lines, which have no numbers."""
-    lines = difflib.unified_diff(source.splitlines(), mutant.splitlines(), lineterm="", n=0)
-    changed = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
-    return "\n".join(f"{line[0]} {line[1:].strip()}" for line in changed)
+    """Return the function that changed and, with ``-`` and ``+`` in front of them, the lines."""
+    difference = difflib.unified_diff(source.splitlines(), mutant.splitlines(), lineterm="", n=0)
+    _, _, place, *lines = difference
+    number = int(re.split("[ ,]", place)[1].removeprefix("-"))
+    changed = [f"{line[0]} {line[1:].strip()}" for line in lines if not line.startswith("@@")]
+    return "\n".join([_function_at(source, number), *changed])
+
+
+def _function_at(source: str, number: int) -> str:
+    names = [
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and min([node.lineno, *(each.lineno for each in node.decorator_list)]) <= number
+        and number <= (node.end_lineno or 0)
+    ]
+    return ".".join(names) or "(module)"
 
 
 def _meaning(source: str) -> str | None:

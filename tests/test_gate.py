@@ -2,19 +2,29 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 
-from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.exceptions import (
     YouComError,
     YouComRefusedError,
     YouComResponseError,
     YouComUnavailableError,
 )
-from airflow_provider_youcom.gate import Action, CreditGate, Reading, Verdict, judge
+from airflow_provider_youcom.gate import (
+    Action,
+    CreditGate,
+    OnShortfall,
+    OnUnavailable,
+    Reading,
+    Verdict,
+    judge,
+)
 
 pytestmark = pytest.mark.on_the_ends
 
@@ -153,3 +163,90 @@ def test_a_threshold_that_rendered_to_nonsense_is_refused():
     assert verdict.action is Action.FAIL
     assert isinstance(verdict.error, YouComRefusedError)
     assert verdict.reason.startswith("min_usd='ten' is not an amount in dollars")
+
+
+def available(usd: str, reservation_id: str | None = None) -> AvailableCredits:
+    return AvailableCredits(
+        ENOUGH,
+        available_usd=Decimal(usd),
+        reserved_usd=Decimal(25) - Decimal(usd),
+        reserved_runs=1,
+        own_run_usd=Decimal(0),
+        reservation_id=reservation_id,
+    )
+
+
+def test_a_reservation_opens_the_gate_and_is_sent_with_the_verdict():
+    verdict = CreditGate("19.991").judge(available("20", "r1"))
+    assert (verdict.action, verdict.reservation_id, verdict.error) == (OPEN, "r1", None)
+    assert verdict.xcom == available("20", "r1").to_json()
+    assert verdict.reason == (
+        f"{available('20', 'r1')}: enough for the $20.00 that this gate needs, which are now reserved."
+    )
+    assert verdict.to_event()["reservation_id"] == "r1"
+    assert Verdict.from_event(verdict.to_event()) == verdict
+
+
+@pytest.mark.parametrize(("policy", "action"), [("wait", WAIT), ("fail", FAIL), ("skip", SKIP)])
+def test_what_is_reserved_by_others_makes_a_gate_short(policy: OnShortfall, action: Action):
+    verdict = CreditGate("20.01", policy).judge(available("20.001"))
+    assert verdict == Verdict(
+        action,
+        f"{available('20.001')}: $0.01 short of the $20.01 that this gate needs.",
+        available("20.001").to_json(),
+    )
+    assert "reservation_id" not in verdict.to_event()
+
+
+def test_a_minimum_and_what_is_missing_are_shown_to_the_cent_above():
+    assert CreditGate("25.001").judge(holds("2500")).reason == (
+        "You.com account 4f1c holds $25.00, $0.01 short of the $25.01 that this gate needs."
+    )
+
+
+def test_a_verdict_holds_the_error_that_took_the_place_of_the_balance():
+    for reading in (REFUSED, NOT_THE_CONTRACT):
+        verdict = CreditGate(25).judge(reading)
+        assert (verdict.reason, verdict.error, verdict.balance) == (str(reading), reading, None)
+    for policy in get_args(OnUnavailable):
+        assert CreditGate(25, on_unavailable=policy).judge(UNAVAILABLE).error is UNAVAILABLE
+    assert CreditGate(25, on_unavailable="fail").judge(UNAVAILABLE).reason == "You.com gave no answer."
+    assert CreditGate(25, on_unavailable="pass").judge(UNAVAILABLE).reason == (
+        'Opening without knowing the balance (on_unavailable="pass"): You.com gave no answer.'
+    )
+
+
+def test_a_balance_that_is_known_is_logged_as_information():
+    assert CreditGate(25).judge(SHORT).log_level == logging.INFO
+    assert CreditGate(25).judge(ENOUGH).log_line == CreditGate(25).judge(ENOUGH).reason
+
+
+@pytest.mark.parametrize(
+    ("action", "silent_fail", "waits"),
+    [
+        (WAIT, False, True),
+        (WAIT, True, True),
+        (RETRY, False, False),
+        (RETRY, True, True),
+        (FAIL, True, False),
+        (SKIP, True, False),
+        (OPEN, True, False),
+    ],
+)
+def test_a_gate_keeps_waiting_after_an_answer_that_cannot_be_read_if_it_fails_silently(
+    action: Action, silent_fail: bool, waits: bool
+):
+    assert Verdict(action, "because").keeps_waiting(silent_fail) is waits
+
+
+def test_a_verdict_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        CreditGate(25).judge(SHORT).action = OPEN  # type: ignore[misc]
+
+
+def test_a_policy_that_rendered_to_nonsense_is_refused():
+    verdict = judge(ENOUGH, min_usd=25, on_shortfall="maybe", on_unavailable="wait")
+    assert (verdict.action, verdict.reason) == (FAIL, str(verdict.error))
+    assert verdict.reason.startswith("on_shortfall='maybe' is not a policy")
+    assert judge(SHORT, min_usd=25, on_shortfall="skip", on_unavailable="wait").action is SKIP
+    assert judge(UNAVAILABLE, min_usd=25, on_shortfall="skip", on_unavailable="fail").action is RETRY

@@ -170,6 +170,9 @@ def test_the_log_and_the_history_say_what_was_ended_and_by_whom(
     ]
     reserve(ledger, claim_of("tuesday"), 100)
     end_earlier_tries(ledger, attempt_of("tuesday", 2), lambda question: 0)
+    assert caplog.messages[1:] == [
+        "The reservation of $25.00 for task gate of run tuesday in DAG research has ended: superseded."
+    ]
     assert {each.holder.run_id: each.ended_by for each in ledger.history()} == {
         "monday": attempt_of("keeper").holder.name,
         "tuesday": attempt_of("tuesday").holder.name,
@@ -231,3 +234,33 @@ def test_a_run_is_asked_about_once_under_its_own_dag(ledger: Ledger, engine: sa.
         Runs("archive", ("monday",), ("success", "failed")),
         Runs("research", ("monday",), ("success", "failed")),
     ]
+
+
+def test_one_question_is_enough_if_all_runs_are_over(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    runs = [f"run {number}" for number in range(8)]
+    for run in runs:
+        reserve(ledger, claim_of(run, 1), 1000)
+    asked: list[Runs] = []
+    a_minute_later(ledger, engine, airflow_in_which(runs, asked))
+    assert len(asked) == 1
+    assert set(ends(ledger).values()) == {EndReason.RUN_OVER}
+
+
+def test_a_slow_airflow_is_asked_for_ten_seconds_and_no_longer(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [f"run {number:02}" for number in range(40)]
+    for run in runs:
+        reserve(ledger, claim_of(run, 1), 1000)
+    clock = [100.0]
+    monkeypatch.setattr(abandoned.time, "monotonic", lambda: clock[0])
+    asked: list[Runs] = []
+    really_ask = airflow_in_which(runs[::2], asked)
+
+    def ask_slowly(question: Tasks | Runs) -> int:
+        clock[0] += 1.0
+        return really_ask(question)
+
+    a_minute_later(ledger, engine, ask_slowly)
+    # The first at once, and the last after ten seconds.
+    assert len(asked) == 11

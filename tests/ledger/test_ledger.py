@@ -409,3 +409,60 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
     for thread in threads:
         thread.join()
     assert sorted(each is None for each in reserved) == [False, True]
+
+
+def test_what_was_reserved_reads_the_same_in_the_decision_and_in_the_ledger(ledger: Ledger) -> None:
+    claim = claim_of("monday", "25.00001", task_ids=("search", "answer"), reserve_for_seconds=3600)
+    decision = reserve(ledger, claim, 40, settle_seconds=7.5)
+    assert decision.reservation is not None
+    assert ledger.get([decision.reservation.id]) == [decision.reservation]
+    assert decision.reservation.task_ids == ("search", "answer")
+    assert decision.reservation.settle_seconds == 7.5
+    assert (decision.reservation.expires_at - decision.reservation.reserved_at).total_seconds() == 3600
+    assert decision.available.reservation_id == decision.reservation.id
+    again = reserve(ledger, claim, 40)
+    assert again.reservation == decision.reservation
+    assert again.available.reservation_id == decision.reservation.id
+
+
+def test_what_expired_in_one_account_stands_in_another_until_somebody_decides_there(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for account_id in ("4f1c", "another"):
+        claim = claim_of(f"monday in {account_id}", reserve_for_seconds=3600)
+        ledger.decide(claim, account_with(40, account_id), ledger.note())
+    pass_time(engine, 3600)
+    reserve(ledger, claim_of("tuesday"), 40)
+    assert {row.account_id for row in ledger.standing()} == {"another"}
+
+
+def test_reservations_in_several_accounts_end_in_one_call(ledger: Ledger) -> None:
+    decisions = [
+        ledger.decide(claim_of(account_id), account_with(40, account_id), ledger.note())
+        for account_id in ("b", "a", "c")
+    ]
+    ids = [decision.reservation.id for decision in decisions[:2] if decision.reservation]
+    ledger.end(ids, EndReason.BY_HAND, by="somebody")
+    assert [row.account_id for row in ledger.standing()] == ["c"]
+
+
+def test_a_short_attempt_is_remembered_as_the_newest_of_its_holder_alone(ledger: Ledger) -> None:
+    reserve(ledger, claim_of("monday", attempt=1), 0)
+    reserve(ledger, claim_of("monday", attempt=3), 0)
+    with pytest.raises(YouComRefusedError, match="A newer try"):
+        reserve(ledger, claim_of("monday", attempt=2), 400)
+    assert reserve(ledger, claim_of("monday", task_id="second_gate"), 400).reservation is not None
+    assert reserve(ledger, claim_of("monday", attempt=3), 400).reservation is not None
+
+
+def test_airflow_is_asked_about_no_more_reservations_than_the_limit(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for run in ("monday", "tuesday", "wednesday"):
+        reserve(ledger, claim_of(run), 100)
+    pass_time(engine, 60)
+    first = ledger.mark_asked("production", limit=2)
+    second = ledger.mark_asked("production", limit=2)
+    assert (len(first), len(second)) == (2, 1)
+    assert {row.id for row in first}.isdisjoint(row.id for row in second)
+    assert ledger.mark_asked("production", limit=2) == []
