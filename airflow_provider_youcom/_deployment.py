@@ -117,6 +117,8 @@ def _agree() -> str:
 
 
 def _save(candidate: str) -> None:
-    if is_listed(DEPLOYMENT_VARIABLE):
+    if not is_listed(DEPLOYMENT_VARIABLE):
+        save_variable(DEPLOYMENT_VARIABLE, candidate, _ID_DESCRIPTION)
+    elif read_variable(DEPLOYMENT_VARIABLE) is None:
+        # Otherwise, another task of the fleet has just saved it.
         raise VariableUnavailableError(_UNREADABLE)
-    save_variable(DEPLOYMENT_VARIABLE, candidate, _ID_DESCRIPTION)

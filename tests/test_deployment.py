@@ -310,6 +310,21 @@ def test_an_id_that_airflow_cannot_decrypt_is_not_replaced() -> None:
 
 
 @pytest.mark.usefixtures("airflow")
+@pytest.mark.skipif(not hasattr(Variable, "keys"), reason="Airflow lists no Variables below 3.3")
+def test_an_id_that_another_task_saves_between_two_questions_is_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_listed = _deployment.is_listed
+
+    def after_another_task(key: str) -> bool:
+        store(key, rows()[CANDIDATE_VARIABLE])
+        return is_listed(key)
+
+    monkeypatch.setattr(_deployment, "is_listed", after_another_task)
+    assert {DEPLOYMENT_VARIABLE: deployment_id()} == rows()
+
+
+@pytest.mark.usefixtures("airflow")
 @pytest.mark.skipif(AIRFLOW_2, reason="it waits for nothing, since the database lets one task save")
 def test_a_task_that_airflow_stops_while_it_waits_leaves_the_rest_to_the_next(
     monkeypatch: pytest.MonkeyPatch,

@@ -209,6 +209,19 @@ def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
     assert (reserving["action"], reserving["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
 
 
+def test_an_unexpected_error_of_the_ledger_concerns_only_gates_that_reserve(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(self: Ledger) -> Any:
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(Ledger, "note", fail)
+    assert fire(BalanceTrigger(min_usd="25", poke_interval=0.01))["action"] == "open"
+    reserving = fire(trigger("monday"))
+    assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComResponseError")
+    assert "the ledger was not read (unexpected OSError)" in reserving["reason"]
+
+
 def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_LEDGER", "")
     monkeypatch.delenv("AIRFLOW_CONN_LEDGER")
