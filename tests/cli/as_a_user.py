@@ -66,8 +66,7 @@ def in_a_terminal(*arguments: str) -> Iterator[Terminal]:
     """Run one command in a terminal of its own."""
     controlling_end, command_end = pty.openpty()
     process = subprocess.Popen(
-        # Ctrl-C reaches the processes whose session has the terminal.
-        ["setsid", "--ctty", *YOUCOM, *arguments],
+        [*YOUCOM, *arguments],
         stdin=command_end,
         stdout=command_end,
         stderr=command_end,

@@ -205,15 +205,26 @@ def test_release_says_so_if_others_have_ended_everything(ledger: Ledger, command
 
 
 @pytest.mark.airflow_process
-@pytest.mark.parametrize(("key", "said"), [("\x04", NOBODY_ANSWERED), ("\x03", "Nothing was ended.")])
-def test_release_ends_nothing_at_ctrl_d_and_ctrl_c(ledger: Ledger, key: str, said: str):
+def test_release_ends_nothing_at_ctrl_d(ledger: Ledger):
     monday = reserve_for("monday", "30")
     with in_a_terminal("release", monday) as terminal:
         terminal.read_until("[y/N]")
-        terminal.type(key)
+        terminal.type("\x04")
         shown = terminal.read_to_the_end()
-    assert shown.endswith(f"\n{said}\n")
+    assert shown.endswith(f"\n{NOBODY_ANSWERED}\n")
     assert "Traceback" not in shown
+    assert ledger.get([monday])[0].stands
+
+
+def test_release_ends_nothing_at_ctrl_c(ledger: Ledger, command: Command):
+    monday = reserve_for("monday", "30")
+
+    # Python may miss a key that is typed just after the question, and would wait for another one.
+    def interrupted() -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="^Nothing was ended.$"):
+        command("release", monday, answer=interrupted)
     assert ledger.get([monday])[0].stands
 
 
@@ -257,10 +268,11 @@ def test_release_works_for_a_uid_without_a_name(ledger: Ledger):
 
 
 @pytest.mark.airflow_process
-def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger):
+@pytest.mark.parametrize("output", ["table", "yaml"])
+def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger, output: str):
     reserve_for("monday", "30")
     done = subprocess.run(
-        ["bash", "-c", '"$@" | true', "bash", *YOUCOM, "reservations"],
+        ["bash", "-c", '"$@" | true', "bash", *YOUCOM, "reservations", "--output", output],
         capture_output=True,
         text=True,
         timeout=300,
