@@ -250,3 +250,8 @@ def test_a_policy_that_rendered_to_nonsense_is_refused():
     assert verdict.reason.startswith("on_shortfall='maybe' is not a policy")
     assert judge(SHORT, min_usd=25, on_shortfall="skip", on_unavailable="wait").action is SKIP
     assert judge(UNAVAILABLE, min_usd=25, on_shortfall="skip", on_unavailable="fail").action is RETRY
+
+
+@pytest.mark.parametrize("reading", [ENOUGH, SHORT])
+def test_a_verdict_holds_the_balance_that_it_is_about(reading: AccountBalance):
+    assert CreditGate(25).judge(reading).balance == reading.to_json()
