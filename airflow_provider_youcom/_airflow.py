@@ -10,8 +10,10 @@ import asyncio
 import os
 import socket
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from airflow_provider_youcom._off_the_loop import call_airflow
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
@@ -22,6 +24,7 @@ from airflow_provider_youcom.ledger.rule import GRACE_SECONDS
 LEDGER_ID_KEY = "youcom_ledger_id"
 # The longest that a thread of the triggerer waits for one answer, in seconds.
 _ANSWER_WITHIN = 20.0
+_ID_CHARACTERS_AT_ONCE = 32_000
 
 
 def current_attempt() -> Attempt:
@@ -96,18 +99,30 @@ def ask(question: Tasks | Runs) -> int:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:
         return _ask_database(question)
-    states: Any = question.states and list(question.states)
-    if isinstance(question, Tasks):
-        return RuntimeTaskInstance.get_ti_count(
-            dag_id=question.dag_id,
-            run_ids=[question.run_id],
-            task_ids=list(question.task_ids),
-            states=states,
-            map_index=question.map_index,
+    if isinstance(question, Runs):
+        return sum(
+            RuntimeTaskInstance.get_dr_count(
+                dag_id=question.dag_id, run_ids=run_ids, states=list(question.states)
+            )
+            for run_ids in _in_batches(question.run_ids)
         )
-    return RuntimeTaskInstance.get_dr_count(
-        dag_id=question.dag_id, run_ids=list(question.run_ids), states=states
-    )
+    batches = list(_in_batches(question.task_ids))
+    states: Any = question.states and list(question.states)
+
+    def count() -> int:
+        return sum(
+            RuntimeTaskInstance.get_ti_count(
+                dag_id=question.dag_id,
+                run_ids=[question.run_id],
+                task_ids=task_ids,
+                states=states,
+                map_index=question.map_index,
+            )
+            for task_ids in batches
+        )
+
+    # While a batch is counted, a task of an earlier one may begin.
+    return count() or (count() if len(batches) > 1 else 0)
 
 
 def ask_through(loop: asyncio.AbstractEventLoop) -> Ask:
@@ -118,6 +133,22 @@ def ask_through(loop: asyncio.AbstractEventLoop) -> Ask:
         return asyncio.run_coroutine_threadsafe(answer, loop).result(_ANSWER_WITHIN)
 
     return ask_in_thread
+
+
+def _in_batches(ids: tuple[str, ...]) -> Iterator[list[str]]:
+    """Yield ids that fit into a URL, in which the task SDK sends them; httpx refuses one of 64 KB."""
+    # Airflow 3.0 and 3.1 do not catch that, and the whole triggerer stops.
+    batch: list[str] = []
+    characters = 0
+    for each in ids:
+        own = len(f"&task_ids={quote(each)}")
+        if batch and characters + own > _ID_CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+        batch.append(each)
+        characters += own
+    if batch:
+        yield batch
 
 
 def _this_process() -> Attempt:

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_youcom import _airflow
-from airflow_provider_youcom._airflow import attempt_of_gate, current_attempt
+from airflow_provider_youcom._airflow import ask, attempt_of_gate, current_attempt
+from airflow_provider_youcom.ledger.questions import Runs, Tasks
+from tests.airflow_task import in_a_task
+
+MANY = tuple(f"customers.process_customer_number_{number:05}" for number in range(1500))
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +50,31 @@ def test_each_try_of_a_gate_is_an_attempt_of_its_own(ids: tuple[str | None, str 
     assert first.order < second.order
     assert (first.try_number, second.try_number) == (1, 2)
     assert attempt_of_gate(context_of(1, ids[0])) == first
+
+
+@pytest.mark.real_airflow
+@pytest.mark.parametrize(
+    "question",
+    [Tasks("dag", "run", MANY), Tasks("dag", "run", MANY, ("running",)), Runs("dag", MANY, ("failed",))],
+    ids=["tasks", "tasks in a state", "runs"],
+)
+def test_airflow_is_asked_about_more_ids_than_fit_into_a_url(airflow_database: None, question: Any):
+    with in_a_task():
+        assert ask(question) == 0
+
+
+def test_a_task_that_begins_while_the_others_are_counted_is_counted(monkeypatch: pytest.MonkeyPatch):
+    task_runner = pytest.importorskip(
+        "airflow.sdk.execution_time.task_runner", reason="Airflow 2.11 counts all tasks at once"
+    )
+    running = {MANY[-1]}
+
+    def count_and_go_on(task_ids: list[str], **other: Any) -> int:
+        found = len(running.intersection(task_ids))
+        # The last task ends, and the first one begins.
+        running.clear()
+        running.add(MANY[0])
+        return found
+
+    monkeypatch.setattr(task_runner.RuntimeTaskInstance, "get_ti_count", count_and_go_on)
+    assert ask(Tasks("dag", "run", MANY, ("running",))) == 1
