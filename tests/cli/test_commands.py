@@ -274,6 +274,8 @@ def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger, output: s
     done = subprocess.run(
         ["bash", "-c", '"$@" | true', "bash", *YOUCOM, "reservations", "--output", output],
         capture_output=True,
+        # By default, Python writes to a pipe only when it ends.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         text=True,
         timeout=300,
     )
