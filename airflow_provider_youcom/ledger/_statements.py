@@ -184,7 +184,10 @@ END = (
         ),
     )
 )
-EXPIRED = sa.select(reservations.c.id).where(_HAS_EXPIRED, reservations.c.account_id == _ACCOUNT_ID)
+EXPIRED = sa.select(reservations.c.id).where(_HAS_EXPIRED).order_by(reservations.c.expires_at).limit(100)
+EXPIRED_IN_ACCOUNT = sa.select(reservations.c.id).where(
+    _HAS_EXPIRED, reservations.c.account_id == _ACCOUNT_ID
+)
 
 TO_ASK = (
     sa.select(*_ROW)

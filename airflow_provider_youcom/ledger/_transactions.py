@@ -56,7 +56,7 @@ def decide(
     ).one()
     if account.expired:
         # They still count for this note, so that the sums above hold.
-        gone = connection.execute(statements.EXPIRED, {"this_account": account_id}).scalars().all()
+        gone = connection.execute(statements.EXPIRED_IN_ACCOUNT, {"this_account": account_id}).scalars().all()
         _end(connection, gone, EndReason.EXPIRED, by=f"attempt {attempt.id}")
     if stands is not None:
         return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
@@ -209,6 +209,13 @@ def end_and_return(
 ) -> Sequence[Any]:
     _end(connection, ids, reason, by)
     return connection.execute(statements.BY_IDS, {"ids": ids}).all()
+
+
+def end_expired(connection: sa.engine.Connection, by: str) -> Sequence[Any]:
+    ids = connection.execute(statements.EXPIRED).scalars().all()
+    # Another process may have ended some of them before this call wrote their accounts' rows.
+    ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
+    return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
 
 
 def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:

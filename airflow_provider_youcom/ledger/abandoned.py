@@ -58,7 +58,7 @@ def _end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
 
 def end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
     """
-    End the reservations of this deployment whose runs are over.
+    End reservations that have expired, and those of this deployment whose runs are over.
 
     :param ledger: where reservations are kept.
     :param holder: who does this, for the history.
@@ -69,6 +69,8 @@ def end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
 
 
 def _end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
+    for reservation in ledger.end_expired(by=holder.name):
+        _log_end(reservation)
     by_dag: dict[str, list[Reservation]] = defaultdict(list)
     for reservation in ledger.mark_asked(holder.deployment):
         by_dag[reservation.holder.dag_id].append(reservation)

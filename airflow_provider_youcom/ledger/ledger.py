@@ -46,8 +46,7 @@ class Ledger:
     Threads can share a ledger, as they can its engine. A forked process needs one of its own.
 
     Every method raises ``YouComLedgerUnavailableError`` if the database does not answer in time, and
-    ``YouComLedgerRefusedError`` if someone must act: the database is neither SQLite nor PostgreSQL, a right
-    is missing, or the tables are of another version.
+    ``YouComLedgerRefusedError`` if someone must act: a right is missing, for example.
 
     :param engine: an engine that is used for this ledger only; SQLAlchemy 1.4 or 2.
     :param name: the name of the ledger in errors, such as the id of its connection.
@@ -70,11 +69,7 @@ class Ledger:
 
     @property
     def id(self) -> str:
-        """
-        The id of this ledger, made with its tables.
-
-        A ledger in another database, file or schema has another id, even under the same name.
-        """
+        """The id of this ledger, made with its tables: one in another file or schema has another id."""
         self._ready()
         return self._id
 
@@ -150,6 +145,11 @@ class Ledger:
         rows = self._ready().write(
             lambda connection: transactions.end_and_return(connection, wanted, reason, by)
         )
+        return [to_reservation(row) for row in rows]
+
+    def end_expired(self, by: str) -> list[Reservation]:
+        """Return the expired reservations of all accounts that this call has ended, up to 100."""
+        rows = self._ready().write(lambda connection: transactions.end_expired(connection, by))
         return [to_reservation(row) for row in rows]
 
     def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:

@@ -15,7 +15,7 @@ from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import EndReason
-from tests.ledger.spending import attempt_of, claim_of, pass_time, reserve
+from tests.ledger.spending import account_with, attempt_of, claim_of, pass_time, reserve
 
 pytestmark = pytest.mark.on_the_ends
 
@@ -47,6 +47,15 @@ def test_the_reservations_of_runs_that_are_over_are_ended(ledger: Ledger, engine
         reserve(ledger, claim_of(run), 100)
     a_minute_later(ledger, engine, airflow_in_which(["monday"]))
     assert ends(ledger) == {"monday": EndReason.RUN_OVER, "tuesday": None}
+
+
+def test_a_reservation_that_has_expired_is_ended_on_any_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    ledger.decide(claim_of("monday", reserve_for_seconds=50), account_with(40, "another"), ledger.note())
+    reserve(ledger, claim_of("tuesday"), 40)
+    a_minute_later(ledger, engine, airflow_in_which([]))
+    assert ends(ledger) == {"monday": EndReason.EXPIRED, "tuesday": None}
 
 
 def test_a_run_that_airflow_does_not_know_is_left_to_expire(ledger: Ledger, engine: sa.engine.Engine) -> None:

@@ -192,7 +192,7 @@ def test_all_tasks_of_a_block_pay_and_then_its_gate_is_released_once(runs: Reser
     assert set(runs.airflow.task_states("blocks_open", "blocks_open").values()) == {"success"}
     # Released, and not cut short: each task behind the gate had succeeded.
     ends = [
-        (each.gate.task_id, each.gate.map_index, each.end_reason and each.end_reason.value, each.ended_by)
+        (each.holder.task_id, each.holder.map_index, each.end_reason and each.end_reason.value, each.ended_by)
         for each in runs.reservations("blocks_open")
     ]
     assert sorted(ends) == sorted((*gate, "released", teardown) for gate, teardown in BLOCKS.items())
