@@ -127,9 +127,9 @@ async def _note(hook: YouComHook) -> Noted | YouComError:
         # Each gate that reserves fails its try. It is no reason to doubt the balance that the others need.
         log.exception("The ledger was not read")
         return YouComError(
-            f"What is reserved is unknown, since the ledger was not read (unexpected {type(error).__name__}); "
-            "the traceback is in the log of one of the gates on this connection, so please report it to the "
-            "provider's developers."
+            "What is reserved is unknown, since the ledger was not read (unexpected "
+            f"{type(error).__name__}); the traceback is in the log of one of the gates on this connection, "
+            "so please report it to the provider's developers."
         )
     return Noted(ledger, note, hook.settle_seconds)
 
