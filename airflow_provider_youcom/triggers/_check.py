@@ -128,8 +128,8 @@ async def _note(hook: YouComHook) -> Noted | YouComError:
         log.exception("The ledger was not read")
         return YouComError(
             "What is reserved is unknown, since the ledger was not read (unexpected "
-            f"{type(error).__name__}); the traceback is in the log of one of the gates on this connection, so please report it to the "
-            "provider's developers."
+            f"{type(error).__name__}); the traceback is in the log of one of the gates on this connection, "
+            "so please report it to the provider's developers."
         )
     return Noted(ledger, note, hook.settle_seconds)
 

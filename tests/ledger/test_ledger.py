@@ -262,6 +262,23 @@ def test_a_decision_writes_the_accounts_row_before_it_reads_anything(
     assert any("youcom_reservations" in each for each in statements[1:])
 
 
+def test_a_decision_on_a_new_account_writes_its_row_before_it_reads_anything(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    note = ledger.note()
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    reserve(ledger, claim_of("monday"), 100, note)
+    statements = [each for each in sent if not each.startswith(("BEGIN", "PRAGMA", "SELECT set_config"))]
+    # The one that did not add the row waits for it: the account may be new to two decisions at once.
+    first_words = [" ".join(each.split()[:3]).removesuffix(" SET") for each in statements[:3]]
+    assert first_words == ["UPDATE youcom_accounts", "INSERT INTO youcom_accounts", "UPDATE youcom_accounts"]
+
+
 def test_you_com_is_asked_after_the_note(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
 
