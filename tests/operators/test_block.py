@@ -114,7 +114,7 @@ def test_nobody_pays_while_a_gate_is_shut_in_any_shape(accounts: None, ledger: L
 def test_everybody_pays_behind_open_gates_and_every_gate_is_released(accounts: None, ledger: Ledger) -> None:
     states = states_of("all_shapes_open", Path(shapes.__file__))
     assert [each for each in states if each[1] != "success"] == []
-    assert ledger.standing() == []
+    assert [each.holder.task_id for each in ledger.standing()] == []
     opened = {each.holder.task_id for each in ledger.history()}
     assert opened == {task_id for task_id, _ in states if label(task_id).endswith("gate")} - {
         task_id for task_id, _ in states if label(task_id).startswith("release")

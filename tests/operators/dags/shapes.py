@@ -515,10 +515,12 @@ def labels() -> None:
 @shape
 def links_made_after_the_block() -> None:
     before, after = empty("outside_before"), empty("after")
-    with gate().reservation():
+    opens = gate()
+    with opens.reservation():
         first, second = empty("pay_first"), empty("pay_second")
     before >> first
-    second >> after
+    # Behind the release: otherwise the credits stay reserved if the release comes first.
+    [second, opens.reservation()] >> after
 
 
 @shape
