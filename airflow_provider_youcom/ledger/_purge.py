@@ -1,7 +1,7 @@
 """
 Delete what ended long ago, a few rows at a time.
 
-A decision must not miss a deleted row that its note calls for. So each account first refuses every note from
+A decision needs every row that may count for its note. So each account first refuses every note from
 before now (``oldest_counter``), in a transaction of its own. Then the rows are deleted that had stopped
 counting long before (``purge_before``), by index, and without holding the account.
 """

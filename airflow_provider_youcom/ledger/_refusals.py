@@ -26,7 +26,7 @@ def outdated() -> YouComLedgerUnavailableError:
 
 def another_ledger(name: str, found_id: str, expected_id: str) -> YouComLedgerRefusedError:
     return YouComLedgerRefusedError(
-        f"The ledger {name!r} is another one here (id {found_id[:8]}…) than where this gate started (id "
+        f"The ledger {name!r} is not the one with which this gate started (its id is {found_id[:8]}…, not "
         f"{expected_id[:8]}…), and neither sees what the other has reserved: let the connection lead to the "
         "same file, database and schema on all workers and triggerers."
     )

@@ -59,7 +59,7 @@ class Noted:
         self.note = self.note.after(decision)
         return decision.available
 
-    def may_end_lost(self) -> bool:
+    def start_ending_lost(self) -> bool:
         """Return True to the first of those who share this check, and False to the others."""
         is_first, self._lost_are_ended = not self._lost_are_ended, True
         return is_first

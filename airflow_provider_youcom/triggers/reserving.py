@@ -67,5 +67,5 @@ class ReservingBalanceTrigger(BalanceTrigger):
         ask, attempt = ask_through(asyncio.get_running_loop()), claim.attempt
         if available.own_run_usd:
             await keep_house(lambda: end_earlier_tries(noted.ledger, attempt, ask))
-        if noted.may_end_lost():
+        if noted.start_ending_lost():
             await keep_house(lambda: end_lost(noted.ledger, attempt.holder, ask))

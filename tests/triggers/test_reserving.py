@@ -86,7 +86,7 @@ def test_a_ledger_other_than_the_workers_is_refused(ledger: Ledger):
     elsewhere.claim["ledger_id"] = "another"
     payload = fire(elsewhere)
     assert (payload["action"], ledger.history()) == ("fail", [])
-    assert "The ledger 'ledger' is another one here" in payload["reason"]
+    assert "The ledger 'ledger' is not the one with which this gate started" in payload["reason"]
 
 
 def test_a_gate_that_ends_here_tells_its_teardown_in_which_ledger_it_has_reserved(ledger: Ledger):
