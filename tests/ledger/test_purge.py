@@ -101,6 +101,20 @@ def test_holders_of_purged_rows_go_too_unless_something_stands_for_them(
     assert count(engine, "youcom_holders") == 1
 
 
+def test_what_still_counts_is_not_deleted_however_long_ago_it_ended(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    late = reserve(ledger, claim_of("monday"), 100, settle_seconds=10 * 24 * 3600)
+    soon = reserve(ledger, claim_of("tuesday"), 100, settle_seconds=0)
+    assert late.reservation
+    assert soon.reservation
+    ledger.end([late.reservation.id, soon.reservation.id], EndReason.RELEASED, by="teardown")
+    pass_time(engine, 2 * 24 * 3600)
+    assert ledger.purge(keep_seconds=0) == 1
+    assert [row.holder.run_id for row in ledger.counting()] == ["monday"]
+    assert ledger.note().of("4f1c").reserved_usd == 25
+
+
 def test_a_note_from_before_the_first_chunk_is_refused_and_one_between_two_chunks_is_not(
     ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

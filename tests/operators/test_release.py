@@ -125,6 +125,22 @@ def test_it_releases_nothing_of_another_run(ledger: Ledger, answers: Airflow, ta
     assert "Gate gate has nothing reserved in this run." in task_log.text
 
 
+def test_it_does_not_end_what_a_cleared_gate_reserves_while_it_runs(
+    ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch
+):
+    reserve_for()
+    holder = Holder("production", "pipeline", "monday", "gate")
+    anew = Claim(Attempt(holder, "anew", "monday anew", try_number=2), Decimal(20))
+
+    def ask_while_the_gate_reserves_anew(question: Any) -> int:
+        ledger.reserve(anew, YouComHook().get_balance)
+        return answers.ask(question)
+
+    monkeypatch.setattr(release, "ask", ask_while_the_gate_reserves_anew)
+    run(teardown())
+    assert [row.attempt.id for row in ledger.standing()] == ["anew"]
+
+
 def test_it_releases_all_indexes_of_a_mapped_gate_and_only_its_own_in_a_mapped_group(
     ledger: Ledger, answers: Airflow
 ):
