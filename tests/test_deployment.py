@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -128,15 +129,15 @@ def test_an_empty_id_is_refused_and_not_replaced(text: str, monkeypatch: pytest.
 
 @pytest.mark.usefixtures("airflow")
 def test_a_database_that_fails_once_at_any_statement_leads_to_one_id() -> None:
-    with database_fails_at(0) as statements:
-        deployment_id()
-    assert statements
-    for turn in range(1, len(statements) + 1):
+    for turn in itertools.count(1):
         forget()
-        with database_fails_at(turn) as statements_now:
+        with database_fails_at(turn) as statements:
             answers = [ask_once() for _ in range(2)]
-        assert len(statements_now) >= turn, "nothing has failed"
         assert set(answers) - {None} == {rows()[DEPLOYMENT_VARIABLE]}, turn
+        # How many statements there are depends on how often it looks in its half minute.
+        if len(statements) < turn:
+            break
+    assert turn > 3
 
 
 @pytest.mark.usefixtures("airflow")
@@ -343,6 +344,7 @@ def test_a_task_that_airflow_stops_while_it_waits_leaves_the_rest_to_the_next(
     assert rows() == {DEPLOYMENT_VARIABLE: candidate}
 
 
+@pytest.mark.scenario
 @pytest.mark.usefixtures("airflow")
 def test_many_first_tasks_at_once_get_one_id(tmp_path: Path) -> None:
     search_path = os.pathsep.join(path for path in sys.path if path)

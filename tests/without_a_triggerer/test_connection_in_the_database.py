@@ -19,7 +19,12 @@ from tests.without_a_triggerer.test_without_a_triggerer import SETTINGS
 AIRFLOW_2 = BaseOperator.__module__.startswith("airflow.models")
 CONN_ID = "in_the_database"
 SHORT = "short of the $1,000.00 that this gate needs. Waiting."
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.real_airflow,
+    pytest.mark.scenario,
+    pytest.mark.on_the_ends,
+    pytest.mark.timeout(300),
+]
 
 
 def connections(*arguments: str) -> None:

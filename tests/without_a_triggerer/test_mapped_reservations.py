@@ -8,7 +8,12 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.without_a_triggerer.test_without_a_triggerer import airflow, parse  # noqa: F401 - a fixture
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.real_airflow,
+    pytest.mark.scenario,
+    pytest.mark.on_the_ends,
+    pytest.mark.timeout(300),
+]
 
 
 def test_what_the_indexes_of_a_gate_have_reserved_is_released(ledger: Ledger):
