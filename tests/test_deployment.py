@@ -127,6 +127,7 @@ def test_an_empty_id_is_refused_and_not_replaced(text: str, monkeypatch: pytest.
     assert rows() == {}
 
 
+@pytest.mark.scenario
 @pytest.mark.usefixtures("airflow")
 def test_a_database_that_fails_once_at_any_statement_leads_to_one_id() -> None:
     for turn in itertools.count(1):
@@ -172,6 +173,7 @@ def api_fails_at(turns: Container[int], *names: str) -> Iterator[list[str]]:
         yield calls
 
 
+@pytest.mark.scenario
 @pytest.mark.usefixtures("airflow")
 @pytest.mark.skipif(AIRFLOW_2, reason="its tasks use the database, and no API")
 def test_an_api_that_fails_once_at_any_call_leads_to_one_id() -> None:
