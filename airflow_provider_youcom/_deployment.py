@@ -110,7 +110,7 @@ def _agree() -> str:
             _save(seen)
             continue
         # At random moments, so that the tasks of a fleet do not all ask at once.
-        time.sleep(LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311 - not a secret
+        time.sleep(LOOK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311 - not a secret
     raise VariableUnavailableError(
         f"could not agree, since {CANDIDATE_VARIABLE} has not been the same for {UNCHANGED_FOR:g} s"
     )
