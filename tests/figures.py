@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+# Python 3.14 drops the flags of a context with the context.
+_CONTEXT = decimal.Context()
 # All that a program can set, at its worst.
 HOSTILE: dict[str, Any] = {
     "prec": 2,
@@ -25,7 +27,7 @@ HOSTILE: dict[str, Any] = {
     "Emax": 1,
     "capitals": 0,
     "clamp": 1,
-    "traps": list(decimal.Context().flags),
+    "traps": list(_CONTEXT.flags),
 }
 BALANCES = ("718924.5", "-0.5", "123456789012345678901.2345", "0", "1e300", "1e-300", "2500", "2499.99999")
 
