@@ -247,6 +247,19 @@ class SpendingWithoutTheCounter(Spending):
         return Note(note.time, {ACCOUNT: AccountNote(counter=NOT_ENDED - 1)})
 
 
+class SpendingWithoutTheLock(Spending):
+    """Leaves out the rules that have no part in the failure, as above."""
+
+    top_up = post_a_charge = note = ask = decide = note_ask_and_decide = ask_again_for_a_lost_answer = None
+    spend_while_dying = release = kill = clear = crash = pass_time = clock_goes_back = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Two decisions that both add the account would wait for each other.
+        with self.engine.connect() as connection, connection.begin():
+            connection.execute(transactions.statements.ADD_ACCOUNT, {"this_account": ACCOUNT})
+
+
 def play(machine: type[Spending], url: str, examples: int, steps: int = 40) -> None:
     class OnThisDatabase(machine):
         pass
@@ -278,7 +291,7 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def meet(**facts: Any) -> Outcome:
         with suppress(BrokenBarrierError):
-            both_have_summed.wait(0.05)
+            both_have_summed.wait(0.5)
         both_have_summed.reset()
         return really_decide(**facts)
 
@@ -303,4 +316,4 @@ def test_overspending_is_found_without_the_counter(url: str) -> None:
 @pytest.mark.usefixtures("no_lock")
 def test_overspending_is_found_without_the_lock(url: str) -> None:
     with pytest.raises(AssertionError):
-        play(Spending, url, examples=200, steps=80)
+        play(SpendingWithoutTheLock, url, examples=200, steps=80)
