@@ -67,6 +67,9 @@ class AvailableCredits:
     :param reserved_runs: how many runs have reserved that.
     :param own_run_usd: how much of it is for other tasks of the same run, in dollars.
     :param reservation_id: the reservation that now stands for this attempt; None if none does.
+    :param held_usd: how much of what is available is held for gates that joined the line before, in dollars.
+    :param held_for: the run of the first of these gates, in words; empty if nothing is held.
+    :param position: the position of this gate in line, 1 for the first; None if it is not in line.
     """
 
     balance: AccountBalance
@@ -75,6 +78,9 @@ class AvailableCredits:
     reserved_runs: int
     own_run_usd: Decimal = Decimal(0)
     reservation_id: str | None = None
+    held_usd: Decimal = Decimal(0)
+    held_for: str = ""
+    position: int | None = None
 
     def __str__(self) -> str:
         return (

@@ -12,9 +12,17 @@ import sqlalchemy as sa
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import rule
-from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, balance_to_units, units_to_usd
+from airflow_provider_youcom.ledger._account_lock import lock
+from airflow_provider_youcom.ledger._amounts import (
+    US_PER_SECOND,
+    balance_to_units,
+    units_to_usd,
+    within_bounds,
+)
+from airflow_provider_youcom.ledger._line_transactions import held_before, leave
 from airflow_provider_youcom.ledger._rows import to_datetime, to_reservation
 from airflow_provider_youcom.ledger.claim import Attempt, Claim
+from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
@@ -34,7 +42,7 @@ def decide(
     """
     account_id = balance.account_id
     attempt = claim.attempt
-    _lock(connection, account_id)
+    lock(connection, account_id)
     own = connection.execute(
         statements.OWN, {"this_account": account_id, "this_attempt": attempt.id, "decision_id": decision_id}
     ).all()
@@ -63,9 +71,14 @@ def decide(
     if any(row.id == decision_id for row in own):
         # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
+    place, held = None, NOTHING_HELD
+    if account.somebody_waits:
+        run_since = account.run_since if attempt.holder.is_task else None
+        place, held = held_before(connection, account_id, attempt.holder, run_since)
+    available_units = _available_units(balance, account)
     outcome = rule.decide(
         needed_units=claim.needed_units,
-        available_units=_available_units(balance, account),
+        available_units=available_units - held.units,
         counter=counter,
         oldest_counter=account.oldest_counter,
         age=attempt.age,
@@ -74,18 +87,16 @@ def decide(
     if outcome in {Outcome.OPEN, Outcome.SHORT}:
         _remember_attempt(connection, account_id, attempt, account)
     if outcome is not Outcome.OPEN:
-        return _decision(outcome, balance, account, None)
-    row = _new_row(claim, account_id, decision_id, account.now, settle_us)
+        return _decision(outcome, balance, account, None, held)
+    row = _new_row(claim, account, account_id, decision_id, settle_us)
     connection.execute(statements.ADD_RESERVATION, row)
-    return _decision(outcome, balance, account, _new_reservation(claim, row))
-
-
-def _lock(connection: sa.engine.Connection, account_id: str) -> None:
-    """Write the account's row, as every decision and every end does before it reads anything."""
-    account = {"this_account": account_id}
-    if connection.execute(statements.LOCK, account).rowcount == 0:
-        connection.execute(statements.ADD_ACCOUNT, account)
-        connection.execute(statements.LOCK, account)
+    left = within_bounds(available_units - claim.needed_units)
+    opened = {"this_account": account_id, "amount": claim.needed_units, "left": left, "now": account.now}
+    connection.execute(statements.OPENED, opened)
+    if place is not None:
+        leave(connection, account_id, attempt.holder)
+    reservation = _new_reservation(claim, row)
+    return _decision(outcome, balance, account, reservation, reserved_now_units=claim.needed_units)
 
 
 def _remember_attempt(
@@ -108,7 +119,7 @@ def _newest_age(row: Any) -> rule.Age | None:
     return None if row.newest_order is None else (row.newest_order, row.newest_try)
 
 
-def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_us: int) -> dict[str, Any]:
+def _new_row(claim: Claim, account: Any, account_id: str, decision_id: str, settle_us: int) -> dict[str, Any]:
     holder = claim.attempt.holder
     return {
         "id": decision_id,
@@ -126,11 +137,12 @@ def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_u
         "task_ids": json.dumps(claim.task_ids),
         "amount_units": claim.needed_units,
         "settle_us": settle_us,
-        "reserved_at": now,
-        "expires_at": now + claim.reserve_for_us,
-        "asked_at": now,
+        "reserved_at": account.now,
+        "expires_at": account.now + claim.reserve_for_us,
+        "asked_at": account.now,
         "end_number": rule.NOT_ENDED,
         "counts_until": 0,
+        "newest_place": account.newest_place,
     }
 
 
@@ -152,7 +164,12 @@ def _available_units(balance: AccountBalance, account: Any) -> int:
 
 
 def _decision(
-    outcome: Outcome, balance: AccountBalance, account: Any, reservation: Reservation | None
+    outcome: Outcome,
+    balance: AccountBalance,
+    account: Any,
+    reservation: Reservation | None,
+    held: Held = NOTHING_HELD,
+    reserved_now_units: int = 0,
 ) -> tuple[Outcome, Decision]:
     available = AvailableCredits(
         balance,
@@ -161,8 +178,10 @@ def _decision(
         reserved_runs=account.runs,
         own_run_usd=units_to_usd(int(account.own_run)),
         reservation_id=reservation.id if reservation else None,
+        held_usd=held.usd,
+        held_for=held.run_name,
     )
-    return outcome, Decision(available, reservation)
+    return outcome, Decision(available, reservation, account.opened_units + reserved_now_units)
 
 
 def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:

@@ -98,6 +98,7 @@ class BalanceTrigger(PollingTrigger):
             )
             self.log.log(verdict.log_level, self._log_line(verdict, check))
             if verdict.keeps_waiting(self.silent_fail):
+                self._go_on_waiting(check)
                 continue
             yield self._event(verdict)
             return
@@ -131,6 +132,9 @@ class BalanceTrigger(PollingTrigger):
 
     async def _read(self, check: Check) -> Reading:
         return check.reading
+
+    def _go_on_waiting(self, check: Check) -> None:
+        """Do what this gate has to do before it waits for the next check."""
 
     def _log_line(self, verdict: Verdict, check: Check) -> str:
         """Return the line for the log. It says when the next check is, if that is later than an interval."""
