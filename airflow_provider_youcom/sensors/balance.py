@@ -158,7 +158,7 @@ class BalanceSensor(BaseSensorOperator):
         if not isinstance(event, dict) or "reason" not in event:
             return self.execute(context)
         verdict = Verdict.from_event(event)
-        self.log.log(verdict.log_level, verdict.log_line)
+        self.log.log(verdict.log_level, verdict.log_line())
         if verdict.action is Action.OPEN and not self._holds(verdict, context):
             return self.execute(context)
         return conclude(self, verdict)
@@ -202,7 +202,7 @@ class BalanceSensor(BaseSensorOperator):
             on_shortfall=self.on_shortfall,
             on_unavailable=self.on_unavailable,
         )
-        self.log.log(verdict.log_level, verdict.log_line)
+        self.log.log(verdict.log_level, verdict.log_line(self.silent_fail))
         if verdict.error is not None:
             _metrics.increment_checks_without_balance(self.youcom_conn_id)
         self._last_reason = verdict.reason

@@ -71,7 +71,7 @@ def test_a_gate_ends_as_the_table_says(gate: Gate, outcomes: dict[tuple[str, str
         row.xcom,
         row.downstream,
     ), outcome.log
-    assert row.because in outcome.log
+    assert gate.because in outcome.log
 
 
 def test_airflow_logs_no_python_warning_about_the_provider(

@@ -121,7 +121,7 @@ def test_a_gate_opens_by_what_is_available_and_not_by_the_balance(ledger: Ledger
     gate(min_usd=70).execute(try_of("monday"))
     with pytest.raises(
         AirflowFailException,
-        match=r"holds \$100\.00, of which 1 run has reserved \$70\.00: \$0\.50 short of the \$30\.50 that",
+        match=r"^\$0\.50 short of \$30\.50\. The balance is \$100\.00, of which 1 run has reserved \$70\.00 ",
     ):
         gate(min_usd=30.5, on_shortfall="fail").execute(try_of("tuesday"))
     result = gate(min_usd=30).execute(try_of("tuesday"))
