@@ -83,7 +83,7 @@ class AvailableCredits:
     :param reservation_id: the reservation that now stands for this attempt; None if none does.
     :param held_usd: how much of what is available is held for gates that joined the line before, in dollars.
     :param held_for: the run of the first of these gates, in words; empty if nothing is held.
-    :param position: the position of this gate in line, 1 for the first; None if it is not in line.
+    :param place: the place of this gate in line, 1 for the first; None if it is not in line.
     """
 
     balance: AccountBalance
@@ -94,20 +94,34 @@ class AvailableCredits:
     reservation_id: str | None = None
     held_usd: Decimal = Decimal(0)
     held_for: str = ""
-    position: int | None = None
+    place: int | None = None
+
+    @property
+    def not_held_usd(self) -> Decimal:
+        """What is available and not held for a gate that joined the line before, in dollars."""
+        return subtract_usd(self.available_usd, self.held_usd)
 
     @property
     def sentence(self) -> str:
-        """The balance and what is reserved as a sentence, for a line of the log."""
+        """The balance, what is reserved and the line in words, for a line of the log."""
         balance = self.balance
         return (
             f"The balance is {format_usd(balance.balance_usd)}, {self._reserved} "
-            f"(account {balance.short_account_id})."
+            f"(account {balance.short_account_id}).{self._in_line}"
         )
 
     def __str__(self) -> str:
         balance_usd = format_usd(self.balance.balance_usd)
         return f"You.com account {self.balance.account_id} holds {balance_usd}, {self._reserved}"
+
+    @property
+    def _in_line(self) -> str:
+        place = f"place {self.place} in line" if self.place else ""
+        held = (
+            f"{format_usd(self.held_usd, ROUND_CEILING)} is held for {self.held_for}" if self.held_for else ""
+        )
+        both = "; ".join(part for part in (place, held) if part)
+        return f" {both[0].upper()}{both[1:]}." if both else ""
 
     @property
     def _reserved(self) -> str:

@@ -152,7 +152,7 @@ class CreditGate:
 
     def _judge_available(self, available: AvailableCredits) -> Verdict:
         if available.reservation_id is None:
-            return self._judge_short(available, available.available_usd)
+            return self._judge_short(available, available.not_held_usd)
         reason = f"{self._min_usd} is reserved. {available.sentence}"
         return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
 

@@ -88,9 +88,9 @@ def _end_what_earlier_tries_left(ledger: Ledger, claim: Claim) -> None:
 
 
 def _shortfall(available: AvailableCredits, usd: Decimal) -> YouComShortfallError:
-    short = describe_shortfall(available.available_usd, usd)
+    short = describe_shortfall(available.not_held_usd, usd)
     return YouComShortfallError(
         f"{short}, so nothing was reserved: top up the account, or try again when others have released "
         f"enough. {available.sentence}",
-        missing_usd=subtract_usd(usd, available.available_usd),
+        missing_usd=subtract_usd(usd, available.not_held_usd),
     )

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
-from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -413,8 +413,8 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
             both_have_summed.wait(timeout=0.3)
         return really_decide(**facts)
 
-    really_decide = transactions.rule.decide
-    monkeypatch.setattr(transactions.rule, "decide", wait_for_the_other)
+    really_decide = _decision.rule.decide
+    monkeypatch.setattr(_decision.rule, "decide", wait_for_the_other)
     threads = [
         threading.Thread(
             target=lambda run=run: reserved.append(reserve(ledger, claim_of(run), 40, note).reservation)
