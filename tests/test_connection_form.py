@@ -115,8 +115,10 @@ def test_the_forms_own_fields_have_a_label_and_a_description_that_states_the_def
         "settle_seconds": ["Settle time (seconds)", "How late You.com may post a charge. Default: 60."],
         "hold_seconds": [
             "Hold time (seconds)",
-            "How long credits are held for a gate in line while nothing opens and no more come in. "
-            "Set it to more than the time between two top-ups. Default: 3600.",
+            (
+                "How long credits are held for a gate in line while nothing opens and no more come in. "
+                "Set it to more than the time between two top-ups. Default: 3600."
+            ),
         ],
     }
 

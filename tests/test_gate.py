@@ -5,7 +5,7 @@ import logging
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -341,3 +341,29 @@ def test_a_policy_that_rendered_to_nonsense_is_refused():
 @pytest.mark.parametrize("reading", [ENOUGH, SHORT])
 def test_a_verdict_holds_the_balance_that_it_is_about(reading: AccountBalance):
     assert CreditGate(25).judge(reading).balance == reading.to_json()
+
+
+IN_LINE = {"place": 3, "held_usd": Decimal("7.5"), "held_for": "run monday of DAG archive"}
+NOT_IN_LINE = {**IN_LINE, "place": None}
+
+
+@pytest.mark.parametrize(
+    ("line", "short", "end"),
+    [
+        ({}, "$15.00", ""),
+        ({"place": 3}, "$15.00", " Place 3 in line."),
+        (IN_LINE, "$22.50", " Place 3 in line; $7.50 is held for run monday of DAG archive."),
+        (NOT_IN_LINE, "$22.50", " $7.50 is held for run monday of DAG archive."),
+    ],
+)
+@pytest.mark.parametrize(("policy", "action"), [("wait", WAIT), ("fail", FAIL), ("skip", SKIP)])
+def test_a_gate_says_its_place_in_line_and_for_whom_something_is_held(
+    line: dict[str, Any], short: str, end: str, policy: OnShortfall, action: Action
+):
+    verdict = CreditGate(25, policy).judge(replace(available("10"), **line))
+    balance = "The balance is $25.00, of which 1 run has reserved $15.00 (account 4f1c)."
+    assert (verdict.action, verdict.reason) == (action, f"{short} short of $25.00. {balance}{end}")
+
+
+def test_the_xcom_of_a_gate_that_reserves_does_not_change_with_the_line():
+    assert replace(available("10"), **IN_LINE).to_json() == available("10").to_json()

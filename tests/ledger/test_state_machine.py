@@ -299,7 +299,7 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         if database.dialect == "sqlite":
             connection.connection.dbapi_connection.isolation_level = None
 
-    monkeypatch.setattr(transactions, "_lock", add_account_only)
+    monkeypatch.setattr(_decision, "lock", add_account_only)
     monkeypatch.setattr(_decision.rule, "decide", meet)
     monkeypatch.setattr(Database, "_begin", begin_nothing_on_sqlite)
 

@@ -25,7 +25,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _airflow
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComLedgerUnavailableError,
+    YouComShortfallError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -475,3 +479,107 @@ def test_a_gate_waits_on_the_worker_until_the_id_of_its_deployment_is_known(
         gate(deferrable=True).execute(try_of("run"))
     assert len(asked) == 4
     assert ledger.standing() == []
+
+
+@pytest.fixture
+def three_others_have_passed(ledger: Ledger, sandbox: Sandbox) -> None:
+    """A gate of $20 waits, and since it joined, others have reserved more than four times that."""
+    sandbox.set_balance(10)
+    assert wait_once(gate(min_usd=20), "large") == 1
+    sandbox.set_balance(100)
+    hook = YouComHook()
+    for _ in range(3):
+        with hook.reserved_credits(30):
+            pass
+    sandbox.set_balance(10)
+
+
+def wait_once(waiting: BalanceSensor, run: str) -> int | None:
+    """Check once, and return the gate's place in line."""
+    assert waiting.poke(try_of(run)) is False
+    places = YouComHook().ledger.line.places()
+    return next((at for at, place in enumerate(places, 1) if place.holder.run_id == run), None)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_gate_that_waits_has_a_place_in_line_until_it_opens(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, mode: str
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(mode=mode), "monday") == 1
+    assert wait_once(gate(mode=mode), "tuesday") == 2
+    assert wait_once(gate(mode=mode), "monday") == 1
+    assert caplog.text.count("This gate has joined the line of those that wait for credits, at place") == 2
+    sandbox.set_balance(30)
+    assert gate(mode=mode).poke(try_of("monday"))
+    assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    with pytest.raises(TaskDeferred):
+        gate(deferrable=True).execute(try_of("monday"))
+    (place,) = ledger.line.places()
+    assert (place.holder.run_id, place.amount_usd) == ("monday", 25)
+
+
+@pytest.mark.parametrize("policy", ["fail", "skip"])
+def test_a_gate_that_does_not_wait_has_no_place_in_line(ledger: Ledger, sandbox: Sandbox, policy: str):
+    sandbox.set_balance(10)
+    with pytest.raises((AirflowFailException, AirflowSkipException)):
+        gate(on_shortfall=policy).execute(try_of("monday"))
+    assert ledger.line.places() == []
+
+
+def test_a_gate_that_does_not_reserve_ignores_the_line(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    assert gate(reserve=False).poke(try_of("monday")) is False
+    assert ledger.line.places() == []
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+@pytest.mark.parametrize("policy", ["wait", "fail", "skip"])
+def test_a_gate_that_came_later_leaves_alone_what_is_held_and_says_for_whom(
+    ledger: Ledger, sandbox: Sandbox, task_log: pytest.LogCaptureFixture, policy: str
+):
+    sandbox.set_balance(15)
+    later = gate(min_usd=10, on_shortfall=policy)
+    if policy == "wait":
+        assert wait_once(later, "small") == 2
+    else:
+        with pytest.raises((AirflowFailException, AirflowSkipException)):
+            later.execute(try_of("small"))
+    assert "$15.00 short of $10.00" in task_log.text
+    assert "$20.00 is held for run large of DAG pipeline" in task_log.text
+    assert ledger.standing() == []
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_reserved_credits_leave_alone_what_is_held(sandbox: Sandbox):
+    sandbox.set_balance(25)
+    with pytest.raises(YouComShortfallError, match=r"\$5\.00 short .* is held for run large of DAG pipeline"):
+        YouComHook().reserved_credits(10).__enter__()
+    with YouComHook().reserved_credits(5):
+        pass
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_the_gate_for_which_credits_are_held_gets_them(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(20)
+    assert wait_once(gate(min_usd=10), "small") == 2
+    gate(min_usd=20).execute(try_of("large"))
+    assert [each.holder.run_id for each in ledger.standing()] == ["large"]
+    assert [place.is_held for place in ledger.line.places()] == [False]
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_a_hold_ends_after_the_hold_time_of_the_connection(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0, hold_seconds=1)
+    sandbox.set_balance(15)
+    small = gate(min_usd=10)
+    while ledger.standing() == []:
+        # The check that ends the hold leaves the credits alone once more.
+        small.poke(try_of("small"))
+    assert [place.patience for place in ledger.line.places()] == [8]
