@@ -127,7 +127,7 @@ ENDS = {
     "waits": Action.WAIT,
     "is skipped": Action.SKIP,
     "fails now": Action.FAIL,
-    "fails this try": Action.RETRY,
+    "this attempt fails": Action.RETRY,
 }
 
 
