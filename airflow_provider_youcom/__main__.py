@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
 
-from airflow_provider_youcom._cli.definition import get_youcom_cli_commands
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import GroupCommand
 
 
 def main() -> None:
     """Run one command."""
-    (group,) = get_youcom_cli_commands()
+    (group,) = _command_groups()
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_youcom", description=group.help)
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in group.subcommands:
@@ -21,6 +26,20 @@ def main() -> None:
         subparser.set_defaults(func=command.func)
     args = parser.parse_args()
     args.func(args)
+
+
+def _command_groups() -> list[GroupCommand]:
+    # Airflow logs to standard output while it is imported. That is for what a command prints.
+    with redirect_stdout(sys.stderr):
+        # It chooses which warnings are shown, and would undo the choice below.
+        import airflow.configuration  # noqa: F401
+
+        with warnings.catch_warnings():
+            # Python 3.14 warns about a class that Airflow 3.3 uses.
+            warnings.filterwarnings("ignore", "FileType is deprecated", PendingDeprecationWarning)
+            from airflow_provider_youcom._cli.definition import get_youcom_cli_commands
+
+    return get_youcom_cli_commands()
 
 
 if __name__ == "__main__":
