@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,8 +31,7 @@ def main() -> None:
 
 
 def _command_groups() -> list[GroupCommand]:
-    # Airflow logs to standard output while it is imported. That is for what a command prints.
-    with redirect_stdout(sys.stderr):
+    with _no_logs_on_standard_output():
         # It chooses which warnings are shown, and would undo the choice below.
         import airflow.configuration  # noqa: F401
 
@@ -40,6 +41,18 @@ def _command_groups() -> list[GroupCommand]:
             from airflow_provider_youcom._cli.definition import get_youcom_cli_commands
 
     return get_youcom_cli_commands()
+
+
+@contextmanager
+def _no_logs_on_standard_output() -> Iterator[None]:
+    """Keep standard output for what a command prints: Airflow logs to it while it is imported."""
+    # On Airflow 3.1, Alembic lists its plugins, in every command.
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 if __name__ == "__main__":
