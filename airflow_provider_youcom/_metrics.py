@@ -1,7 +1,7 @@
 """
 The metrics of gates and checks, sent through Airflow's own ``Stats`` to StatsD, Datadog or OpenTelemetry.
 
-Each is sent twice: under a plain name with the connection as a tag, and, since plain StatsD drops tags, under
+Each is sent twice, since plain StatsD drops tags: under a plain name with the connection as a tag, and under
 a name that contains the connection.
 """
 

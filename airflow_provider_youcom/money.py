@@ -128,7 +128,7 @@ def parse_usd(amount: object, name: str) -> Decimal:
     """
     Return an amount in dollars exactly as it was written.
 
-    :param amount: a Decimal, a str, or a number of any type, numpy's included. A float is read through its
+    :param amount: a Decimal, a str, or a number of any type, such as numpy's. A float is read through its
         ``str``. A fraction without an exact decimal form is rounded up at the 28th digit.
     :param name: the argument's name, for the error.
     :raises ValueError: if it is not a finite number of dollars, 0 or more.

@@ -11,6 +11,7 @@ from datetime import timedelta
 from decimal import Decimal
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -283,6 +284,23 @@ def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger, output: s
         timeout=300,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.airflow_process
+def test_standard_output_is_json_alone_whatever_airflow_prints_while_it_is_imported(
+    ledger: Ledger, tmp_path: Path
+):
+    monday = reserve_for("monday", "30")
+    Path(tmp_path, "airflow_local_settings.py").write_text("print('These are the settings of our company')")
+    done = subprocess.run(
+        [*YOUCOM, "reservations", "--output", "json", "--verbose"],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        text=True,
+        timeout=300,
+    )
+    assert "These are the settings of our company" in done.stderr
+    assert [row["id"] for row in json.loads(done.stdout)] == [monday]
 
 
 def test_an_error_is_one_sentence_without_a_traceback(sandbox: Sandbox, command: Command):

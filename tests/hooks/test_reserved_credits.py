@@ -105,7 +105,7 @@ def test_a_try_that_was_overtaken_reserves_nothing(ledger: Ledger, monkeypatch: 
     with YouComHook().reserved_credits(10):
         run_as(monkeypatch, "1")
         with (
-            pytest.raises(YouComRefusedError, match="A newer try of task 'spend' has asked for credits"),
+            pytest.raises(YouComRefusedError, match="A newer attempt of task 'spend' has asked for credits"),
             YouComHook().reserved_credits(10),
         ):
             raise AssertionError("an earlier try reserved")

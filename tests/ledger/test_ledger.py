@@ -64,7 +64,7 @@ def test_a_new_try_does_not_open_with_what_an_earlier_one_has_reserved(ledger: L
 @pytest.mark.parametrize("newer_opens", [True, False])
 def test_a_stale_attempt_reserves_nothing(ledger: Ledger, newer_opens: bool) -> None:
     reserve(ledger, claim_of("monday", attempt=2), 40 if newer_opens else 0)
-    with pytest.raises(YouComRefusedError, match="A newer try of task 'gate' has asked for credits"):
+    with pytest.raises(YouComRefusedError, match="A newer attempt of task 'gate' has asked for credits"):
         reserve(ledger, claim_of("monday", attempt=1), 400)
     assert len(ledger.standing()) == newer_opens
 
@@ -466,7 +466,7 @@ def test_reservations_in_several_accounts_end_in_one_call(ledger: Ledger) -> Non
 def test_a_short_attempt_is_remembered_as_the_newest_of_its_holder_alone(ledger: Ledger) -> None:
     reserve(ledger, claim_of("monday", attempt=1), 0)
     reserve(ledger, claim_of("monday", attempt=3), 0)
-    with pytest.raises(YouComRefusedError, match="A newer try"):
+    with pytest.raises(YouComRefusedError, match="A newer attempt"):
         reserve(ledger, claim_of("monday", attempt=2), 400)
     assert reserve(ledger, claim_of("monday", task_id="second_gate"), 400).reservation is not None
     assert reserve(ledger, claim_of("monday", attempt=3), 400).reservation is not None

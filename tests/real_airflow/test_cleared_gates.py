@@ -21,7 +21,9 @@ def test_a_cleared_gate_reserves_again_only_once_the_other_tasks_have_paid(
     runs.let_succeed(run_id, "first")
     runs.clear(dag_id, run_id, ["first"])
     # In both modes, a worker makes the first of these checks.
-    kept = "An earlier try of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
+    kept = (
+        "An earlier attempt of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
+    )
     runs.wait_for_log(dag_id, run_id, "gate", kept, try_number=2, times=3)
     assert runs.ends(run_id) == [(None, None)]
 

@@ -58,7 +58,7 @@ def outcomes(
         pytest.param(
             gate,
             id=f"{gate.row.name}-{gate.mode}",
-            marks=[pytest.mark.on_the_ends] if gate.is_like_another else [],
+            marks=[pytest.mark.scenario, pytest.mark.on_the_ends] if gate.is_like_another else [],
         )
         for gate in GATES
     ],

@@ -175,7 +175,9 @@ def test_a_new_try_replaces_an_earlier_reservation_once_no_task_behind_the_gate_
     asked = airflow_answers(monkeypatch, lambda question: 2)
     with caplog.at_level(logging.INFO), pytest.raises(AirflowSkipException, match="this run has reserved"):
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
-    assert "An earlier try of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
+    assert (
+        "An earlier attempt of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
+    )
     assert asked[0].task_ids == ("search", "summarize")
 
     airflow_answers(monkeypatch, lambda question: 0)
@@ -201,7 +203,7 @@ def test_an_airflow_that_does_not_answer_ends_nothing(ledger: Ledger, monkeypatc
 def test_a_try_that_was_overtaken_fails_without_retries(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     airflow_answers(monkeypatch, lambda question: 0)
     gate(min_usd=10).execute(try_of("monday", 2))
-    with pytest.raises(AirflowFailException, match="A newer try of task 'gate' has asked for credits"):
+    with pytest.raises(AirflowFailException, match="A newer attempt of task 'gate' has asked for credits"):
         gate(min_usd=10).execute(try_of("monday", 1))
 
 
