@@ -1,5 +1,5 @@
 """
-What readings and reservations tell: what is available, how fast the balance falls, and when it runs out.
+What readings tell: how fast a balance falls, when it runs out, and what fell while nothing was reserved.
 
 These functions use no clock and no database.
 """
@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.ledger.reading import StoredReading
-from airflow_provider_youcom.ledger.reservation import Reservation
 
 WINDOW = timedelta(days=7)
 """The pace is that of the last 7 days."""
@@ -74,16 +72,6 @@ class Need:
 
     amount_usd: Decimal
     is_held: bool = False
-
-
-def available(reading: StoredReading, counting: Iterable[Reservation]) -> AvailableCredits:
-    """
-    Return what was available to someone who has nothing reserved.
-
-    :param reading: the last reading.
-    :param counting: the reservations that are subtracted from it.
-    """
-    raise NotImplementedError
 
 
 def pace(readings: Sequence[StoredReading], now: datetime) -> Pace | None:
