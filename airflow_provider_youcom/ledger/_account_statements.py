@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
-from airflow_provider_youcom.ledger._schema import STANDS, accounts, readings, reservations
+from airflow_provider_youcom.ledger._schema import accounts, readings, reservations
 from airflow_provider_youcom.ledger._statements import NOW, OLDEST_FIRST, ROWS
 
 _DAY_US = 24 * 60 * 60 * US_PER_SECOND
@@ -52,8 +52,9 @@ def _newest() -> Any:
 NEWEST = _newest()
 # Another process may have stored a reading since ``NEWEST``; one is enough.
 ADD = sa.text(
-    f"INSERT INTO youcom_readings ({', '.join(readings.c.keys())})"
-    f" VALUES ({', '.join(f':{name}' for name in readings.c.keys())}) ON CONFLICT DO NOTHING"
+    "INSERT INTO youcom_readings (account_id, number, time, counter, stored_at, balance_cents, fallen_usd,"
+    " unreserved_usd, watched_us) VALUES (:account_id, :number, :time, :counter, :stored_at, :balance_cents,"
+    " :fallen_usd, :unreserved_usd, :watched_us) ON CONFLICT DO NOTHING"
 )
 REPLACE = (
     sa.update(readings)
@@ -63,7 +64,13 @@ REPLACE = (
         readings.c.number == _NEWEST_NUMBER,
         readings.c.stored_at == sa.bindparam("replaced", type_=sa.BigInteger),
     )
-    .values({name: sa.bindparam(name) for name in readings.c.keys() if name not in {"account_id", "number"}})
+    .values(
+        {
+            column.name: sa.bindparam(column.name)
+            for column in readings.c
+            if column.name not in {"account_id", "number"}
+        }
+    )
 )
 
 THE_TIME = sa.select(NOW)
@@ -79,17 +86,13 @@ READINGS = (
     )
     .order_by(readings.c.number)
 )
-RESERVED = sa.select(
-    sa.func.coalesce(sa.func.sum(reservations.c.amount_units), 0).label("units"),
-    sa.func.count(reservations.c.run_key.distinct()).label("runs"),
-).where(
+COUNTING = ROWS.where(
     reservations.c.account_id == _ACCOUNT_ID,
     rule.counts(
         reservations.c,
         _Noted(sa.bindparam("counter", type_=sa.BigInteger), sa.bindparam("time", type_=sa.BigInteger)),
     ),
-)
-STANDING = ROWS.where(STANDS, reservations.c.account_id == _ACCOUNT_ID).order_by(*OLDEST_FIRST)
+).order_by(*OLDEST_FIRST)
 
 
 def _reserved_by_dag() -> Any:

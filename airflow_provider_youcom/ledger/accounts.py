@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -23,7 +23,7 @@ from airflow_provider_youcom.ledger._rows import to_datetime, to_reservation
 from airflow_provider_youcom.ledger._thinning import thin
 from airflow_provider_youcom.ledger.overview import Overview, ReservedByDag
 from airflow_provider_youcom.ledger.reading import StoredReading, first_reading
-from airflow_provider_youcom.ledger.reservation import AccountNote, Note
+from airflow_provider_youcom.ledger.reservation import Note, Reservation
 from airflow_provider_youcom.money import plain_text
 
 log = logging.getLogger(__name__)
@@ -121,22 +121,31 @@ def _overview(connection: sa.engine.Connection, account_id: str, since: timedelt
     oldest = now - round(since.total_seconds() * US_PER_SECOND)
     rows = connection.execute(statements.READINGS, {**account, "since": oldest}).all()
     readings = [_to_reading(row) for row in rows]
-    counter, time = (readings[-1].counter, readings[-1].time) if readings else (rule.NOT_ENDED - 1, now)
-    reserved = connection.execute(statements.RESERVED, {**account, "counter": counter, "time": time}).one()
-    noted = AccountNote(counter, int(reserved.units), reserved.runs)
     return Overview(
         account_id=account_id,
         now=to_datetime(now),
         readings=readings,
-        note=Note(time, {account_id: noted}),
-        standing=[to_reservation(row) for row in connection.execute(statements.STANDING, account)],
+        counting=_counting(connection, account_id, readings, now),
         reserved_by_dag=[
-            ReservedByDag(
-                row.deployment, row.dag_id, units_to_usd(int(row.week)), units_to_usd(int(row.month))
-            )
+            ReservedByDag(row.deployment, row.dag_id, _usd(row.week), _usd(row.month))
             for row in connection.execute(statements.RESERVED_BY_DAG, account)
         ],
     )
+
+
+def _counting(
+    connection: sa.engine.Connection, account_id: str, readings: Sequence[StoredReading], now: int
+) -> list[Reservation]:
+    """Return what is subtracted from the last reading; without a reading, what counts now."""
+    # Nothing has ended after now.
+    counter, time = (readings[-1].counter, readings[-1].time) if readings else (rule.NOT_ENDED - 1, now)
+    noted = {"this_account": account_id, "counter": counter, "time": time}
+    return [to_reservation(row) for row in connection.execute(statements.COUNTING, noted)]
+
+
+def _usd(units: Any) -> Decimal:
+    # PostgreSQL sums whole numbers as a Decimal.
+    return units_to_usd(int(units))
 
 
 def _to_reading(row: Any) -> StoredReading:

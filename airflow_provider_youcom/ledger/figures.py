@@ -1,5 +1,5 @@
 """
-What readings tell: how fast a balance falls, when it runs out, and what fell while nothing was reserved.
+What readings and reservations tell: what is available, how fast a balance falls, and when it runs out.
 
 These functions use no clock and no database.
 """
@@ -13,8 +13,10 @@ from decimal import Decimal
 from fractions import Fraction
 from math import isqrt
 
+from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, units_to_usd, usd_to_units
 from airflow_provider_youcom.ledger.reading import StoredReading
+from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
 from airflow_provider_youcom.money import add_exactly, subtract_usd
 
 WINDOW = timedelta(days=7)
@@ -93,6 +95,22 @@ class _Stretch:
     usd: Fraction
 
 
+def available(reading: StoredReading, counting: Iterable[Reservation]) -> AvailableCredits:
+    """
+    Return what of a reading is available to someone who has nothing reserved, by the rule of a note.
+
+    :param reading: the last reading.
+    :param counting: the reservations that are subtracted from it.
+    """
+    reserved = list(counting)
+    account = AccountNote(
+        reading.counter,
+        reserved_units=sum(usd_to_units(each.amount_usd) for each in reserved),
+        reserved_runs=len({each.holder.run_key for each in reserved}),
+    )
+    return Note(reading.time, {reading.account_id: account}).available(reading.balance)
+
+
 def pace(readings: Sequence[StoredReading], now: datetime) -> Pace | None:
     """
     Return how fast the balance has fallen in the last 7 days; None if less than a day is known.
@@ -115,14 +133,15 @@ def runs_out(readings: Sequence[StoredReading], now: datetime) -> RunsOut | None
     :param readings: of one account, the oldest first.
     :param now: the ledger's time.
     """
-    lately = _stretches(_of_window(readings, now))
-    if not lately or not _sums(lately)[1]:
+    lately = _of_window(readings, now)
+    stretches = _stretches(lately)
+    if not stretches or not _sums(stretches)[1]:
         return None
-    last = readings[-1]
+    last = lately[-1]
     left_usd = Fraction(last.balance.balance_usd)
     if left_usd <= 0:
         return RunsOut(last.read_at, last.read_at)
-    earliest, latest = _days_left(left_usd, lately)
+    earliest, latest = _days_left(left_usd, stretches)
     if earliest > _FARTHEST_DAYS:
         return None
     return RunsOut(
@@ -205,16 +224,15 @@ def _days_left(left_usd: Fraction, lately: Sequence[_Stretch]) -> tuple[Fraction
     """
     Return in how many days the balance is spent at the earliest and at the latest.
 
-    In T days the balance falls by ``pace * T``, give or take ``spread * sqrt(T + T * T / days)``: the days to
-    come differ from their mean, and the mean of a few days is not known well. Where that equals the balance
-    are the two ends of the range.
+    In T days, the balance falls by ``mean * T``, give or take the root of ``spread * (T + T * T / days)``:
+    the days to come differ from their mean, and the mean of a few days is not known well. The range ends
+    where that equals the balance.
     """
     days, usd = _sums(lately)
     mean = usd / days
-    # One more day that is half as far from the mean as it can be: a few equal days promise nothing.
-    variance = (
-        (mean / 2) ** 2 + sum((each.usd - mean * each.days) ** 2 / each.days for each in lately)
-    ) / len(lately)
+    # As if there were one day more, half as far from the mean as it can be: a few equal days promise nothing.
+    squares = sum((each.usd - mean * each.days) ** 2 / each.days for each in lately)
+    variance = ((mean / 2) ** 2 + squares) / len(lately)
     spread = Fraction(_T[min(len(lately), len(_T)) - 1]) ** 2 * variance
     middle = 2 * left_usd * mean + spread
     steepness = mean**2 - spread / days

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.ledger.reading import StoredReading
-from airflow_provider_youcom.ledger.reservation import Note, Reservation
+from airflow_provider_youcom.ledger.reservation import Reservation
 
 
 @dataclass(frozen=True)
@@ -37,24 +36,14 @@ class Overview:
     :param account_id: You.com's ``data.id``.
     :param now: the ledger's time, in UTC.
     :param readings: what the account held, the oldest reading first; the last one may be of any age.
-    :param note: what is subtracted from the last reading: what stands, and what has ended if the reading may
-        lack what it has spent. Without a reading, what counts now.
-    :param standing: the reservations that stand, the oldest first.
+    :param counting: the reservations that are subtracted from the last reading, the oldest first: those that
+        stand, and those that have ended if the reading may lack what they have spent. Without a reading,
+        those that count now.
     :param reserved_by_dag: which DAGs have reserved, those with the most in 7 days first.
     """
 
     account_id: str
     now: datetime
     readings: Sequence[StoredReading]
-    note: Note
-    standing: Sequence[Reservation]
+    counting: Sequence[Reservation]
     reserved_by_dag: Sequence[ReservedByDag]
-
-    @property
-    def available(self) -> AvailableCredits | None:
-        """
-        The last reading, and what of it is available to someone who has nothing reserved; None without one.
-
-        The reading is as old as its ``balance.checked_at``, by the ledger's clock.
-        """
-        return self.note.available(self.readings[-1].balance) if self.readings else None

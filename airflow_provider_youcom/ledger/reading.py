@@ -10,7 +10,7 @@ from airflow_provider_youcom.balance import AccountBalance, balance_fall_usd
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._rows import to_datetime
 from airflow_provider_youcom.ledger.reservation import Note
-from airflow_provider_youcom.money import add_exactly
+from airflow_provider_youcom.money import add_exactly, cents_to_usd
 
 STORE_AGAIN_SECONDS = 5 * 60
 """A balance that has not changed is stored again after this time."""
@@ -53,6 +53,11 @@ class StoredReading:
     def balance(self) -> AccountBalance:
         """The balance, checked at the time of the note."""
         return AccountBalance(self.account_id, self.balance_cents, self.read_at)
+
+    @property
+    def balance_usd(self) -> Decimal:
+        """What the account held, in dollars, exact."""
+        return cents_to_usd(self.balance_cents)
 
     @property
     def read_at(self) -> datetime:
