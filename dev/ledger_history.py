@@ -82,15 +82,11 @@ def add_holding(ledger: Ledger, balance: AccountBalance, deployment: str = "") -
     :param deployment: the id of the Airflow deployment that the runs are of. Default: an empty string.
     """
     now = ledger.accounts.overview(balance.account_id).now
-    for dag_id, minutes, usd in (
-        ("nightly_research", 34, 50),
-        ("weekly_digest", 12, 25),
-        ("watch", 3, "12.5"),
-    ):
+    for dag_id, minutes, usd in _HOLDING:
         began = now - timedelta(minutes=minutes)
         run = Run(dag_id, f"scheduled__{began:%FT%H:%M}:00+00:00", Decimal(usd), Decimal(0), began, now)
         reservation_id = _reserve(ledger, balance, run, deployment)
-        ledger._ready().write(_moves({reservation_id: {"reserved_at": _microseconds(began)}}))
+        ledger._ready().write(_moves({reservation_id: _reserved_from(began)}))
 
 
 def _runs(now: datetime) -> Iterator[Run]:
@@ -174,7 +170,7 @@ def _add_runs(ledger: Ledger, balance: AccountBalance, runs: Sequence[Run], depl
     ledger.end(ids, rule.EndReason.RELEASED, by="a made-up teardown")
     times = {
         reservation_id: {
-            "reserved_at": _microseconds(run.began),
+            **_reserved_from(run.began),
             "ended_at": _microseconds(run.ended),
             "counts_until": _microseconds(run.ended + _SETTLE),
         }
@@ -192,6 +188,11 @@ def _reserve(ledger: Ledger, balance: AccountBalance, run: Run, deployment: str)
     reservation = ledger.decide(claim, plenty, ledger.note()).reservation
     assert reservation is not None
     return reservation.id
+
+
+def _reserved_from(began: datetime) -> dict[str, int]:
+    expires = began + timedelta(seconds=rule.DEFAULT_RESERVE_FOR_SECONDS)
+    return {"reserved_at": _microseconds(began), "expires_at": _microseconds(expires)}
 
 
 def _moves(times: Mapping[str, Mapping[str, int]]) -> Callable[[sa.engine.Connection], None]:
