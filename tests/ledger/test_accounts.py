@@ -22,21 +22,35 @@ from airflow_provider_youcom.ledger.reading import StoredReading
 from airflow_provider_youcom.ledger.rule import KEEP_ENDED_SECONDS, EndReason
 from tests.ledger.spending import NOON, account_with, claim_of, pass_time, reserve
 
-SECOND = timedelta(seconds=1)
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 
+@contextmanager
+def another_process(engine: sa.engine.Engine, **options: Any) -> Iterator[Ledger]:
+    """The ledger as another process opens it."""
+    other = sa.create_engine(engine.url)
+    yield Ledger(other, **options)
+    other.dispose()
+
+
+@pytest.fixture
+def ledger(engine: sa.engine.Engine) -> Iterator[Ledger]:
+    with another_process(engine) as ledger:
+        yield ledger
+
+
 def look(engine: sa.engine.Engine, usd: object, account_id: str = "4f1c") -> None:
     """Check once, as a process that has not checked before; then two minutes pass."""
-    ledger = Ledger(engine)
-    ledger.accounts.store(account_with(usd, account_id), ledger.note())
+    with another_process(engine) as ledger:
+        ledger.accounts.store(account_with(usd, account_id), ledger.note())
     pass_time(engine, 2 * MINUTE)
 
 
-def overview(engine: sa.engine.Engine, account_id: str = "4f1c") -> Overview:
-    return Ledger(engine).accounts.overview(account_id)
+def overview(engine: sa.engine.Engine, account_id: str = "4f1c", days: int = 30) -> Overview:
+    with another_process(engine) as ledger:
+        return ledger.accounts.overview(account_id, timedelta(days=days))
 
 
 def last(engine: sa.engine.Engine) -> StoredReading:
@@ -44,7 +58,7 @@ def last(engine: sa.engine.Engine) -> StoredReading:
 
 
 @contextmanager
-def statements_of(engine: sa.engine.Engine) -> Iterator[list[str]]:
+def statements() -> Iterator[list[str]]:
     """Collect the first words of what is sent, without what begins each transaction."""
     sent: list[str] = []
 
@@ -53,22 +67,24 @@ def statements_of(engine: sa.engine.Engine) -> Iterator[list[str]]:
         if word not in {"BEGIN", "PRAGMA"} and "set_config" not in text:
             sent.append(word)
 
-    sa.event.listen(engine, "before_cursor_execute", remember)
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", remember)
     yield sent
-    sa.event.remove(engine, "before_cursor_execute", remember)
+    sa.event.remove(sa.engine.Engine, "before_cursor_execute", remember)
 
 
-def test_a_ledger_knows_nothing_of_an_account_that_nobody_has_checked(engine: sa.engine.Engine) -> None:
-    assert Ledger(engine).accounts.ids() == []
+def test_a_ledger_knows_nothing_of_an_account_that_nobody_has_checked(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    assert ledger.accounts.ids() == []
     known = overview(engine)
     assert (known.readings, known.counting, known.reserved_by_dag) == ([], [], [])
 
 
-def test_each_account_has_its_own_readings(engine: sa.engine.Engine) -> None:
+def test_each_account_has_its_own_readings(ledger: Ledger, engine: sa.engine.Engine) -> None:
     look(engine, 100)
     look(engine, 7, "another")
     look(engine, 90)
-    assert Ledger(engine).accounts.ids() == ["4f1c", "another"]
+    assert ledger.accounts.ids() == ["4f1c", "another"]
     assert [each.balance_usd for each in overview(engine).readings] == [100, 90]
     assert [each.balance_usd for each in overview(engine, "another").readings] == [7]
     assert (last(engine).fallen_usd, overview(engine, "another").readings[0].fallen_usd) == (10, 0)
@@ -81,50 +97,54 @@ def test_a_top_up_does_not_hide_what_fell(engine: sa.engine.Engine) -> None:
 
 
 @pytest.mark.parametrize("cents", ["1e300", "-1e-300", "123456789012345678901234567890.000000000000001"])
-def test_a_balance_is_kept_exactly(engine: sa.engine.Engine, cents: str) -> None:
-    ledger = Ledger(engine)
+def test_a_balance_is_kept_exactly(ledger: Ledger, engine: sa.engine.Engine, cents: str) -> None:
     ledger.accounts.store(AccountBalance("4f1c", Decimal(cents), NOON), ledger.note())
     assert last(engine).balance_cents == Decimal(cents)
 
 
-def test_storing_takes_two_statements_and_a_check_without_news_takes_none(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_storing_takes_two_statements_and_a_check_without_news_takes_none(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     note = ledger.note()
-    with statements_of(engine) as sent:
+    with statements() as sent:
         ledger.accounts.store(account_with(100), note)
     assert sent == ["SELECT", "INSERT"]
     note = ledger.note()
-    with statements_of(engine) as sent:
+    with statements() as sent:
         ledger.accounts.store(account_with("100.00"), note)
     assert sent == []
-    with statements_of(engine) as sent:
-        Ledger(engine).accounts.store(account_with(100), note)
-    assert [word for word in sent if word != "SELECT"] == []
+    with another_process(engine) as other, statements() as sent:
+        other.id  # noqa: B018 - which also asks whether there are tables
+        sent.clear()
+        other.accounts.store(account_with(100), note)
+    assert sent == ["SELECT"]
     assert len(overview(engine).readings) == 1
 
 
-def test_what_another_process_has_stored_is_not_stored_again(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_what_another_process_has_stored_is_not_stored_again(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     ledger.accounts.store(account_with(100), ledger.note())
     pass_time(engine, 2 * MINUTE)
     look(engine, 90)
     note = ledger.note()
-    with statements_of(engine) as sent:
+    with statements() as sent:
         ledger.accounts.store(account_with(90), note)
         ledger.accounts.store(account_with(90), note)
     assert sent == ["SELECT"]
 
 
-def test_a_balance_that_does_not_change_is_stored_again_after_five_minutes(engine: sa.engine.Engine) -> None:
+def test_a_balance_that_does_not_change_is_stored_again_after_five_minutes(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     for _ in range(6):
         look(engine, 100)
     # Two minutes lie between the looks, so that the fourth is the first after five.
     assert [each.number for each in overview(engine).readings] == [1, 2]
-    ledger = Ledger(engine)
     ledger.accounts.store(account_with(100), ledger.note())
     note = ledger.note()
     in_five_minutes = replace(note, time=note.time + 5 * MINUTE * 1_000_000)
-    with statements_of(engine) as sent:
+    with statements() as sent:
         ledger.accounts.store(account_with(100), note)
         ledger.accounts.store(account_with(100), in_five_minutes)
     assert sent == ["SELECT", "INSERT"]
@@ -140,17 +160,20 @@ def test_of_the_readings_in_a_minute_the_last_is_kept_and_nothing_is_lost(
     assert [(each.balance_usd, each.fallen_usd) for each in overview(engine).readings] == [(60, 45)]
 
 
-def test_an_answer_that_may_be_older_than_what_is_stored_is_refused(engine: sa.engine.Engine) -> None:
-    slow, quick = Ledger(engine), Ledger(engine)
-    note_of_slow = slow.note()
-    quick.accounts.store(account_with(80), quick.note())
-    slow.accounts.store(account_with(100), note_of_slow)
+def test_an_answer_that_may_be_older_than_what_is_stored_is_refused(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    old = ledger.note()
+    with another_process(engine) as quick:
+        quick.accounts.store(account_with(80), quick.note())
+    ledger.accounts.store(account_with(100), old)
     assert last(engine).balance_usd == 80
     pass_time(engine, 2 * MINUTE)
     # It was asked for before the first answer was stored, so it may be the older one.
-    both = Ledger(engine).note()
-    Ledger(engine).accounts.store(account_with(70), both)
-    Ledger(engine).accounts.store(account_with(75), both)
+    note = ledger.note()
+    with another_process(engine) as one, another_process(engine) as other:
+        one.accounts.store(account_with(70), note)
+        other.accounts.store(account_with(75), note)
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (70, 10)
 
 
@@ -169,34 +192,33 @@ def test_readings_go_on_after_the_clock_of_the_ledger_went_back(engine: sa.engin
 
 @pytest.mark.parametrize("merges", [False, True], ids=["rows of their own", "one row"])
 def test_of_two_processes_that_store_at_once_one_stores(
-    engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, merges: bool
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, merges: bool
 ) -> None:
     look(engine, 100)
     if merges:
         monkeypatch.setattr(reading, "MERGE_SECONDS", 10 * 365 * DAY)
-    first, second = Ledger(engine), Ledger(engine)
-    note = first.note()
+    note = ledger.note()
     really_write = Database.write
 
     def write_after_the_other(database: Database, work: Callable[..., Any]) -> Any:
         monkeypatch.setattr(Database, "write", really_write)
-        second.accounts.store(account_with(80), note)
+        with another_process(engine) as other:
+            other.accounts.store(account_with(80), note)
         return really_write(database, work)
 
     monkeypatch.setattr(Database, "write", write_after_the_other)
-    first.accounts.store(account_with(90), note)
+    ledger.accounts.store(account_with(90), note)
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (80, 20)
     # The other one has not forgotten that its reading is not there.
     pass_time(engine, 2 * MINUTE)
-    first.accounts.store(account_with(75), first.note())
+    ledger.accounts.store(account_with(75), ledger.note())
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (75, 25)
 
 
-def test_what_fell_while_nothing_was_reserved_is_told_apart(engine: sa.engine.Engine) -> None:
+def test_what_fell_while_nothing_was_reserved_is_told_apart(ledger: Ledger, engine: sa.engine.Engine) -> None:
     look(engine, 100)
     look(engine, 97)
     assert last(engine).unreserved_usd == 3
-    ledger = Ledger(engine)
     held = reserve(ledger, claim_of("monday"), 97).reservation
     assert held
     look(engine, 80)
@@ -210,10 +232,10 @@ def test_what_fell_while_nothing_was_reserved_is_told_apart(engine: sa.engine.En
 
 
 def test_a_reservation_between_two_checks_counts_although_it_is_over_at_both(
+    ledger: Ledger,
     engine: sa.engine.Engine,
 ) -> None:
     look(engine, 100)
-    ledger = Ledger(engine)
     held = reserve(ledger, claim_of("monday"), 100, settle_seconds=0).reservation
     assert held
     ledger.end([held.id], EndReason.RELEASED, by="teardown")
@@ -223,17 +245,15 @@ def test_a_reservation_between_two_checks_counts_although_it_is_over_at_both(
     assert (last(engine).fallen_usd, last(engine).unreserved_usd) == (40, 0)
 
 
-def test_the_reservations_of_another_account_are_no_excuse(engine: sa.engine.Engine) -> None:
+def test_the_reservations_of_another_account_are_no_excuse(ledger: Ledger, engine: sa.engine.Engine) -> None:
     look(engine, 100)
-    ledger = Ledger(engine)
     ledger.decide(claim_of("monday"), account_with(100, "another"), ledger.note())
     look(engine, 60)
     assert last(engine).unreserved_usd == 40
 
 
-def test_what_was_purged_may_have_been_reserved(engine: sa.engine.Engine) -> None:
+def test_what_was_purged_may_have_been_reserved(ledger: Ledger, engine: sa.engine.Engine) -> None:
     look(engine, 100)
-    ledger = Ledger(engine)
     held = reserve(ledger, claim_of("monday"), 100).reservation
     assert held
     ledger.end([held.id], EndReason.RELEASED, by="teardown")
@@ -262,27 +282,29 @@ def test_a_reading_that_cannot_be_stored_is_logged_and_stored_by_the_next_check(
 ) -> None:
     look(engine, 100)
     caplog.set_level(logging.INFO, logger=accounts.__name__)
-    hurried = Ledger(engine, answer_within=0.2)
-    with held_up(engine):
+    with another_process(engine, answer_within=0.2) as hurried:
+        note = hurried.note()
+        with held_up(engine):
+            hurried.accounts.store(account_with(90), note)
+        assert "The ledger's history of balances is not complete: What is reserved is unknown" in caplog.text
+        assert last(engine).balance_usd == 100
         hurried.accounts.store(account_with(90), hurried.note())
-    assert "The ledger's history of balances is not complete: What is reserved is unknown" in caplog.text
-    assert last(engine).balance_usd == 100
-    hurried.accounts.store(account_with(90), hurried.note())
     assert last(engine).balance_usd == 90
 
 
 def test_no_error_of_storing_is_that_of_the_check(
-    engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger,
+    engine: sa.engine.Engine,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ledger = Ledger(engine)
     note = ledger.note()
     monkeypatch.setattr(Database, "read", lambda *_: {}["unforeseen"])
     ledger.accounts.store(account_with(90), note)
     assert "KeyError" in caplog.text
 
 
-def test_what_reserves_stores_what_it_reads(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_what_reserves_stores_what_it_reads(ledger: Ledger, engine: sa.engine.Engine) -> None:
     decision = ledger.reserve(claim_of("monday"), lambda: account_with(100))
     assert decision.reservation
     assert last(engine).balance_usd == 100
@@ -291,8 +313,9 @@ def test_what_reserves_stores_what_it_reads(engine: sa.engine.Engine) -> None:
     assert (last(engine).balance_usd, last(engine).fallen_usd, last(engine).unreserved_usd) == (30, 70, 0)
 
 
-def test_what_is_available_is_what_the_rule_subtracts_from_the_last_reading(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_what_is_available_is_what_the_rule_subtracts_from_the_last_reading(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     standing, ended = (reserve(ledger, claim_of(run), 100).reservation for run in ("monday", "tuesday"))
     assert standing
     assert ended
@@ -310,8 +333,9 @@ def test_what_is_available_is_what_the_rule_subtracts_from_the_last_reading(engi
     assert figures.available(known.readings[-1], known.counting).available_usd == 55
 
 
-def test_without_a_reading_there_are_reservations_all_the_same(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_without_a_reading_there_are_reservations_all_the_same(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     held = reserve(ledger, claim_of("monday"), 100).reservation
     assert held
     assert [each.id for each in overview(engine).counting] == [held.id]
@@ -322,11 +346,12 @@ def test_the_last_reading_is_known_however_old_it_is(engine: sa.engine.Engine) -
     look(engine, 90)
     pass_time(engine, 40 * DAY)
     assert [each.balance_usd for each in overview(engine).readings] == [90]
-    assert len(Ledger(engine).accounts.overview("4f1c", 41 * DAY * SECOND).readings) == 2
+    assert len(overview(engine, days=41).readings) == 2
 
 
-def test_what_each_dag_has_reserved_is_added_up_for_a_week_and_for_a_month(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine)
+def test_what_each_dag_has_reserved_is_added_up_for_a_week_and_for_a_month(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
     old = reserve(ledger, claim_of("a month ago", 1), 1000).reservation
     assert old
     pass_time(engine, 25 * DAY)
@@ -356,5 +381,5 @@ def test_who_stores_many_readings_thins_them(
         look(engine, usd)
     pass_time(engine, 91 * DAY)
     look(engine, 97)
-    known = Ledger(engine).accounts.overview("4f1c", 100 * DAY * SECOND)
+    known = overview(engine, days=100)
     assert [(each.number, each.fallen_usd) for each in known.readings] == [(4, 3)]
