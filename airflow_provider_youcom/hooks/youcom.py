@@ -161,8 +161,10 @@ class YouComHook(BaseHook):
         :raises YouComRefusedError: if the connection names no ledger, or one that cannot be used.
         :raises YouComUnavailableError: if the ledger does not answer.
         """
-        note = self.ledger.note()
-        return note.available(self.get_balance())
+        ledger = self.ledger
+        note, balance = ledger.note(), self.get_balance()
+        ledger.accounts.store(balance, note)
+        return note.available(balance)
 
     @contextmanager
     def reserved_credits(

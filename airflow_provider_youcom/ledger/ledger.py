@@ -32,6 +32,7 @@ from airflow_provider_youcom.ledger._lists import ReservationLists
 from airflow_provider_youcom.ledger._purge import purge
 from airflow_provider_youcom.ledger._refusals import another_ledger, outdated, overtaken
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
+from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
@@ -63,6 +64,7 @@ class Ledger(ReservationLists):
         self._database = Database(engine, name, answer_within)
         self._id = ""
         self.line = Line(self._ready)
+        self.accounts = Accounts(self._ready)
 
     @property
     def is_for_one_machine(self) -> bool:
@@ -110,6 +112,7 @@ class Ledger(ReservationLists):
             note = self.note()
             balance = ask()
             self.line.follow(note, balance, hold_seconds)
+            self.accounts.store(balance, note)
             if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)

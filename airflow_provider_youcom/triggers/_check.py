@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -28,6 +29,9 @@ LEDGER_SECONDS = 20.0
 # that hangs holds up neither another ledger nor the checks of other connections.
 _THREADS_FOR_A_LEDGER = 4
 _threads: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
+# A check is not kept waiting for long, only to store what it has read.
+_STORE_SECONDS = 1.0
+_storing: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
 # They also ask Airflow, which may take long.
 _housekeeping = Threads(2)
 
@@ -65,6 +69,14 @@ class Noted:
     async def follow(self, balance: AccountBalance) -> None:
         """Write down that more has come in, or end the holds that were in vain."""
         await _write_line(self.ledger, lambda: self.ledger.line.follow(self.note, balance, self.hold_seconds))
+
+    async def store(self, balance: AccountBalance) -> None:
+        """Store what was read in the ledger. A failure is logged."""
+        accounts, note = self.ledger.accounts, self.note
+        with suppress(TimeoutError):
+            await _storing.setdefault(self.ledger, Threads(1)).run(
+                lambda: accounts.store(balance, note), _STORE_SECONDS
+            )
 
     def start_ending_lost(self) -> bool:
         """Return True to the first of those who share this check, and False to the others."""
@@ -134,6 +146,7 @@ async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | 
         return Check(error, account_id=account_id)
     if isinstance(noted, Noted):
         await noted.follow(balance)
+        await noted.store(balance)
     return Check(balance, noted, balance.account_id)
 
 

@@ -55,7 +55,12 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
     )
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql(f"UPDATE youcom_reservations SET {moved}")
-        for table, column in (("youcom_accounts", "purge_before"), ("youcom_holders", "newest_at")):
+        for table, column in (
+            ("youcom_accounts", "purge_before"),
+            ("youcom_holders", "newest_at"),
+            ("youcom_readings", "time"),
+            ("youcom_readings", "stored_at"),
+        ):
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {column} - {round(seconds * 1_000_000)} WHERE {column} > 0"
             )
