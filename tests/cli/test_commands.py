@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from importlib.metadata import version
 from itertools import pairwise
 
@@ -28,6 +29,13 @@ def test_balance_shows_what_is_available(ledger: Ledger, command: Command):
     reserve_for("monday", "30.25")
     (row,) = json.loads(command("balance", "--output", "json"))
     assert (row["balance_usd"], row["reserved_usd"], row["available_usd"]) == ("100", "30.25", "69.75")
+
+
+def test_balance_stores_what_it_reads(ledger: Ledger, sandbox: Sandbox, command: Command):
+    sandbox.set_balance("71.25")
+    command("balance")
+    (account_id,) = ledger.accounts.ids()
+    assert ledger.accounts.overview(account_id).readings[-1].balance_usd == Decimal("71.25")
 
 
 def test_balance_works_without_a_ledger(sandbox: Sandbox, command: Command):
