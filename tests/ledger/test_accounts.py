@@ -170,11 +170,13 @@ def test_an_answer_that_may_be_older_than_what_is_stored_is_refused(
     ledger.accounts.store(account_with(100), old)
     assert last(engine).balance_usd == 80
     pass_time(engine, 2 * MINUTE)
-    # It was asked for before the first answer was stored, so it may be the older one.
-    note = ledger.note()
+    # The second was asked for before the first answer was stored, so that one may be the newer one.
+    first, second = ledger.note(), ledger.note()
+    while second.time == first.time:
+        second = ledger.note()
     with another_process(engine) as one, another_process(engine) as other:
-        one.accounts.store(account_with(70), note)
-        other.accounts.store(account_with(75), note)
+        one.accounts.store(account_with(70), first)
+        other.accounts.store(account_with(75), second)
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (70, 10)
 
 
