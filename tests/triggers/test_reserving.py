@@ -300,6 +300,21 @@ def test_gates_that_go_on_waiting_keep_their_places_at_the_next_check(ledger: Le
     assert [place.holder.run_id for place in ledger.line.places()] == ["run 0", "run 1", "run 2"]
 
 
+def test_a_gate_that_is_always_one_check_late_keeps_its_place(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    late = trigger("late", "30")
+
+    async def three_checks() -> None:
+        checks = BalanceTrigger.open_shared_stream(late.serialize()[1])
+        first, second = await anext(checks), await anext(checks)
+        await show(late, first)
+        await anext(checks)
+        assert second.waiting == []
+
+    asyncio.run(three_checks())
+    assert [place.holder.run_id for place in ledger.line.places()] == ["late"]
+
+
 async def show(gate: ReservingBalanceTrigger, check: _check.Check) -> None:
     """Let a gate see one check and no more."""
 
