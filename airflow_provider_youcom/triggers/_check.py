@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -58,9 +58,8 @@ class Noted:
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
         decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
-        place = self.note.of(balance.account_id).line.position(claim.attempt.holder)
         self.note = self.note.after(decision)
-        return replace(decision.available, place=place if decision.reservation is None else None)
+        return decision.available
 
     async def follow(self, balance: AccountBalance) -> None:
         """Write down that more has come in, or end the holds that were in vain."""

@@ -31,7 +31,7 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
@@ -515,6 +515,26 @@ def test_a_gate_that_waits_has_a_place_in_line_until_it_opens(
     sandbox.set_balance(30)
     assert gate(mode=mode).poke(try_of("monday"))
     assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+def test_a_gate_that_is_overtaken_while_you_com_answers_says_its_place(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(), "monday") == 1
+    sandbox.set_balance(30)
+    get_balance = YouComHook.get_balance
+
+    def let_another_reserve(hook: YouComHook) -> Any:
+        script = Attempt(Holder("", "", "script", ""), "script", "")
+        decision = ledger.reserve(Claim(script, Decimal(10)), lambda: get_balance(hook))
+        assert decision.reservation
+        return decision.available.balance
+
+    monkeypatch.setattr(YouComHook, "get_balance", let_another_reserve)
+    assert wait_once(gate(), "monday") == 1
+    assert "of which 1 run has reserved $10.00 (account" in task_log.text
+    assert task_log.text.count("Place 1 in line.") == 1
 
 
 def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):
