@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_youcom.ledger.line_rule import FIRST_PATIENCE
+from tests.real_airflow.conftest import end_reschedule_intervals
 from tests.real_airflow.reserved_runs import ReservedRuns
 
 pytestmark = [
@@ -121,16 +122,14 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     airflow.wait_for_task("run_in_disturbed_line", "deferred", "gate", "deferred")
     airflow.kill("triggerer")
     airflow.start("triggerer")
-    runs.start("busy_pool", "first")
-    runs.wait_until_held("first", "occupy_the_pool")
-    runs.let_time_pass_in_line("rescheduled", 180)
+    keep_in_queue(runs, "first", minutes=40)
+    assert "rescheduled" not in line.numbers(), "three times its interval is shorter"
     runs.let_go("first", "occupy_the_pool")
     line.wait_until("the places are as before", lambda: line.numbers() == numbers)
 
-    # It has seen that a check can take three minutes.
-    runs.start("busy_pool", "second")
-    runs.wait_until_held("second", "occupy_the_pool")
-    runs.let_time_pass_in_line("rescheduled", 300)
+    # Now the ledger knows that it may take 40 minutes until the gate checks again.
+    airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "up_for_reschedule")
+    keep_in_queue(runs, "second", minutes=50)
     line.top_up_until("there is enough for the second", lambda: line.is_first("rescheduled"))
     small = next(run_id for run_id in smalls if run_id not in line.opened())
     held = "$6.00 is held for run rescheduled of DAG rescheduled_run"
@@ -141,3 +140,12 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     line.top_up_until_all_have_paid()
     passed = smalls_that_pass(6)
     assert line.opened()[passed : passed + 2] == ["deferred", "rescheduled"]
+
+
+def keep_in_queue(runs: ReservedRuns, run_id: str, minutes: int) -> None:
+    """Let the gate in the pool wait for a slot, for so long by the ledger's clock."""
+    runs.start("busy_pool", run_id)
+    runs.wait_until_held(run_id, "occupy_the_pool")
+    end_reschedule_intervals(runs.airflow)
+    runs.airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "scheduled")
+    runs.let_time_pass_in_line("rescheduled", 60 * minutes)

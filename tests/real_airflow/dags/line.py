@@ -17,8 +17,9 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 
 FOLDER = Path(os.environ["RESERVATIONS_FOLDER"])
 POOL = "busy_pool"
-IN_THE_TRIGGERER = {"deferrable": True, "end_from_trigger": True}
-IN_A_POOL = {"mode": "reschedule", "pool": POOL}
+IN_THE_TRIGGERER = {"deferrable": True, "end_from_trigger": True, "poke_interval": 1}
+# The test brings the next check forward: Airflow takes a task for killed that is rescheduled too soon.
+IN_A_POOL = {"mode": "reschedule", "pool": POOL, "poke_interval": 600}
 
 
 @task
@@ -48,7 +49,7 @@ for dag_id, account, waits in (
     with DAG(dag_id, schedule=None):
         gate = BalanceSensor(
             task_id="gate", youcom_conn_id=conn_id, min_usd="{{ dag_run.conf['usd'] }}", reserve=True,
-            poke_interval=1, timeout=3600, **waits,
+            timeout=3600, **waits,
         )  # fmt: skip
         with gate.reservation():
             pay(conn_id)
