@@ -128,7 +128,6 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     line.wait_until("the places are as before", lambda: line.numbers() == numbers)
 
     # Now the ledger knows that it may take 40 minutes until the gate checks again.
-    airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "up_for_reschedule")
     keep_in_queue(runs, "second", minutes=50)
     line.top_up_until("there is enough for the second", lambda: line.is_first("rescheduled"))
     small = next(run_id for run_id in smalls if run_id not in line.opened())
@@ -144,6 +143,7 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
 
 def keep_in_queue(runs: ReservedRuns, run_id: str, minutes: int) -> None:
     """Let the gate in the pool wait for a slot, for so long by the ledger's clock."""
+    runs.airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "up_for_reschedule")
     runs.start("busy_pool", run_id)
     runs.wait_until_held(run_id, "occupy_the_pool")
     end_reschedule_intervals(runs.airflow)
