@@ -150,8 +150,7 @@ async def _note(
 ) -> Noted | YouComError:
     try:
         ledger = await hook.aget_ledger()
-        if waiting:
-            await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
+        await _keep(ledger, waiting, account_id, poke_interval)
         note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
@@ -181,6 +180,22 @@ async def keep_house(work: Callable[[], None]) -> None:
     except Exception:
         # It is no reason to doubt the reading.
         log.exception("Reservations that nobody spends from any more could not be ended; trying again later.")
+
+
+async def keep_places(check: Check, poke_interval: float) -> None:
+    """
+    Keep the places of the gates that have seen a check, before the next check does.
+
+    :param check: the check.
+    :param poke_interval: seconds between two checks.
+    """
+    if isinstance(check.noted, Noted):
+        await _keep(check.noted.ledger, _take(check.waiting), check.account_id, poke_interval)
+
+
+async def _keep(ledger: Ledger, waiting: list[Claim], account_id: str, poke_interval: float) -> None:
+    if waiting:
+        await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
 
 
 async def _write_line(ledger: Ledger, write: Callable[[], None]) -> None:
