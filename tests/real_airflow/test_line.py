@@ -71,11 +71,15 @@ class RunsInLine:
     def top_up_until_all_have_paid(self) -> None:
         """Let all runs end, and see that what is left is what nobody has reserved."""
         self.top_up_until("all have opened", lambda: set(self.opened()) == set(self._dags))
-        for run_id, dag_id in self._dags.items():
-            self._runs.airflow.wait_for_run(dag_id, run_id, "success", timeout=PATIENCE)
+        self.wait_until_all_that_have_opened_are_done()
         assert self.numbers() == {}
         assert self._runs.balance_usd(self._key) == self._left_usd()
         assert self._runs.no_payment_was_refused()
+
+    def wait_until_all_that_have_opened_are_done(self) -> None:
+        """Wait until the runs that have opened have paid, and released their reservations."""
+        for run_id in self.opened():
+            self._runs.airflow.wait_for_run(self._dags[run_id], run_id, "success", timeout=PATIENCE)
 
     def wait_until(self, what: str, reached: Callable[[], bool]) -> None:
         """Wait until something has happened."""
@@ -134,6 +138,8 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     held = "$6.00 is held for run rescheduled of DAG rescheduled_run"
     held_before = runs.log("run_in_disturbed_line", small, "gate").count(held)
     runs.wait_for_log("run_in_disturbed_line", small, "gate", held, times=held_before + 2)
+    # What a run has paid counts twice until it has released its reservation.
+    line.wait_until_all_that_have_opened_are_done()
     runs.let_go("second", "occupy_the_pool")
 
     line.top_up_until_all_have_paid()
