@@ -6,11 +6,14 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -496,6 +499,15 @@ def three_others_have_passed(ledger: Ledger, sandbox: Sandbox) -> None:
     sandbox.set_balance(10)
 
 
+def let_time_pass_in_line(ledger_file: Path, seconds: int) -> None:
+    """Let the ledger believe that nobody in line has checked for so long."""
+    with closing(sqlite3.connect(ledger_file)) as connection, connection:
+        connection.execute(
+            "UPDATE youcom_line SET seen_at = seen_at - :time, alive_until = alive_until - :time",
+            {"time": seconds * 1_000_000},
+        )
+
+
 def wait_once(waiting: BalanceSensor, run: str) -> int | None:
     """Check once, and return the gate's place in line."""
     assert waiting.poke(try_of(run)) is False
@@ -535,6 +547,19 @@ def test_a_gate_that_is_overtaken_while_you_com_answers_says_its_place(
     assert wait_once(gate(), "monday") == 1
     assert "of which 1 run has reserved $10.00 (account" in task_log.text
     assert task_log.text.count("Place 1 in line.") == 1
+
+
+def test_a_gate_keeps_its_place_while_you_com_does_not_answer(
+    ledger: Ledger, sandbox: Sandbox, tmp_path: Path
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(), "monday") == 1
+    let_time_pass_in_line(tmp_path / "ledger.db", seconds=300)
+    assert ledger.line.places() == []
+    sandbox.inject(Fault(status=503), times=None)
+    assert wait_once(gate(), "monday") == 1
+    assert gate().poke(try_of("tuesday")) is False
+    assert [place.holder.run_id for place in ledger.line.places()] == ["monday"]
 
 
 def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):
