@@ -132,7 +132,7 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     line.wait_until("the places are as before", lambda: line.numbers() == numbers)
 
     # Now the ledger knows that it may take 40 minutes until the gate checks again.
-    keep_in_queue(runs, "second", minutes=50)
+    keep_in_queue(runs, "second", minutes=45)
     line.top_up_until("there is enough for the second", lambda: line.is_first("rescheduled"))
     small = next(run_id for run_id in smalls if run_id not in line.opened())
     held = "$6.00 is held for run rescheduled of DAG rescheduled_run"
