@@ -40,9 +40,13 @@ class RunsInLine:
 
     def join(self, dag_id: str, usd: int, *run_ids: str) -> None:
         """Start runs, and wait until all of them are in line."""
+        airflow = self._runs.airflow
+        airflow.wait_for_dag(dag_id)
+        # Those that run already would keep SQLite from the others for longer than Airflow waits.
+        airflow.request("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
         for run_id in run_ids:
-            self._runs.airflow.wait_for_dag(dag_id)
-            self._dags[self._runs.airflow.trigger(dag_id, {"usd": usd}, run_id)] = dag_id
+            self._dags[airflow.trigger(dag_id, {"usd": usd}, run_id)] = dag_id
+        airflow.wait_for_dag(dag_id)
         self.wait_until(f"{run_ids} are in line", lambda: set(self.numbers()) == set(self._dags))
 
     def numbers(self) -> dict[str, int]:
