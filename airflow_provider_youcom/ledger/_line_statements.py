@@ -57,6 +57,8 @@ HELD = (
 )
 LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 
+ACCOUNTS_OF = sa.select(line.c.account_id).where(line.c.holder_key == _HOLDER_KEY).order_by(line.c.account_id)
+
 # Three times the gap between the last two checks, within limits.
 _GAP = 3 * (NOW - line.c.seen_at)
 _SEEN = sa.update(line).values(

@@ -47,6 +47,12 @@ def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_u
     return int(connection.execute(statements.IN_FRONT, in_front).scalar_one()) + 1
 
 
+def accounts_of(connection: sa.engine.Connection, claim: Claim) -> list[str]:
+    """Return the accounts in which a gate has a place."""
+    own = {"this_holder": claim.attempt.holder.key}
+    return list(connection.execute(statements.ACCOUNTS_OF, own).scalars())
+
+
 def keep(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], life_us: int) -> None:
     """Keep the places of gates that check together, and add those that are missing."""
     lock(connection, account_id)

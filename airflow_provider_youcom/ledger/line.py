@@ -80,6 +80,19 @@ class Line:
         with _failures_are_logged():
             self._ready().write(keep)
 
+    def stay(self, claim: Claim, pause_seconds: float) -> None:
+        """
+        Keep the place of a gate that has checked, and got no answer that tells the account.
+
+        :param claim: what the gate waits for.
+        :param pause_seconds: the time until its next check.
+        """
+        with _failures_are_logged():
+            for account_id in self._ready().read(
+                lambda connection: transactions.accounts_of(connection, claim)
+            ):
+                self.keep([claim], account_id, pause_seconds)
+
     def follow(self, note: Note, balance: AccountBalance, hold_seconds: float) -> None:
         """
         Write down that more has come in, or end the holds that were in vain.
