@@ -137,6 +137,15 @@ def test_a_place_is_alive_for_three_times_the_gap_between_its_last_two_checks_up
     assert in_line(ledger) == []
 
 
+def test_a_long_gap_between_earlier_checks_does_not_matter(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, 1000)
+    keep(ledger, claim_of("monday"))
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, 180)
+    assert in_line(ledger) == []
+
+
 def test_a_gate_whose_check_is_overdue_has_its_place_back_when_it_checks(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
@@ -317,6 +326,21 @@ def test_a_held_gate_whose_check_was_overdue_opens_at_its_next_check(
     look(ledger, claim_of("second", 50), 0)
     assert held(ledger) == ["second"]
     assert look(ledger, claim_of("first", 100), 100).reservation is not None
+
+
+def test_a_gate_whose_place_is_gone_stands_in_front_of_nobody(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday", 10), 0)
+    look(ledger, claim_of("large", 100), 0)
+    pass_time(engine, 180 + HOUR // 2)
+    look(ledger, claim_of("large", 100), 0)
+    pass_time(engine, HOUR // 2)
+    others_reserve(ledger, 401)
+    assert held(ledger) == ["large"]
+    note = ledger.note()
+    assert note.of(ACCOUNT).held_before(attempt_of("monday").holder).usd == 100
+    assert reserve(ledger, claim_of("monday", 10), 401 + 109, note).reservation is None
 
 
 def test_gates_that_have_no_place_leave_alone_what_is_held_and_get_none(ledger: Ledger) -> None:
