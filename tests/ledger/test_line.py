@@ -94,6 +94,37 @@ def test_the_line_of_another_account_starts_anew(ledger: Ledger) -> None:
     assert in_line(ledger) == ["monday", "tuesday"]
 
 
+def test_what_happens_in_one_account_changes_nothing_in_the_line_of_another(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    def of_another() -> list[Any]:
+        with engine.connect() as connection:
+            return [
+                list(connection.exec_driver_sql(f"SELECT * FROM {table} WHERE account_id = 'another'"))
+                for table in ("youcom_line", "youcom_accounts")
+            ]
+
+    ledger.line.join(claim_of("tuesday", "0.0001"), "another", 10_000)
+    ledger.decide(claim_of("wednesday"), account_with(25, "another"), ledger.note())
+    assert [place.is_held for place in ledger.line.places("another")] == [True]
+    pass_time(engine, 100)
+    before = of_another()
+    assert ledger.line.join(claim_of("tuesday"), ACCOUNT, 60) == 1
+    keep(ledger, claim_of("tuesday"))
+    look(ledger, claim_of("tuesday"), 20, pause_seconds=10_000)
+    assert of_another() == before
+    others_reserve(ledger, 101)
+    pass_time(engine, HOLD_SECONDS + 30)
+    before = of_another()
+    look(ledger, claim_of("tuesday"), 0)
+    look(ledger, claim_of("monday", attempt=2), 25)
+    look(ledger, claim_of("tuesday"), 25)
+    assert of_another() == before
+    keep(ledger, claim_of("tuesday"))
+    ledger.line.keep([claim_of("monday", attempt=1), claim_of("tuesday")], "another", 60)
+    assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday", "monday"]
+
+
 def test_an_opened_gate_leaves_the_line_of_its_account_alone(ledger: Ledger) -> None:
     for run in ("monday", "tuesday"):
         look(ledger, claim_of(run), 0)
@@ -153,9 +184,10 @@ def test_a_gate_whose_check_is_overdue_has_its_place_back_when_it_checks(
         look(ledger, claim_of(run), 0)
     # Dead after 180 s, and gone an hour later.
     pass_time(engine, 180 + HOUR - 30)
+    look(ledger, claim_of("wednesday"), 0)
     look(ledger, claim_of("tuesday", attempt=2), 0)
     look(ledger, claim_of("monday"), 0)
-    assert in_line(ledger) == ["monday", "tuesday"]
+    assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
 
 
 @pytest.mark.parametrize("together", [False, True])
