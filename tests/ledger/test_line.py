@@ -123,6 +123,7 @@ def test_what_happens_in_one_account_changes_nothing_in_the_line_of_another(
     keep(ledger, claim_of("tuesday"))
     ledger.line.keep([claim_of("monday", attempt=1), claim_of("tuesday")], "another", 60)
     assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday", "monday"]
+    assert [ledger.line.join(claim_of(run), ACCOUNT, 60) for run in ("wednesday", "thursday")] == [1, 2]
 
 
 def test_an_opened_gate_leaves_the_line_of_its_account_alone(ledger: Ledger) -> None:
