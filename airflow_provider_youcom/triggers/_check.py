@@ -137,11 +137,11 @@ async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | 
     """
     hook = YouComHook(youcom_conn_id)
     account_id, waiting = (last.account_id, last.waiting) if last else ("", [])
-    seen = _take(waiting)
+    in_line = _take_waiting(last) if last else None
     try:
         with no_key_in_errors():
             await hook.aconnect()
-            noted = await _note(hook, seen, account_id, poke_interval) if hook.has_ledger else None
+            noted = await _note(hook, in_line, poke_interval) if hook.has_ledger else None
             balance = await hook.client.aget_balance()
     except YouComError as error:
         return Check(error, account_id=account_id, waiting=waiting)
@@ -151,19 +151,27 @@ async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | 
     return Check(balance, noted, balance.account_id, waiting=waiting)
 
 
-def _take(waiting: list[Claim]) -> list[Claim]:
-    """Return the claims of a list, each once, and empty it."""
-    claims = list({claim.attempt.id: claim for claim in waiting}.values())
-    waiting.clear()
-    return claims
+@dataclass(frozen=True)
+class _Waiting:
+    """The gates that wait for the credits of an account, by a note."""
+
+    claims: list[Claim]
+    account_id: str
+    note: Note | None
 
 
-async def _note(
-    hook: YouComHook, waiting: list[Claim], account_id: str, poke_interval: float
-) -> Noted | YouComError:
+def _take_waiting(check: Check) -> _Waiting:
+    """Return the gates that went on waiting after a check, each once, and empty its list."""
+    claims = list({claim.attempt.id: claim for claim in check.waiting}.values())
+    check.waiting.clear()
+    return _Waiting(claims, check.account_id, check.noted.note if isinstance(check.noted, Noted) else None)
+
+
+async def _note(hook: YouComHook, in_line: _Waiting | None, poke_interval: float) -> Noted | YouComError:
     try:
         ledger = await hook.aget_ledger()
-        await _keep(ledger, waiting, account_id, poke_interval)
+        if in_line:
+            await _keep(ledger, in_line, poke_interval)
         note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
@@ -203,12 +211,15 @@ async def keep_places(check: Check, poke_interval: float) -> None:
     :param poke_interval: seconds between two checks.
     """
     if isinstance(check.noted, Noted):
-        await _keep(check.noted.ledger, _take(check.waiting), check.account_id, poke_interval)
+        await _keep(check.noted.ledger, _take_waiting(check), poke_interval)
 
 
-async def _keep(ledger: Ledger, waiting: list[Claim], account_id: str, poke_interval: float) -> None:
-    if waiting:
-        await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
+async def _keep(ledger: Ledger, waiting: _Waiting, poke_interval: float) -> None:
+    if waiting.claims:
+        await _write_line(
+            ledger,
+            lambda: ledger.line.keep(waiting.claims, waiting.account_id, poke_interval, waiting.note),
+        )
 
 
 async def _write_line(ledger: Ledger, write: Callable[[], None]) -> None:
