@@ -495,6 +495,15 @@ def test_hold_seconds_are_those_of_whoever_checks(ledger: Ledger, engine: sa.eng
     assert held(ledger) == []
 
 
+def test_a_hold_lasts_for_an_hour_by_default(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    hold(ledger)
+    for seconds, expected in ((HOUR // 2, ["large"]), (HOUR // 2 - 30, ["large"]), (60, [])):
+        pass_time(engine, seconds)
+        keep(ledger, claim_of("large", 100), pause_seconds=10_000)
+        ledger.reserve(claim_of("small", 10), lambda: account_with(401))
+        assert held(ledger) == expected
+
+
 def test_patience_doubles_up_to_512_times_the_amount(ledger: Ledger, engine: sa.engine.Engine) -> None:
     look(ledger, claim_of("large", 1), 0, pause_seconds=10_000)
     seen = []

@@ -157,6 +157,20 @@ class Waiting(RuleBasedStateMachine):
         self.ledger.line.keep([gate.claim for gate in waiting], ACCOUNT, PAUSE, note)
         self.keep(waiting, note)
 
+    @rule(gate=GATE)
+    def a_busy_pool_delays_the_check_of_one_gate(self, gate: int) -> None:
+        self.pass_time(3)
+        self.look_together_in_the_triggerer(set(range(len(GATES))) - {gate})
+        self.look_on_a_worker(gate)
+
+    @rule(gate=GATE)
+    def enough_comes_in_for_a_gate(self, gate: int) -> None:
+        looking = self.gates[gate]
+        missing = looking.usd + self.left_alone(looking.holder) - self.available(self.ledger.note())
+        self.usd += max(0, missing)
+        self.look_on_a_worker(gate)
+        assert looking.has_opened
+
     @rule(gate=GATE, usd=DOLLARS)
     def clear(self, gate: int, usd: int) -> None:
         cleared = self.gates[gate]
