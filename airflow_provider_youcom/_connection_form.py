@@ -55,8 +55,8 @@ def form_fields() -> dict[str, dict[str, Any]]:
         },
         "hold_seconds": {
             "label": "Hold time (seconds)",
-            "description": "How long credits are held for a gate in line while nothing opens and no more come "
-            f"in; longer than the time between two top-ups. Default: {DEFAULT_HOLD_SECONDS}.",
+            "description": "How long credits are held for a gate in line while nothing opens and no more "
+            f"come in. Set it to more than the time between two top-ups. Default: {DEFAULT_HOLD_SECONDS}.",
             "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 2592000},
         },
     }

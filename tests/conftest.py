@@ -64,9 +64,10 @@ def task_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) 
     """What our operators and triggers log, in any version of Airflow."""
     from airflow_provider_youcom.operators.balance import GetBalanceOperator
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
+    from airflow_provider_youcom.sensors.balance import BalanceSensor
     from airflow_provider_youcom.triggers.balance import BalanceTrigger
 
-    for cls in (GetBalanceOperator, ReleaseCreditsOperator, BalanceTrigger):
+    for cls in (GetBalanceOperator, ReleaseCreditsOperator, BalanceSensor, BalanceTrigger):
         monkeypatch.setattr(cls, "log", logging.getLogger("task"))
     caplog.set_level(logging.INFO, logger="task")
     return caplog

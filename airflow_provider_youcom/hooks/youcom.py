@@ -172,8 +172,8 @@ class YouComHook(BaseHook):
         Reserve credits for the code in a ``with`` block, without waiting for them.
 
         Each use is a reservation of its own, in one task or in several threads. Others that reserve on the
-        same ledger do not get these credits. The reservation ends with the block; a new try of the task ends
-        what earlier tries have left.
+        same ledger do not get these credits. The reservation ends with the block. A new attempt of the task
+        ends what earlier attempts have left.
 
         :param usd: how much to reserve, in dollars, for all that the block may spend.
         :param reserve_for: after how long the reservation expires if this process dies; a timedelta, or

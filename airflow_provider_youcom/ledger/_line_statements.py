@@ -43,6 +43,7 @@ HELD = (
         line.c.task_id,
         line.c.map_index,
         sa.func.sum(line.c.amount_units).over().label("units"),
+        sa.func.count().over().label("gates"),
     )
     .select_from(_IN_ITS_ACCOUNT)
     .where(

@@ -18,8 +18,8 @@ _KEYS_AT_ONCE = 5_000
 
 def held_before(
     connection: sa.engine.Connection, account_id: str, holder: Holder, run_since: int | None
-) -> tuple[int | None, Held]:
-    """Return the number of someone's own place, and what is held for those in front of it."""
+) -> Held:
+    """Return what someone leaves alone."""
     this_account = {"this_account": account_id}
     number = connection.execute(
         statements.OWN_PLACE, {**this_account, "this_holder": holder.key}
@@ -27,13 +27,9 @@ def held_before(
     bound = line_rule.bound(number, run_since)
     first = connection.execute(statements.HELD, {**this_account, "bound": bound}).one_or_none()
     if first is None:
-        return number, NOTHING_HELD
+        return NOTHING_HELD
     first_holder = Holder(first.deployment, first.dag_id, first.run_id, first.task_id, first.map_index)
-    return number, Held(int(first.units), first_holder)
-
-
-def leave(connection: sa.engine.Connection, account_id: str, holder: Holder) -> None:
-    connection.execute(statements.LEAVE, {"this_account": account_id, "this_holder": holder.key})
+    return Held(int(first.units), first.gates, first_holder)
 
 
 def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_us: int) -> int | None:

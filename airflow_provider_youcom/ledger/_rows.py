@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, units_to_usd
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
 from airflow_provider_youcom.ledger.place import AccountLine, Place
@@ -57,7 +58,7 @@ def _to_account_note(rows: Sequence[Any], places: Sequence[Place]) -> AccountNot
         attempts=frozenset(row.attempt_id for row in standing),
         has_expired=any(row.is_expired for row in standing),
         runs_since=since,
-        line=AccountLine(places, rows[0].opened_units, rows[0].best_units, rows[0].moved_at),
+        line=AccountLine(tuple(places), rows[0].opened_units, rows[0].best_units, rows[0].moved_at),
     )
 
 
@@ -91,6 +92,11 @@ def to_reservation(row: Any) -> Reservation:
         ended_by=row.ended_by,
         counts_until=to_datetime(row.counts_until) if ended else None,
     )
+
+
+def newest_age(row: Any) -> rule.Age | None:
+    """Return the age of the newest attempt of a holder that the ledger knows, if any."""
+    return None if row.newest_order is None else (row.newest_order, row.newest_try)
 
 
 def to_datetime(microseconds: int) -> datetime:

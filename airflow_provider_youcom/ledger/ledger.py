@@ -21,10 +21,10 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.ledger import _decision, line_rule, rule
+from airflow_provider_youcom.ledger import _ends as ends
 from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
-from airflow_provider_youcom.ledger import _transactions as transactions
-from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
@@ -152,14 +152,12 @@ class Ledger(ReservationLists):
         wanted = list(ids)
         if not wanted:
             return []
-        rows = self._ready().write(
-            lambda connection: transactions.end_and_return(connection, wanted, reason, by)
-        )
+        rows = self._ready().write(lambda connection: ends.end_and_return(connection, wanted, reason, by))
         return [to_reservation(row) for row in rows]
 
     def end_expired(self, by: str) -> list[Reservation]:
         """Return the expired reservations of all accounts that this call has ended, up to 100."""
-        rows = self._ready().write(lambda connection: transactions.end_expired(connection, by))
+        rows = self._ready().write(lambda connection: ends.end_expired(connection, by))
         return [to_reservation(row) for row in rows]
 
     def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
@@ -172,7 +170,7 @@ class Ledger(ReservationLists):
         :param deployment: the Airflow deployment that the caller can ask.
         :param limit: the most reservations to return. Default: 100.
         """
-        rows = self._ready().write(lambda connection: transactions.mark_asked(connection, deployment, limit))
+        rows = self._ready().write(lambda connection: ends.mark_asked(connection, deployment, limit))
         return [to_reservation(row) for row in rows]
 
     def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
@@ -198,7 +196,7 @@ class Ledger(ReservationLists):
         decision_id = uuid.uuid4().hex
 
         def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
-            return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
+            return _decision.decide(connection, claim, balance, note, settle_us, decision_id)
 
         self.check_id(claim.ledger_id)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -51,10 +50,12 @@ class Held:
     What is held for gates that joined before someone.
 
     :param units: how much, in hundred-thousandths of a cent.
+    :param gates: for how many gates.
     :param first: the first of these gates; None if nothing is held.
     """
 
     units: int = 0
+    gates: int = 0
     first: Holder | None = None
 
     @property
@@ -63,9 +64,12 @@ class Held:
         return units_to_usd(self.units)
 
     @property
-    def run_name(self) -> str:
-        """How a sentence names the run of the first gate; empty if nothing is held."""
-        return self.first.run_name if self.first else ""
+    def whom(self) -> str:
+        """How a sentence names these gates; empty if nothing is held."""
+        if self.first is None:
+            return ""
+        others = self.gates - 1
+        return f"{self.first.run_name} and {others} more in line" if others else self.first.run_name
 
 
 NOTHING_HELD = Held()
@@ -82,7 +86,7 @@ class AccountLine:
     :param moved_at: when that rose or something opened, in microseconds since 1970 in UTC.
     """
 
-    places: Sequence[Place] = ()
+    places: tuple[Place, ...] = ()
     opened_units: int = 0
     best_units: int = 0
     moved_at: int = 0
@@ -107,7 +111,12 @@ class AccountLine:
         place = self.of(holder)
         end = line_rule.bound(place.number if place else None, run_since)
         count = bisect_left(self._held, end, key=lambda held: held.number)
-        return Held(self._sums[count], self._held[0].holder) if count else NOTHING_HELD
+        return Held(self._sums[count], count, self._held[0].holder) if count else NOTHING_HELD
+
+    @property
+    def needed_usd(self) -> Decimal:
+        """What all these gates need, in dollars."""
+        return units_to_usd(sum(place.amount_units for place in self.places))
 
     def has_come_in(self, available_units: int) -> bool:
         """Return whether more is available than at any time since the last opening, while gates wait."""
@@ -134,11 +143,11 @@ class AccountLine:
         """
         if opened_units == self.opened_units and opened is None:
             return self
-        places = [
+        places = tuple(
             replace(place, is_held=line_rule.is_held(place, opened_units))
             for place in self.places
             if place.holder != opened
-        ]
+        )
         return replace(self, places=places, opened_units=opened_units)
 
     @cached_property

@@ -115,8 +115,8 @@ class Note:
             reserved_runs=account.reserved_runs,
             own_run_usd=account.reserved_for_run_usd(holder) if holder else Decimal(0),
             held_usd=held.usd,
-            held_for=held.run_name,
-            position=account.line.position(holder) if holder else None,
+            held_for=held.whom,
+            place=account.line.position(holder) if holder else None,
         )
 
     def after(self, decision: Decision) -> Note:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -58,8 +58,9 @@ class Noted:
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
         decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
+        place = self.note.of(balance.account_id).line.position(claim.attempt.holder)
         self.note = self.note.after(decision)
-        return decision.available
+        return replace(decision.available, place=place if decision.reservation is None else None)
 
     async def follow(self, balance: AccountBalance) -> None:
         """Write down that more has come in, or end the holds that were in vain."""
@@ -110,6 +111,8 @@ class Check:
                 reserved_usd=available.reserved_usd,
                 available_usd=available.available_usd,
             )
+            line = self.noted.note.of(self.reading.account_id).line
+            _metrics.set_waiting(youcom_conn_id, gates=len(line.places), needed_usd=line.needed_usd)
 
 
 async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | None = None) -> Check:

@@ -138,11 +138,12 @@ class BalanceTrigger(PollingTrigger):
 
     def _log_line(self, verdict: Verdict, check: Check) -> str:
         """Return the line for the log. It says when the next check is, if that is later than an interval."""
+        line = verdict.log_line(self.silent_fail)
         if check.next_in_seconds is None or not verdict.keeps_waiting(self.silent_fail):
-            return verdict.log_line
+            return line
         # When the wait is over, a worker checks once more.
         wait_ends_in = float("inf") if self.ends_at is None else max(0.0, self.ends_at - time.time())
-        return f"{verdict.log_line} The next check is in {min(check.next_in_seconds, wait_ends_in):.0f} s."
+        return f"{line} The next check is in {min(check.next_in_seconds, wait_ends_in):.0f} s."
 
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()
