@@ -58,7 +58,9 @@ def _to_account_note(rows: Sequence[Any], places: Sequence[Place]) -> AccountNot
         attempts=frozenset(row.attempt_id for row in standing),
         has_expired=any(row.is_expired for row in standing),
         runs_since=since,
-        line=AccountLine(tuple(places), rows[0].opened_units, rows[0].best_units, rows[0].moved_at),
+        line=AccountLine(
+            tuple(places), rows[0].opened_units, rows[0].best_units, rows[0].moved_at, rows[0].opened_at
+        ),
     )
 
 

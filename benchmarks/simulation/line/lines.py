@@ -104,6 +104,7 @@ class TheLine(FirstFit):
         super().__init__(hold_seconds)
         self._best = 0
         self._moved_at = 0
+        self._opened_at = 0
         self._held: list[Place] | None = None
         self._sums: list[int] = []
 
@@ -119,7 +120,7 @@ class TheLine(FirstFit):
     def open(self, run: Run, left_cents: int, now: int) -> None:
         """Let a gate open, which passes those that go on waiting."""
         super().open(run, left_cents, now)
-        self._best, self._moved_at = left_cents, now
+        self._best, self._moved_at, self._opened_at = left_cents, now, now
 
     def held_before(self, run: Run) -> int:
         """Return what is held for gates that joined before."""
@@ -140,7 +141,7 @@ class TheLine(FirstFit):
         """See whether more has come in, or a hold has lasted too long."""
         if available_cents > self._best:
             self._best, self._moved_at = available_cents, now
-        elif now - self._moved_at > self.hold:
+        if line_rule.has_lasted(now, self._moved_at, self._opened_at, self.hold):
             for place in line_rule.held_in_vain(self.held(), available_cents):
                 place.patience = line_rule.longer_patience(place.patience)
                 place.opened_before = self.opened_cents
