@@ -76,7 +76,8 @@ def has_lasted(now: int, moved_at: int, opened_at: int, hold: int) -> bool:
         in which nothing opens.
     :param hold: ``hold_seconds``.
     """
-    return now - moved_at > hold or now - opened_at > HOLDS_WITHOUT_OPENING * hold
+    # If the clock was put back, a hold lasts at most twice as long.
+    return abs(now - moved_at) > hold or abs(now - opened_at) > HOLDS_WITHOUT_OPENING * hold
 
 
 def held_in_vain(held: Iterable[P], available_units: int) -> list[P]:

@@ -16,6 +16,7 @@ from airflow_provider_youcom.exceptions import YouComError, YouComLedgerUnavaila
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.reservation import Decision, Note
 
 log = logging.getLogger(__name__)
@@ -141,8 +142,7 @@ async def _note(hook: YouComHook, last: Check | None, poke_interval: float) -> N
     try:
         ledger = await hook.aget_ledger()
         if last and last.waiting:
-            waiting, account_id = list(last.waiting), last.account_id
-            await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
+            await _write_line(ledger, lambda: _keep(ledger.line, last, poke_interval))
         note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
@@ -155,6 +155,11 @@ async def _note(hook: YouComHook, last: Check | None, poke_interval: float) -> N
             "so please report it to the provider's developers."
         )
     return Noted(ledger, note, hook.settle_seconds, hook.hold_seconds)
+
+
+def _keep(line: Line, last: Check, poke_interval: float) -> None:
+    note = last.noted.note if isinstance(last.noted, Noted) else None
+    line.keep(list(last.waiting), last.account_id, poke_interval, note)
 
 
 async def keep_house(work: Callable[[], None]) -> None:

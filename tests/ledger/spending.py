@@ -55,7 +55,14 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
     )
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql(f"UPDATE youcom_reservations SET {moved}")
-        for table, column in (("youcom_accounts", "purge_before"), ("youcom_holders", "newest_at")):
+        for table, column in (
+            ("youcom_accounts", "purge_before"),
+            ("youcom_accounts", "moved_at"),
+            ("youcom_holders", "newest_at"),
+            ("youcom_line", "joined_at"),
+            ("youcom_line", "seen_at"),
+            ("youcom_line", "alive_until"),
+        ):
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {column} - {round(seconds * 1_000_000)} WHERE {column} > 0"
             )
