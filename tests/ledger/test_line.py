@@ -435,8 +435,9 @@ def test_a_hold_ends_after_twice_its_time_without_an_opening_however_much_comes_
         look(ledger, claim_of("large", 100), usd, pause_seconds=10_000)
         assert held(ledger) == ["large"]
         pass_time(engine, 0.7 * HOLD_SECONDS)
-    assert look(ledger, claim_of("small", 10), 50).reservation is not None
+    look(ledger, claim_of("large", 100), 50, pause_seconds=10_000)
     assert held(ledger) == []
+    assert look(ledger, claim_of("small", 10), 50).reservation is not None
 
 
 def test_hold_seconds_are_those_of_whoever_checks(ledger: Ledger, engine: sa.engine.Engine) -> None:

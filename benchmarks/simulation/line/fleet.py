@@ -9,7 +9,7 @@ from airflow_provider_youcom.ledger import line_rule
 from benchmarks.simulation.account import MICROSECONDS
 from benchmarks.simulation.fleet import Fleet
 from benchmarks.simulation.gates import Note
-from benchmarks.simulation.line.result import LineResult, group_of, waits_of
+from benchmarks.simulation.line.result import IN_PARTS, LineResult, group_of, waits_of
 from benchmarks.simulation.line.scenario import LineScenario
 from benchmarks.simulation.line.top_ups import AutoTopUp
 from benchmarks.simulation.runs import Run, draw_runs
@@ -58,10 +58,9 @@ class FleetInLine(Fleet):
             self._at(self._now + self._top_up_every, self._top_up)
 
     def _post(self, cents: int) -> None:
-        before = self.account.posted_cents
         super()._post(cents)
-        if isinstance(self._top_ups, AutoTopUp) and self._top_ups.fires(before, self.account.posted_cents):
-            self._add(self._top_ups.cents)
+        if isinstance(self._top_ups, AutoTopUp):
+            self._add(self._top_ups.bought_cents(self.account.posted_cents))
 
     def _add(self, cents: int) -> None:
         self.account.watch(self._now)
@@ -105,7 +104,7 @@ class FleetInLine(Fleet):
 
     def _record(self, run: Run) -> None:
         wait = self._now - run.arrived_at
-        for group in {group_of(run.needed), "large as a whole" if run.whole != run.number else "all"}:
+        for group in (IN_PARTS if run.whole != run.number else group_of(run.needed), "all"):
             waited = self._waited[group]
             waited[run.whole] = max(wait, waited.get(run.whole, 0))
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from benchmarks.simulation.account import MICROSECONDS
 from benchmarks.simulation.result import GROUPS_USD, Waits
 
-OTHERS = "all others"
+# The group of runs that were split; their waits are those of their last parts.
+IN_PARTS = "in parts"
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ class Steps:
 @dataclass(frozen=True)
 class AutoTopUp:
     """
-    Auto Top-Up, which buys credits when the balance falls below a threshold.
+    Auto Top-Up, which buys credits when a charge leaves less than a threshold on the account.
 
     :param threshold_cents: the threshold.
-    :param cents: what is bought each time.
+    :param cents: what is bought each time, as often as it takes to reach the threshold.
     """
 
     threshold_cents: int
@@ -40,11 +40,11 @@ class AutoTopUp:
         """What the account holds at first."""
         return self.threshold_cents + self.cents
 
-    def fires(self, before_cents: int, after_cents: int) -> bool:
+    def bought_cents(self, balance_cents: int) -> int:
         """
-        Return whether the balance has fallen below the threshold.
+        Return what is bought after a charge.
 
-        :param before_cents: the balance before a charge.
-        :param after_cents: the balance after it.
+        :param balance_cents: the balance after it.
         """
-        return after_cents < self.threshold_cents <= before_cents
+        missing = self.threshold_cents - balance_cents
+        return -(-missing // self.cents) * self.cents if missing > 0 else 0
