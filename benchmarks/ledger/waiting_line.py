@@ -110,9 +110,10 @@ def count_statements(ledger: Ledger, claims: list[Claim], usd: int) -> int:
     :param claims: what they wait for.
     :param usd: what the account holds; if it is more than ever before, that is written down.
     """
+    last = ledger.note()
 
     def look() -> None:
-        _keep(ledger, claims)
+        ledger.line.keep(claims, ACCOUNT, PAUSE_SECONDS, last)
         note = ledger.note()
         ledger.line.follow(note, balance_of(usd), DEFAULT_HOLD_SECONDS)
 
