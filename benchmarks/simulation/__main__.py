@@ -47,7 +47,7 @@ def main() -> int:
         "--longest-seconds", type=float, default=1200, help="a run takes at most (default: %(default)g)"
     )
     parser.add_argument(
-        "--line-runs", type=int, default=12_000, help="runs in each setting of the line (default: %(default)s)"
+        "--line-runs", type=int, default=6_000, help="runs in each setting of the line (default: %(default)s)"
     )
     parser.add_argument("--only-line", action="store_true", help="simulate the line alone")
     parser.add_argument("--out", type=Path, default=RESULTS / "simulation", help="the file, without a suffix")
