@@ -20,7 +20,7 @@ from benchmarks.ledger.hammer import ACCOUNT, balance_of, claim_of
 PAUSE_SECONDS = 60
 # Enough for an opening, whatever is held for the line.
 PLENTY_USD = 1_000_000
-# A transaction begins with these. The account's row is its lock.
+# A transaction begins with these; the account's row is its lock. What has come in is written there too.
 _BEGINNINGS = ("BEGIN", "PRAGMA", "SELECT set_config", "UPDATE youcom_accounts SET version")
 
 
@@ -118,7 +118,7 @@ def count_statements(ledger: Ledger, claims: list[Claim], usd: int) -> int:
         ledger.line.follow(note, balance_of(usd), DEFAULT_HOLD_SECONDS)
 
     sent = [statement for transaction in record(look).transactions for statement, _ in transaction]
-    return sum(not statement.startswith(_BEGINNINGS) for statement in sent)
+    return sum(not statement.startswith(_BEGINNINGS) or "best_units" in statement for statement in sent)
 
 
 def _keep(ledger: Ledger, claims: list[Claim]) -> None:

@@ -165,6 +165,12 @@ def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:
     assert len(LINE.places) == 5, "the line from before does not change"
 
 
+def test_a_gate_that_opens_again_with_what_it_has_reserved_leaves_the_line() -> None:
+    after = LINE.after(1000 * DOLLAR, holder("tuesday"))
+    assert after.of(holder("tuesday")) is None
+    assert after.held_before(holder("friday"), None).units == 40 * DOLLAR
+
+
 @pytest.mark.parametrize(("opened", "is_held"), [(940, False), (941, True)])
 def test_an_opening_elsewhere_may_lead_to_a_hold(opened: int, is_held: bool) -> None:
     line = AccountLine((place_of("monday", 1, 10, opened_before=900 * DOLLAR),), 900 * DOLLAR)
