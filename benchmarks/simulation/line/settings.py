@@ -113,7 +113,7 @@ def targets(outcomes: list[Outcome]) -> list[tuple[str, bool]]:
             ratio = found[typed, line].waits["all"].p99 / found[usual, line].waits["all"].p99
             what = f"all wait for {ratio:.2f} times as long as without it (p99)"
             met.append((f"{typed}: {what}, at most {LARGEST_RATIO_MISTYPED}", ratio <= LARGEST_RATIO_MISTYPED))
-    for name in (ONE_ABOVE, BELOW):
+    for name in (ONE_ABOVE,):
         if (name, line) in found:
             share = found[name, line].still_share
             what = f"everybody stands still for {share:.1%} of the time"
