@@ -2,7 +2,8 @@
 Measure how a fleet of runs spends one account, which is topped up in steps, on a whole Airflow.
 
 Arms: gates that only check; gates that check, with a pool of one slot and a second check at the start of each
-paying task; gates that reserve; gates that reserve, with one larger run that joins first. All runs wait on an empty account until the first top-up.
+paying task; gates that reserve; gates that reserve, with one larger run that joins
+first. All runs wait on an empty account until the first top-up.
 """
 
 from __future__ import annotations

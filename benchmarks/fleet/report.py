@@ -146,7 +146,9 @@ class FleetReport:
             # A top-up is less than the large run needs: without the line, it goes to a small one that waits.
             opened, last = outcome.large_opened_after, self.plan.last_top_up(MIXED)
             when = "never" if opened is None else f"after {opened:.0f} s"
-            what = f"the large run's gate opened {when}; without the line, after the last top-up, {last:.0f} s"
+            what = (
+                f"the large run's gate opened {when}; without the line, after the last top-up, {last:.0f} s"
+            )
             yield f"{name}: {what}", opened is not None and opened < last
         if outcome.arm == RESERVING:
             missed = outcome.checks_missed

@@ -65,12 +65,14 @@ def measure_waiting(turns: int, waiting: int) -> bool:
         for kind, of_kind in kinds.items():
             times = measure_line(of_kind["nobody_waits"], of_kind["many_wait"], waiting, turns)
             print(
-                f"{kind}, {waiting:,} gates in line: an opening takes {times.opening_beside_line_ms:.2f} ms, and "
+                f"{kind}, {waiting:,} gates in line: an opening takes "
+                f"{times.opening_beside_line_ms:.2f} ms, and "
                 f"{times.opening_ms:.2f} ms with nobody in line: {times.opening_ratio:.2f} times\n"
                 f"{kind}, nobody in line: a cycle takes {times.cycle_ms:.2f} ms, and "
-                f"{times.cycle_without_line_ms:.2f} ms without what keeps the line: {times.cycle_ratio:.2f} times\n"
-                f"{kind}, {waiting:,} gates in line: they join in {times.join_ms:.0f} ms; a look keeps their places "
-                f"in {times.keep_ms:.1f} ms, notes them in {times.note_ms:.1f} ms, and sends at most "
+                f"{times.cycle_without_line_ms:.2f} ms without what keeps the line: "
+                f"{times.cycle_ratio:.2f} times\n"
+                f"{kind}, {waiting:,} gates in line: they join in {times.join_ms:.0f} ms; a look keeps their "
+                f"places in {times.keep_ms:.1f} ms, notes them in {times.note_ms:.1f} ms, and sends at most "
                 f"{times.statements} statements",
                 flush=True,
             )
@@ -116,9 +118,7 @@ def main() -> int:
     parser.add_argument(
         "--ended-rows", type=int, default=120_000, help="rows in the older ledger (default: %(default)s)"
     )
-    parser.add_argument(
-        "--waiting", type=int, default=1_000, help="gates in line (default: %(default)s)"
-    )
+    parser.add_argument("--waiting", type=int, default=1_000, help="gates in line (default: %(default)s)")
     parser.add_argument(
         "--rounds", type=int, default=50, help="how often each process reserves (default: %(default)s)"
     )

@@ -141,14 +141,19 @@ def _cycles_by_driver(database: Database, ledger: Ledger, turns: int) -> tuple[f
     """Return the milliseconds of a cycle by the bare driver, with and without what keeps the line."""
     earlier = record(lambda: cycle(ledger, "earlier"))
     known = earlier.texts()
-    whole, without = [], []
     with closing(connect(database.url, earlier.driver)) as connection:
-        for turn in range(turns):
-            for shortened, times in ((False, whole), (True, without)):
-                recorded = record(lambda run=f"{shortened}-{turn}": cycle(ledger, run))  # type: ignore[misc]
-                renamed = {text: text[::-1] for text in recorded.texts() - known}
-                sent = _without_line(recorded) if shortened else recorded
-                times.append(_milliseconds(lambda sent=sent, renamed=renamed: sent.replay(connection, renamed)))  # type: ignore[misc]
+
+        def take_a_turn(run: str, leave_out: Callable[[Recording], Recording]) -> float:
+            recorded = record(lambda: cycle(ledger, run))
+            renamed = {text: text[::-1] for text in recorded.texts() - known}
+            sent = leave_out(recorded)
+            return _milliseconds(lambda: sent.replay(connection, renamed))
+
+        turns_taken = [
+            (take_a_turn(f"whole-{turn}", lambda sent: sent), take_a_turn(f"without-{turn}", _without_line))
+            for turn in range(turns)
+        ]
+    whole, without = zip(*turns_taken, strict=True)
     return statistics.median(whole), statistics.median(without)
 
 

@@ -5,7 +5,8 @@ Simulate what reserving costs, and what the line of waiting gates costs and give
 
 The gates follow the provider's own rule. Runs of $1 to $400 arrive at random, wait at their gate, pay
 several times and release; charges are posted late. Each variant sees the same runs. In the first part, gates
-wait in line by three rules. In the second, they reserve without a line, on an account that is topped up in steps.
+wait in line by three rules. In the second, they reserve without a line, on an account that is topped up in
+steps.
 """
 
 from __future__ import annotations

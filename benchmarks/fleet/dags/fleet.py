@@ -78,6 +78,7 @@ with dag("fleet_checking"):
 with dag("fleet_pool"):
     gate() >> payments(check_and_pay)[0]
 
+
 @task
 def pay_share(dag_run: Any = None) -> None:
     """Pay once, as much as the run's configuration says."""

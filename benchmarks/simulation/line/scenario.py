@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from airflow_provider_youcom.ledger import line_rule
 from benchmarks.simulation.line.lines import FirstFit, TheLine
 from benchmarks.simulation.line.runs import Change, unchanged
-from benchmarks.simulation.line.top_ups import AutoTopUp, Steps
+from benchmarks.simulation.line.top_ups import IN_STEPS, AutoTopUp, Steps
 from benchmarks.simulation.scenario import Scenario
 
 
@@ -25,6 +25,6 @@ class LineScenario(Scenario):
 
     rule: type[FirstFit] = TheLine
     hold_seconds: float = line_rule.DEFAULT_HOLD_SECONDS
-    top_ups: Steps | AutoTopUp = Steps()
+    top_ups: Steps | AutoTopUp = IN_STEPS
     change: Change = unchanged
     timeout_seconds: float = 7 * 24 * 60 * 60

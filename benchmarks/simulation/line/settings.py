@@ -112,7 +112,9 @@ def targets(outcomes: list[Outcome]) -> list[tuple[str, bool]]:
         if (typed, line) in found and (usual, line) in found:
             ratio = found[typed, line].waits["all"].p99 / found[usual, line].waits["all"].p99
             what = f"all wait for {ratio:.2f} times as long as without it (p99)"
-            met.append((f"{typed}: {what}, at most {LARGEST_RATIO_MISTYPED}", ratio <= LARGEST_RATIO_MISTYPED))
+            met.append(
+                (f"{typed}: {what}, at most {LARGEST_RATIO_MISTYPED}", ratio <= LARGEST_RATIO_MISTYPED)
+            )
     for name in (ONE_ABOVE,):
         if (name, line) in found:
             share = found[name, line].still_share

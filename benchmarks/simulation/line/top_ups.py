@@ -23,6 +23,9 @@ class Steps:
         return TOP_UP_CENTS
 
 
+IN_STEPS = Steps()
+
+
 @dataclass(frozen=True)
 class AutoTopUp:
     """
