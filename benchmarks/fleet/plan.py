@@ -18,7 +18,7 @@ class Plan:
     :param runs: how many runs there are.
     :param payments: how often each of them pays.
     :param payment_usd: what it pays each time, in dollars.
-    :param large_run_usd: what the large run pays in all, in dollars; it joins first in the arm of mixed sizes.
+    :param large_run_usd: what the large run pays in all, in dollars; it joins first in the mixed arm.
     :param top_up_usd: what is added to the account at each step, in dollars.
     :param top_up_seconds: seconds between two steps.
     :param posted_after_seconds: how late You.com shows a charge in the balance.
