@@ -137,7 +137,7 @@ def test_a_balance_beyond_what_the_ledger_can_write_comes_in_once() -> None:
 def test_holds_end_after_an_hour_without_movement_unless_they_can_be_paid(
     usd: int, now: int, in_vain: list[str]
 ) -> None:
-    found = LINE.held_in_vain(usd * DOLLAR, now, HOUR)
+    found = replace(LINE, best_units=60 * DOLLAR).held_in_vain(usd * DOLLAR, now, HOUR)
     assert [place.holder.run_id for place in found] == in_vain
 
 
