@@ -123,6 +123,15 @@ def test_a_hold_ends_by_the_providers_rule(checks: list[tuple[int, int]], held: 
     assert line.places[0].patience == (4 if held else line_rule.longer_patience(4))
 
 
+@pytest.mark.parametrize(("usd", "waits"), [(50, False), (51, True)])
+def test_a_decision_leaves_alone_what_is_held_by_then(usd: int, waits: bool) -> None:
+    fleet = FleetInLine(LineScenario(), iter([]))
+    fleet.line.join(run_of(0, 50))
+    fleet.line.open(run_of(8, 201), left_cents=0, now=0)
+    fleet._decide(run_of(1, usd), fleet.gates.note(0), 100_00)
+    assert (1 in fleet.line.places) is waits
+
+
 def test_first_come_first_served_lets_nobody_pass() -> None:
     line = FirstCome(hold_seconds=3600)
     line.join(run_of(0, 50))
