@@ -75,12 +75,17 @@ class FleetReport:
     def load(self) -> str:
         """Return what the runs pay and when, in words."""
         plan = self.plan
+        mixed = (
+            f" In the last arm, a run of ${plan.large_run_usd} joins first, and the account is topped up "
+            f"{plan.top_ups(MIXED)} times."
+        )
         return (
             f"{plan.runs} runs of {plan.payments} payments of ${plan.payment_usd}, whose gates all wait "
             f"on an empty account. It is topped up by ${plan.top_up_usd} every {plan.top_up_seconds:g} s, "
             f"{plan.top_ups(RESERVING)} times, which is what all runs need. Charges are posted after "
             f"{plan.posted_after_seconds:g} s; the settle time is {plan.settle_seconds:g} s. "
             f"Gates check every {plan.interval:g} s."
+            f"{mixed if any(each.arm == MIXED for each in self.outcomes) else ''}"
         )
 
     def table(self, outcomes: list[Outcome]) -> str:

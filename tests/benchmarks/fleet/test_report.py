@@ -73,6 +73,7 @@ def test_the_large_run_opens_before_it_would_without_the_line(
     # 1 run of $120 and 100 of $15 need 36 top-ups, which take 350 s.
     report.outcomes = [replace(OUTCOME, arm="fleet_mixed", large_opened_after=opened_after)]
     assert bool(missed(report)) is missed_it
+    assert "a run of $120 joins first, and the account is topped up 36 times" in report.load()
     assert len(report.targets()) == 4
 
 
