@@ -107,7 +107,7 @@ class Waiting(RuleBasedStateMachine):
         self.now = 0.0
         self.line: dict[str, Waiter] = {}
         self.newest_place = self.total = self.best = self.ended = 0
-        self.moved_at = NEVER
+        self.moved_at = self.opened_at = NEVER
         self.reserved: list[Reserved] = []
         self.newest_attempts: dict[str, int] = {}
         # The last check of the triggerer: who goes on waiting, and by which note.
@@ -219,20 +219,28 @@ class Waiting(RuleBasedStateMachine):
         note = self.ledger.note()
         self.ledger.line.follow(note, account_with(self.usd), HOLD)
         available = self.available(note)
-        if self.alive() and available > self.best:
-            self.best, self.moved_at = available, self.now
-        elif abs(self.now - self.moved_at) > HOLD:
-            left = available
-            for waiter in self.held():
-                if waiter.usd <= left:
-                    left -= waiter.usd
-                else:
-                    waiter.patience = min(2 * waiter.patience, 512)
-                    waiter.opened_before = self.total
+        comes_in = bool(self.alive()) and available > self.best
+        stands_still = not comes_in and abs(self.now - self.moved_at) > HOLD
+        ended = False
+        if stands_still or abs(self.now - self.opened_at) > 2 * HOLD:
+            ended = self.end_holds(available)
             assert sum(waiter.usd for waiter in self.held()) <= max(0, available)
-        else:
+        elif not comes_in:
             return note
+        if comes_in and not ended:
+            self.best, self.moved_at = available, self.now
         return self.ledger.note()
+
+    def end_holds(self, left: int) -> bool:
+        ended = False
+        for waiter in self.held():
+            if waiter.usd <= left:
+                left -= waiter.usd
+            else:
+                waiter.patience = min(2 * waiter.patience, 512)
+                waiter.opened_before = self.total
+                ended = True
+        return ended
 
     def would_open(self, gate: Gate, note: Note) -> bool:
         return self.available(note) - self.left_alone(gate.holder) >= gate.usd
@@ -267,7 +275,7 @@ class Waiting(RuleBasedStateMachine):
             Reserved(decision_id, gate.holder, gate.claim.attempt.id, gate.usd, self.newest_place)
         )
         self.total += gate.usd
-        self.best, self.moved_at = available - gate.usd, self.now
+        self.best, self.moved_at, self.opened_at = available - gate.usd, self.now, self.now
         self.line.pop(gate.holder.key, None)
         gate.has_opened = True
 
