@@ -118,16 +118,27 @@ LOCK_UNMOVED = (
 )
 _LONGER = line_rule.LARGEST_PATIENCE // 2
 _OPENED = sa.select(accounts.c.opened_units).where(accounts.c.account_id == _ACCOUNT_ID).scalar_subquery()
-END_HOLD = (
+STILL_HELD = sa.select(line.c.holder_key).where(
+    line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS), line_rule.is_held(line.c, _OPENED)
+)
+START_OVER = (
     sa.update(line)
     .where(
         line.c.account_id == _ACCOUNT_ID,
-        line.c.holder_key.in_(_KEYS),
-        # Several checks may find at once that a hold has lasted too long. It ends once.
-        line_rule.is_held(line.c, _OPENED),
+        sa.or_(
+            line.c.holder_key.in_(_KEYS),
+            sa.and_(
+                line.c.amount_units >= sa.bindparam("least", type_=sa.BigInteger),
+                sa.not_(line_rule.is_held(line.c, _OPENED)),
+            ),
+        ),
     )
     .values(
         patience=sa.case((line.c.patience > _LONGER, line_rule.LARGEST_PATIENCE), else_=2 * line.c.patience),
         opened_before=_OPENED,
     )
+)
+# Those whose holds have been in vain.
+PUT_OFF = sa.select(line.c.amount_units, line.c.patience).where(
+    line.c.account_id == _ACCOUNT_ID, line.c.patience > line_rule.FIRST_PATIENCE
 )

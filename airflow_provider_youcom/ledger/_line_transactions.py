@@ -10,7 +10,7 @@ from airflow_provider_youcom.ledger import _line_statements as statements
 from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._account_lock import lock
 from airflow_provider_youcom.ledger.claim import Claim, Holder
-from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
+from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held, Place
 
 # A statement may have so many parameters in every database.
 _KEYS_AT_ONCE = 5_000
@@ -72,11 +72,19 @@ def keep(
             _add(connection, account_id, part, life_us, counter)
 
 
-def end_holds(connection: sa.engine.Connection, account_id: str, keys: list[str], moved_at: int) -> None:
-    """End the holds of some gates, unless something has opened or come in since the note."""
-    this_account = {"this_account": account_id}
-    if connection.execute(statements.LOCK_UNMOVED, {**this_account, "moved": moved_at}).rowcount:
-        connection.execute(statements.END_HOLD, {**this_account, "keys": keys})
+def end_holds(connection: sa.engine.Connection, in_vain: Sequence[Place], moved_at: int) -> None:
+    """
+    End holds that were in vain, unless something has opened or come in since the note.
+
+    The counts of all that need at least as much start over, too.
+    """
+    this_account = {"this_account": in_vain[0].account_id}
+    keys = {**this_account, "keys": [place.holder.key for place in in_vain]}
+    if connection.execute(statements.LOCK_UNMOVED, {**this_account, "moved": moved_at}).rowcount == 0:
+        return
+    # Several checks may find at once that a hold has lasted too long. It ends once.
+    if connection.execute(statements.STILL_HELD, keys).first() is not None:
+        connection.execute(statements.START_OVER, {**keys, "least": line_rule.least_units(in_vain)})
 
 
 def _add(
@@ -92,6 +100,7 @@ def _add(
     if not joining:
         return
     account = connection.execute(statements.ACCOUNT, this_account).one()
+    put_off = connection.execute(statements.PUT_OFF, this_account).all()
     connection.execute(
         statements.ADD_PLACES,
         [
@@ -108,7 +117,7 @@ def _add(
                 "joined_at": account.now,
                 "amount_units": claim.needed_units,
                 "opened_before": account.opened_units,
-                "patience": line_rule.FIRST_PATIENCE,
+                "patience": line_rule.first_patience(claim.needed_units, put_off),
                 "seen_at": account.now,
                 "alive_until": account.now + life_us,
             }

@@ -115,13 +115,9 @@ class Line:
         hold_us = seconds_to_us(hold_seconds, "hold_seconds", least=1)
         in_vain = account.line.held_in_vain(available_units, note.time, hold_us)
         if in_vain:
-            keys = [place.holder.key for place in in_vain]
+            moved_at = account.line.moved_at
             with _failures_are_logged():
-                self._ready().write(
-                    lambda connection: transactions.end_holds(
-                        connection, balance.account_id, keys, account.line.moved_at
-                    )
-                )
+                self._ready().write(lambda connection: transactions.end_holds(connection, in_vain, moved_at))
         elif account.line.has_come_in(available_units):
             came_in = {"this_account": balance.account_id, "available": within_bounds(available_units)}
             with _failures_are_logged():

@@ -4,7 +4,8 @@ The rule of the line: whose turn it is when gates wait for credits.
 Whoever finds enough opens, also past gates that joined the line earlier. Once others have reserved four times
 what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A hold ends
 when for ``hold_seconds`` nothing has opened and no more has come in, or when for twice as long nothing has
-opened. The gate's count then starts over, and twice as much must pass before its next hold.
+opened. The count of the gate, and of all that need at least as much, then starts over, and twice as much must
+pass before their next hold.
 
 The rule only makes less available than there is, so whether payments are covered does not depend on it. Like
 the rule of reservations, it uses no clock, no database and no Airflow.
@@ -57,6 +58,19 @@ def bound(place_number: int | None, run_since: int | None) -> int:
     return own if run_since is None else min(own, run_since + 1)
 
 
+def first_patience(amount_units: int, places: Iterable[Any]) -> int:
+    """
+    Return how many times its amount must pass before the first hold of a gate that joins.
+
+    A hold that was in vain for some gate is in vain for a gate that needs more.
+
+    :param amount_units: what it needs.
+    :param places: those that are in line.
+    """
+    patiences = [place.patience for place in places if place.amount_units <= amount_units]
+    return max(patiences, default=FIRST_PATIENCE)
+
+
 def longer_patience(patience: int) -> int:
     """
     Return how many times its amount must pass before the next hold of a gate whose hold was in vain.
@@ -94,6 +108,15 @@ def held_in_vain(held: Iterable[P], available_units: int) -> list[P]:
         else:
             in_vain.append(place)
     return in_vain
+
+
+def least_units(in_vain: Iterable[Any]) -> int:
+    """
+    Return the smallest amount whose hold was in vain.
+
+    :param in_vain: the places whose hold was in vain, one at least.
+    """
+    return min(place.amount_units for place in in_vain)
 
 
 def life_seconds(pause_seconds: float) -> float:

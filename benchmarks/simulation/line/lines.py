@@ -110,7 +110,10 @@ class TheLine(FirstFit):
 
     def join(self, run: Run) -> None:
         """Give a gate the last place, unless it has one."""
-        super().join(run)
+        if run.number not in self.places:
+            patience = line_rule.first_patience(run.needed, self.places.values())
+            super().join(run)
+            self.places[run.number].patience = patience
 
     def leave(self, run: Run) -> None:
         """Take the place of a gate away, and what is held for it."""
@@ -142,10 +145,17 @@ class TheLine(FirstFit):
         if available_cents > self._best:
             self._best, self._moved_at = available_cents, now
         if line_rule.has_lasted(now, self._moved_at, self._opened_at, self.hold):
-            for place in line_rule.held_in_vain(self.held(), available_cents):
+            self._start_over(line_rule.held_in_vain(self.held(), available_cents))
+
+    def _start_over(self, in_vain: list[Place]) -> None:
+        if not in_vain:
+            return
+        least, held = line_rule.least_units(in_vain), self.held()
+        for place in self.places.values():
+            if place in in_vain or (place not in held and place.amount_units >= least):
                 place.patience = line_rule.longer_patience(place.patience)
                 place.opened_before = self.opened_cents
-                self._held = None
+        self._held = None
 
 
 def _number(place: Place) -> int:
