@@ -44,7 +44,12 @@ def run(plan: Plan, report: LineReport) -> None:
         PrivatePostgres() as postgres,
     ):
         report.conditions["postgresql"] = postgres.version
-        environment = {**AIRFLOW_DEFAULTS, "LINE_SPEND_URL": f"{sandbox.base_url}/sandbox/spend"}
+        environment = {
+            **AIRFLOW_DEFAULTS,
+            # On a busy machine, a task that cannot start within seconds has failed.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+            "LINE_SPEND_URL": f"{sandbox.base_url}/sandbox/spend",
+        }
         for arm in arms:
             postgres.create_database(arm)
             environment |= {

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 WITH, WITHOUT = "with_the_line", "without_the_line"
 LEAST_WAITING = 10
+# Credits count twice while a run pays. What several runs release together can be enough for the large one.
+MOST_WAITING_WITHOUT = 2
 SLOWEST = 1.15
 _COLUMNS = (
     "arm", "the large gate opened after", "small gates that still waited", "all had ended after",
@@ -91,9 +93,12 @@ class LineReport:
         with_line, without = self.outcomes[WITH], self.outcomes[WITHOUT]
         what = f"{with_line.smalls_waiting} small gates waited when the large one opened"
         yield f"with the line: {what}, at least {LEAST_WAITING}", with_line.smalls_waiting >= LEAST_WAITING
-        # If they did, the load would be too weak to show anything.
-        what = f"{without.smalls_waiting} small gates waited when the large one opened, none"
-        yield f"without the line: {what}", without.smalls_waiting == 0
+        # If more did, the load would be too weak to show anything.
+        what = f"{without.smalls_waiting} small gates waited when the large one opened"
+        yield (
+            f"without the line: {what}, at most {MOST_WAITING_WITHOUT}",
+            without.smalls_waiting <= MOST_WAITING_WITHOUT,
+        )
         ratio = with_line.seconds / without.seconds
         what = f"all had ended after {ratio:.2f} times as long as without it, at most {SLOWEST} times"
         yield f"with the line: {what}", ratio <= SLOWEST

@@ -139,7 +139,7 @@ def test_gates_keep_their_places_through_a_crash_a_clear_and_a_busy_pool(runs: R
     keep_in_queue(runs, "second", minutes=45)
     line.top_up_until("there is enough for the second", lambda: line.is_first("rescheduled"))
     small = next(run_id for run_id in smalls if run_id not in line.opened())
-    held = "$6.00 is held for run rescheduled of DAG rescheduled_run"
+    held = "is held for run rescheduled of DAG rescheduled_run"
     held_before = runs.log("run_in_disturbed_line", small, "gate").count(held)
     runs.wait_for_log("run_in_disturbed_line", small, "gate", held, times=held_before + 2)
     # What a run has paid counts twice until it has released its reservation.
