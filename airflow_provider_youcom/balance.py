@@ -8,7 +8,13 @@ from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, NoReturn
 
-from airflow_provider_youcom.money import cents_to_usd, format_usd, json_number, subtract_usd
+from airflow_provider_youcom.money import (
+    cents_to_usd,
+    describe_shortfall,
+    format_usd,
+    json_number,
+    subtract_usd,
+)
 
 # What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
@@ -95,6 +101,16 @@ class AvailableCredits:
     held_usd: Decimal = Decimal(0)
     held_for: str = ""
     place: int | None = None
+
+    def describe_shortfall(self, needed_usd: Decimal) -> str:
+        """
+        Return in words why an amount cannot be reserved: it is not there, or it is held for others.
+
+        :param needed_usd: the amount, in dollars.
+        """
+        if self.available_usd < needed_usd:
+            return describe_shortfall(self.available_usd, needed_usd)
+        return f"there is enough for {format_usd(needed_usd, ROUND_CEILING)}, but it is held for others"
 
     @property
     def not_held_usd(self) -> Decimal:

@@ -146,19 +146,18 @@ class CreditGate:
 
     def _judge_balance(self, balance: AccountBalance) -> Verdict:
         if balance.balance_usd < self.min_usd:
-            return self._judge_short(balance, balance.balance_usd)
+            return self._judge_short(balance, describe_shortfall(balance.balance_usd, self.min_usd))
         enough = f"{format_usd(balance.balance_usd)} is enough for {self._min_usd}"
         return Verdict(Action.OPEN, f"{enough} (account {balance.short_account_id}).", balance.to_json())
 
     def _judge_available(self, available: AvailableCredits) -> Verdict:
         if available.reservation_id is None:
-            return self._judge_short(available, available.not_held_usd)
+            return self._judge_short(available, available.describe_shortfall(self.min_usd))
         reason = f"{self._min_usd} is reserved. {available.sentence}"
         return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
 
-    def _judge_short(self, reading: AccountBalance | AvailableCredits, usd: Decimal) -> Verdict:
-        reason = f"{describe_shortfall(usd, self.min_usd)}. {reading.sentence}"
-        return Verdict(self._shortfall, reason, reading.to_json())
+    def _judge_short(self, reading: AccountBalance | AvailableCredits, why: str) -> Verdict:
+        return Verdict(self._shortfall, f"{why}. {reading.sentence}", reading.to_json())
 
     @property
     def _min_usd(self) -> str:

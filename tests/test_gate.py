@@ -343,26 +343,33 @@ def test_a_verdict_holds_the_balance_that_it_is_about(reading: AccountBalance):
     assert CreditGate(25).judge(reading).balance == reading.to_json()
 
 
-IN_LINE = {"place": 3, "held_usd": Decimal("7.5"), "held_for": "run monday of DAG archive"}
+IN_LINE = {"place": 3, "held_usd": Decimal("17.5"), "held_for": "run monday of DAG archive"}
 NOT_IN_LINE = {**IN_LINE, "place": None}
+SHORT_OF_IT = (
+    "$15.00 short of $25.00. The balance is $25.00, of which 1 run has reserved $15.00 (account 4f1c)."
+)
+HELD = (
+    "there is enough for $25.00, but it is held for others. "
+    "The balance is $25.00, nothing reserved (account 4f1c)."
+)
 
 
 @pytest.mark.parametrize(
-    ("line", "short", "end"),
+    ("usd", "line", "reason"),
     [
-        ({}, "$15.00", ""),
-        ({"place": 3}, "$15.00", " Place 3 in line."),
-        (IN_LINE, "$22.50", " Place 3 in line; $7.50 is held for run monday of DAG archive."),
-        (NOT_IN_LINE, "$22.50", " $7.50 is held for run monday of DAG archive."),
+        ("10", {}, SHORT_OF_IT),
+        ("10", {"place": 3}, f"{SHORT_OF_IT} Place 3 in line."),
+        ("10", IN_LINE, f"{SHORT_OF_IT} Place 3 in line; $17.50 is held for run monday of DAG archive."),
+        ("25", IN_LINE, f"{HELD} Place 3 in line; $17.50 is held for run monday of DAG archive."),
+        ("25", NOT_IN_LINE, f"{HELD} $17.50 is held for run monday of DAG archive."),
     ],
 )
 @pytest.mark.parametrize(("policy", "action"), [("wait", WAIT), ("fail", FAIL), ("skip", SKIP)])
 def test_a_gate_says_its_place_in_line_and_for_whom_something_is_held(
-    line: dict[str, Any], short: str, end: str, policy: OnShortfall, action: Action
+    usd: str, line: dict[str, Any], reason: str, policy: OnShortfall, action: Action
 ):
-    verdict = CreditGate(25, policy).judge(replace(available("10"), **line))
-    balance = "The balance is $25.00, of which 1 run has reserved $15.00 (account 4f1c)."
-    assert (verdict.action, verdict.reason) == (action, f"{short} short of $25.00. {balance}{end}")
+    verdict = CreditGate(25, policy).judge(replace(available(usd), **line))
+    assert (verdict.action, verdict.reason) == (action, reason)
 
 
 def test_the_xcom_of_a_gate_that_reserves_does_not_change_with_the_line():

@@ -16,7 +16,7 @@ from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Reservation
 from airflow_provider_youcom.ledger.rule import EndReason
-from airflow_provider_youcom.money import describe_shortfall, format_usd, subtract_usd
+from airflow_provider_youcom.money import format_usd, subtract_usd
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -88,9 +88,8 @@ def _end_what_earlier_attempts_left(ledger: Ledger, claim: Claim) -> None:
 
 
 def _shortfall(available: AvailableCredits, usd: Decimal) -> YouComShortfallError:
-    short = describe_shortfall(available.not_held_usd, usd)
     return YouComShortfallError(
-        f"{short}, so nothing was reserved: top up the account, or try again when others have released "
-        f"enough. {available.sentence}",
+        f"{available.describe_shortfall(usd)}, so nothing was reserved: top up the account, or try again "
+        f"when others have released enough. {available.sentence}",
         missing_usd=subtract_usd(usd, available.not_held_usd),
     )

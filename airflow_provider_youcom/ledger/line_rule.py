@@ -112,11 +112,12 @@ def held_in_vain(held: Iterable[P], available_units: int) -> list[P]:
 
 def least_units(in_vain: Iterable[Any]) -> int:
     """
-    Return the smallest amount whose hold was in vain.
+    Return the smallest amount whose hold was in vain. The counts of all that need as much start over, too.
 
     :param in_vain: the places whose hold was in vain, one at least.
     """
-    return min(place.amount_units for place in in_vain)
+    least: int = min(place.amount_units for place in in_vain)
+    return least
 
 
 def life_seconds(pause_seconds: float) -> float:

@@ -176,7 +176,7 @@ async def _note(hook: YouComHook, in_line: _Waiting | None, poke_interval: float
     except YouComError as error:
         return error
     except Exception as error:
-        # Each gate that reserves fails its attempt. It is no reason to doubt the balance that the others need.
+        # Each gate that reserves fails its attempt. That is no reason to doubt the balance.
         log.exception("The ledger was not read")
         return YouComError(
             "What is reserved is unknown, since the ledger was not read (unexpected "

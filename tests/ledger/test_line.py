@@ -555,6 +555,26 @@ def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: 
     assert [place.patience for place in ledger.line.places()][:3] == [4, 8, 4]
 
 
+def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("held", 50), 0, pause_seconds=10_000)
+    others_reserve(ledger, 150)
+    for run, usd in (("as much", 50), ("more", 70), ("less", 49)):
+        look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 51)
+    assert held(ledger) == ["held"]
+    pass_time(engine, HOLD_SECONDS + 30)
+    look(ledger, claim_of("more later", 60), 0, pause_seconds=10_000)
+    look(ledger, claim_of("less later", 40), 0, pause_seconds=10_000)
+    places = {place.holder.run_id: place for place in ledger.line.places()}
+    patience = {"held": 8, "as much": 8, "more": 8, "less": 4, "more later": 8, "less later": 4}
+    assert {run: place.patience for run, place in places.items()} == patience
+    total = ledger.note().of(ACCOUNT).line.opened_units
+    assert [places[run].opened_before for run in ("held", "as much", "more")] == [total] * 3
+    assert places["less"].opened_before < total
+
+
 @pytest.mark.parametrize(("usd", "goes_on"), [(21, True), (20, False), (19, False)])
 def test_a_hold_goes_on_if_more_comes_in(
     ledger: Ledger, engine: sa.engine.Engine, usd: int, goes_on: bool

@@ -64,6 +64,13 @@ def test_twice_as_much_must_pass_before_the_next_hold_up_to_512_times() -> None:
     assert patience == [4, 8, 16, 32, 64, 128, 256, 512, 512]
 
 
+@pytest.mark.parametrize(("amount", "patience"), [(5, 4), (10, 16), (19, 16), (20, 16), (30, 64), (31, 64)])
+def test_a_gate_that_joins_is_as_patient_as_those_that_need_no_more(amount: int, patience: int):
+    in_line = [Place(10, patience=16), Place(20, patience=8), Place(30, patience=64)]
+    assert line_rule.first_patience(amount, in_line) == patience
+    assert line_rule.first_patience(amount, []) == 4
+
+
 @pytest.mark.parametrize(
     ("amounts", "available", "in_vain"),
     [

@@ -232,15 +232,18 @@ class Waiting(RuleBasedStateMachine):
         return self.ledger.note()
 
     def end_holds(self, left: int) -> bool:
-        ended = False
+        in_vain = []
         for waiter in self.held():
             if waiter.usd <= left:
                 left -= waiter.usd
             else:
-                waiter.patience = min(2 * waiter.patience, 512)
-                waiter.opened_before = self.total
-                ended = True
-        return ended
+                in_vain.append(waiter)
+        least = min((waiter.usd for waiter in in_vain), default=NO_BOUND)
+        put_off = [each for each in self.line.values() if each.usd >= least and not self.is_held(each)]
+        for waiter in (*in_vain, *put_off):
+            waiter.patience = min(2 * waiter.patience, 512)
+            waiter.opened_before = self.total
+        return bool(in_vain)
 
     def would_open(self, gate: Gate, note: Note) -> bool:
         return self.available(note) - self.left_alone(gate.holder) >= gate.usd
@@ -316,9 +319,10 @@ class Waiting(RuleBasedStateMachine):
             self.see(waiter)
             waiter.usd = gate.usd
         else:
+            patience = max((each.patience for each in self.line.values() if each.usd <= gate.usd), default=4)
             self.newest_place += 1
             self.line[gate.holder.key] = Waiter(
-                self.newest_place, gate.usd, self.total, self.now, self.now + LIFE
+                self.newest_place, gate.usd, self.total, self.now, self.now + LIFE, patience
             )
 
     def keep(self, waiting: list[Gate], note: Note | None) -> None:

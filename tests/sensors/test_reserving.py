@@ -596,7 +596,7 @@ def test_a_gate_that_came_later_leaves_alone_what_is_held_and_says_for_whom(
     else:
         with pytest.raises((AirflowFailException, AirflowSkipException)):
             later.execute(try_of("small"))
-    assert "$15.00 short of $10.00" in task_log.text
+    assert "there is enough for $10.00, but it is held for others" in task_log.text
     assert "$20.00 is held for run large of DAG pipeline" in task_log.text
     assert ledger.standing() == []
 
@@ -604,7 +604,10 @@ def test_a_gate_that_came_later_leaves_alone_what_is_held_and_says_for_whom(
 @pytest.mark.usefixtures("three_others_have_passed")
 def test_reserved_credits_leave_alone_what_is_held(sandbox: Sandbox):
     sandbox.set_balance(25)
-    with pytest.raises(YouComShortfallError, match=r"\$5\.00 short .* is held for run large of DAG pipeline"):
+    with pytest.raises(
+        YouComShortfallError,
+        match=r"enough for \$10\.00, but it is held .* is held for run large of DAG pipeline",
+    ):
         YouComHook().reserved_credits(10).__enter__()
     with YouComHook().reserved_credits(5):
         pass
