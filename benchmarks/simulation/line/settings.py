@@ -115,7 +115,7 @@ def targets(outcomes: list[Outcome]) -> list[tuple[str, bool]]:
             met.append(
                 (f"{typed}: {what}, at most {LARGEST_RATIO_MISTYPED}", ratio <= LARGEST_RATIO_MISTYPED)
             )
-    for name in (ONE_ABOVE,):
+    for name in (ONE_ABOVE, FAR_BELOW):
         if (name, line) in found:
             share = found[name, line].still_share
             what = f"everybody stands still for {share:.1%} of the time"
