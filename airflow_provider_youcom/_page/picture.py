@@ -70,6 +70,10 @@ class Picture:
 
     :param size: the picture's size.
     :param days: how many days it goes back.
+    :param first_usd: what the account held at its beginning, in dollars.
+    :param last_usd: what it held last.
+    :param lowest_usd: the least that it held.
+    :param highest_usd: the most that it held.
     :param left: where the axis of time begins, in pixels.
     :param right: where it ends.
     :param bottom: where the axis of dollars begins.
@@ -88,6 +92,10 @@ class Picture:
 
     size: Size
     days: int
+    first_usd: Decimal
+    last_usd: Decimal
+    lowest_usd: Decimal
+    highest_usd: Decimal
     left: float
     right: float
     bottom: float
@@ -129,10 +137,12 @@ def draw(
     days = days_shown(points, now)
     begin, end = now - days * _DAY, now + days * _DAY / 4
     shown = _within(points, begin)
-    highest = max(float(point.usd) for point in shown)
-    lowest = min(0.0, *(float(point.usd) for point in shown))
+    lowest_usd = min(point.usd for point in shown)
+    highest_usd = max(point.usd for point in shown)
+    lowest, highest = min(0.0, float(lowest_usd)), max(0.0, float(highest_usd))
     step = _step(highest - lowest)
-    floor, ceiling = math.floor(lowest / step) * step, max(1, math.ceil(highest / step)) * step
+    floor = math.floor(lowest / step) * step
+    ceiling = max(floor + step, math.ceil(highest / step) * step)
     amounts = [floor + step * number for number in range(round((ceiling - floor) / step) + 1)]
     texts = [_dollars(amount, step) for amount in amounts]
     left = 12 + _CHARACTER * max(map(len, texts))
@@ -151,6 +161,10 @@ def draw(
     return Picture(
         size=size,
         days=days,
+        first_usd=shown[0].usd,
+        last_usd=shown[-1].usd,
+        lowest_usd=lowest_usd,
+        highest_usd=highest_usd,
         left=left,
         right=right,
         bottom=bottom,

@@ -59,14 +59,18 @@ class SharedRead(Generic[T]):
         self._ended = 0.0
         self._running: Future[None] | None = None
 
-    async def latest(self) -> Seen[T]:
-        """Return what has just been read, or what was read before if that takes longer than the patience."""
+    async def latest(self, deadline: float) -> Seen[T]:
+        """
+        Return what has just been read, or what was read before if that takes too long.
+
+        :param deadline: until when to wait, by ``time.monotonic``.
+        """
         running = self._start_unless_fresh()
         if running is None:
             return self._seen
-        # Whoever comes later waits for the rest of the patience only.
-        patience = max(0.0, self._began + PATIENCE - time.monotonic())
-        await asyncio.wait([asyncio.wrap_future(running)], timeout=patience)
+        # Whoever comes while it hangs waits for the rest of the patience only.
+        until = min(deadline, self._began + PATIENCE)
+        await asyncio.wait([asyncio.wrap_future(running)], timeout=max(0.0, until - time.monotonic()))
         if running.done():
             return self._seen
         return Seen(self._seen.value, f"{self._what} has not answered within {PATIENCE:g} s.")
