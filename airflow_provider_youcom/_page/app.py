@@ -21,7 +21,7 @@ from airflow_provider_youcom._page.guard import (
     what_may_be_seen,
 )
 from airflow_provider_youcom._page.headers import WithSecurityHeaders
-from airflow_provider_youcom._page.html import render_credits, render_message
+from airflow_provider_youcom._page.html import Shown, render_credits, render_message
 from airflow_provider_youcom._page.ledgers import Ledgers, conn_ids
 
 _READ = ["GET", "HEAD"]
@@ -59,12 +59,12 @@ async def credits_page(user: Annotated[Any, Depends(user_who_may_enter)]) -> HTM
     """Return the page, as this user may see it."""
     known, dag_ids = await asyncio.gather(_ledgers.read(conn_ids()), readable_dag_ids(user))
     sight = Sight(known.deployment, dag_ids)
-    accounts = [
-        (what_may_be_seen(account, sight), snapshot.time, snapshot.now)
+    shown = [
+        Shown(what_may_be_seen(account, sight), snapshot.time, snapshot.now)
         for snapshot in known.snapshots
         for account in snapshot.accounts
     ]
-    return HTMLResponse(render_credits(accounts, known.without_ledger, known.problems))
+    return HTMLResponse(render_credits(shown, known.without_ledger, known.problems))
 
 
 @_application.api_route("/{name}", methods=_READ)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_provider_youcom._page.snapshot import Figures
-from airflow_provider_youcom._page.text import day, up
+from airflow_provider_youcom._page.text import day, up, words
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
@@ -51,7 +51,7 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
     if latest is None or latest - now > _YEAR:
         if earliest - now > _YEAR:
             return Forecast("More than a year", "", at)
-        return Forecast(f"More than {_span(earliest - now)}", f"after {day(earliest)}", at)
+        return Forecast(f"More than {words(earliest - now)}", f"after {day(earliest)}", at)
     return Forecast(_range(earliest - now, latest - now), _dates(earliest, latest), at)
 
 
@@ -59,14 +59,8 @@ def _range(least: timedelta, most: timedelta) -> str:
     unit, name = (_DAY, "days") if most >= 2 * _DAY else (_HOUR, "hours")
     low, high = int(least / unit), -int(-most // unit)
     if low == high:
-        return _span(least)
+        return words(least)
     return f"{low}–{high} {name}"
-
-
-def _span(duration: timedelta) -> str:
-    unit, name = (_DAY, "day") if duration >= 2 * _DAY else (_HOUR, "hour")
-    number = int(duration / unit)
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _dates(earliest: datetime, latest: datetime) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,6 +21,7 @@ MOST_DAGS = 10
 # A reading is stored after five minutes at the latest, as long as somebody checks.
 STALE_AFTER = timedelta(minutes=15)
 EXPIRES_SOON = timedelta(hours=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _environment = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -33,6 +35,7 @@ _environment.filters.update(
     up=text.up,
     whole=text.whole,
     span=text.span,
+    words=text.words,
     minute=text.minute,
     run_name=text.run_name,
     quoted=repr,
@@ -45,35 +48,53 @@ _environment.globals.update(
     platform_url=PLATFORM_URL,
     most_rows=MOST_ROWS,
     most_dags=MOST_DAGS,
-    stale_after=STALE_AFTER,
     soon=EXPIRES_SOON,
     root="",
 )
 
 
-def render_credits(
-    accounts: Sequence[tuple[VisibleAccount, datetime, datetime]],
-    without_ledger: Sequence[str],
-    problems: Sequence[str],
-) -> str:
+@dataclass(frozen=True)
+class Shown:
+    """
+    An account on the page.
+
+    :param account: what the user may see of it.
+    :param known_at: when its ledger knew that, by the ledger's clock, in UTC.
+    :param now: the ledger's time now.
+    """
+
+    account: VisibleAccount
+    known_at: datetime
+    now: datetime
+
+    @property
+    def read_at(self) -> datetime:
+        """When its balance was read, in UTC; before all times if it never was."""
+        available = self.account.figures.available
+        return available.balance.checked_at if available else _NEVER
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nobody has checked the balance for a while."""
+        return self.read_at is not _NEVER and self.now - self.read_at > STALE_AFTER
+
+
+def render_credits(shown: Sequence[Shown], without_ledger: Sequence[str], problems: Sequence[str]) -> str:
     """
     Return the page.
 
-    :param accounts: what the user may see of each account, with the time of its ledger when it was read, and
-        that time now.
+    :param shown: the accounts.
     :param without_ledger: the connections that name no ledger.
     :param problems: why something is missing or old, each in one sentence.
     """
-    read = [
-        (now - available.balance.checked_at, available.balance.checked_at, now)
-        for account, _, now in accounts
-        if (available := account.figures.available)
-    ]
-    known = [(now - known_at, known_at, now) for _, known_at, now in accounts]
     return _environment.get_template("credits.html.j2").render(
-        accounts=[(account, now) for account, _, now in accounts],
-        oldest_reading=max(read, default=None),
-        oldest_knowledge=max(known, default=None),
+        shown=shown,
+        read_last=max(
+            (each for each in shown if each.read_at is not _NEVER),
+            key=lambda each: each.read_at,
+            default=None,
+        ),
+        known_first=min(shown, key=lambda each: each.known_at, default=None),
         without_ledger=without_ledger,
         problems=problems,
     )

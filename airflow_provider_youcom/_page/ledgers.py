@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from airflow.configuration import conf
 
+from airflow_provider_youcom._connection_form import DEFAULT_CONN_ID
 from airflow_provider_youcom._deployment import saved_deployment_id
 from airflow_provider_youcom._page.shared_read import PATIENCE, SharedRead
 from airflow_provider_youcom._page.snapshot import Snapshot, read_snapshot
@@ -53,9 +54,9 @@ class Ledgers:
         :param conn_ids: connections to You.com.
         """
         deadline = time.monotonic() + PATIENCE
-        deployment, *named = await asyncio.gather(
+        deployment, named = await asyncio.gather(
             self._deployment.latest(deadline),
-            *(self._ledger_of(conn_id).latest(deadline) for conn_id in conn_ids),
+            asyncio.gather(*(self._ledger_of(conn_id).latest(deadline) for conn_id in conn_ids)),
         )
         ledgers: dict[Ledger, str] = {}
         for conn_id, seen in zip(conn_ids, named, strict=True):
@@ -65,7 +66,11 @@ class Ledgers:
             *(self._snapshot_of(ledger, conn_id).latest(deadline) for ledger, conn_id in ledgers.items())
         )
         self._forget_all_but(ledgers)
-        problems = [seen.problem for seen in (deployment, *named, *snapshots) if seen.problem]
+        problems = (
+            deployment.problem,
+            *(seen.problem for seen in named),
+            *(seen.problem for seen in snapshots),
+        )
         return Known(
             deployment.value or "",
             _each_once([seen.value for seen in snapshots if seen.value is not None]),
@@ -74,7 +79,7 @@ class Ledgers:
                 for conn_id, seen in zip(conn_ids, named, strict=True)
                 if seen.value is None and not seen.problem
             ),
-            tuple(dict.fromkeys(problems)),
+            tuple(dict.fromkeys(filter(None, problems))),
         )
 
     def _ledger_of(self, conn_id: str) -> SharedRead[Ledger | None]:
@@ -96,7 +101,7 @@ class Ledgers:
 
 def conn_ids() -> list[str]:
     """Return the connections to You.com whose ledgers the page shows."""
-    setting = conf.get("youcom", "page_conn_ids", fallback=YouComHook.default_conn_name)
+    setting = conf.get("youcom", "page_conn_ids", fallback=DEFAULT_CONN_ID)
     return list(dict.fromkeys(filter(None, (each.strip() for each in setting.split(",")))))
 
 

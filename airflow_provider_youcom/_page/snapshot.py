@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from airflow_provider_youcom._page.picture import NARROW, WIDE, Picture, Point, draw
@@ -86,19 +86,19 @@ class Snapshot:
 
     :param ledger_id: the ledger.
     :param accounts: its accounts.
-    :param time: the ledger's time, in UTC; None without accounts.
+    :param time: the ledger's time, in UTC; without accounts, this process's time.
     :param taken: the same moment, by this process's monotonic clock.
     """
 
     ledger_id: str
     accounts: tuple[Account, ...]
-    time: datetime | None
+    time: datetime
     taken: float
 
     @property
-    def now(self) -> datetime | None:
-        """The ledger's time now, in UTC; None without accounts."""
-        return self.time and self.time + timedelta(seconds=time.monotonic() - self.taken)
+    def now(self) -> datetime:
+        """The ledger's time now, in UTC."""
+        return self.time + timedelta(seconds=time.monotonic() - self.taken)
 
 
 def read_snapshot(ledger: Ledger) -> Snapshot:
@@ -112,7 +112,7 @@ def read_snapshot(ledger: Ledger) -> Snapshot:
     return Snapshot(
         ledger.id,
         tuple(_account(overview, ()) for overview in overviews),
-        overviews[0].now if overviews else None,
+        overviews[0].now if overviews else datetime.now(UTC),
         taken,
     )
 

@@ -56,6 +56,17 @@ def span(duration: timedelta) -> str:
     return f"{seconds} s"
 
 
+def words(duration: timedelta) -> str:
+    """
+    Return a duration in whole days, or in whole hours if it is below two days.
+
+    :param duration: any duration.
+    """
+    unit, name = (86400, "day") if duration >= timedelta(days=2) else (3600, "hour")
+    number = int(duration.total_seconds() // unit)
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def minute(moment: datetime) -> str:
     """
     Return a time for people, to the minute.
