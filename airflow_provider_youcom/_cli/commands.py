@@ -47,6 +47,7 @@ def show_balance(args: Namespace) -> None:
         elif isinstance(noted, YouComError):
             row = balance_row(balance, "", "")
         else:
+            hook.ledger.accounts.store(balance, noted)
             available = noted.available(balance)
             row = balance_row(
                 balance, plain_text(available.reserved_usd), plain_text(available.available_usd)

@@ -155,8 +155,10 @@ class YouComHook(BaseHook):
         :raises YouComRefusedError: if the connection names no ledger, or one that cannot be used.
         :raises YouComUnavailableError: if the ledger does not answer.
         """
-        note = self.ledger.note()
-        return note.available(self.get_balance())
+        ledger = self.ledger
+        note, balance = ledger.note(), self.get_balance()
+        ledger.accounts.store(balance, note)
+        return note.available(balance)
 
     @contextmanager
     def reserved_credits(
@@ -240,8 +242,7 @@ class YouComHook(BaseHook):
             return str(balance)
         from airflow_provider_youcom.hooks._ledger import open_ledger
 
-        ledger = open_ledger(settings.ledger_conn_id, "this connection")
-        account = ledger.note().of(balance.account_id)
+        account = open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
         return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 
     @property

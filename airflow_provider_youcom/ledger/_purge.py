@@ -19,6 +19,7 @@ from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, reservations
 from airflow_provider_youcom.ledger._statements import LOCK, LOCK_TO_END, NOW
+from airflow_provider_youcom.ledger._thinning import thin
 from airflow_provider_youcom.ledger.rule import PURGE_EVERY_SECONDS
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def purge(database: Database, keep: int) -> int:
             due = {"this_account": row.account_id, "before": row.purge_before, "limit": ROWS_AT_ONCE}
             purged += _repeat(database, _delete_reservations, due, deadline)
             _repeat(database, _delete_holders, due, deadline)
+        thin(database, deadline)
     except YouComError as error:
         log.info("Old entries of the ledger are left to the next purge: %s", error)
     return purged

@@ -82,6 +82,23 @@ reservations = sa.Table(
     sa.CheckConstraint(f"(ended_at IS NULL) = (end_number = {rule.NOT_ENDED})"),
 )
 
+readings = sa.Table(
+    "youcom_readings",
+    metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    # Two processes that store at once give their readings the same number, and one of them is refused.
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Of the note. Both have the names that ``rule.counts`` asks for.
+    sa.Column("time", sa.BigInteger, nullable=False),
+    sa.Column("counter", sa.BigInteger, nullable=False),
+    sa.Column("stored_at", sa.BigInteger, nullable=False),
+    # Exact decimals: a balance may have 300 digits, and SQLite would read a number as a double.
+    sa.Column("balance_cents", sa.Text, nullable=False),
+    sa.Column("fallen_usd", sa.Text, nullable=False),
+    sa.Column("unreserved_usd", sa.Text, nullable=False),
+    sa.Column("watched_us", sa.BigInteger, nullable=False),
+)
+
 STANDS = reservations.c.ended_at.is_(None)
 
 # At most one standing row for each attempt; ended rows do not matter.
@@ -119,3 +136,4 @@ sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservat
 sa.Index("youcom_reservations_reserved_at", reservations.c.reserved_at.desc(), reservations.c.id)
 sa.Index("youcom_reservations_run_id", reservations.c.run_id, reservations.c.reserved_at)
 sa.Index("youcom_holders_newest_at", holders.c.account_id, holders.c.newest_at)
+sa.Index("youcom_readings_time", readings.c.time)

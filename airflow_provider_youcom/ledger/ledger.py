@@ -32,6 +32,7 @@ from airflow_provider_youcom.ledger._purge import purge
 from airflow_provider_youcom.ledger._refusals import another_ledger, outdated, overtaken
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
 from airflow_provider_youcom.ledger._schema import STANDS, reservations
+from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
@@ -61,6 +62,7 @@ class Ledger:
     ) -> None:
         self._database = Database(engine, name, answer_within)
         self._id = ""
+        self.accounts = Accounts(self._ready)
 
     @property
     def is_for_one_machine(self) -> bool:
@@ -100,6 +102,7 @@ class Ledger:
         while True:
             note = self.note()
             balance = ask()
+            self.accounts.store(balance, note)
             if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)
@@ -167,9 +170,7 @@ class Ledger:
 
     def get(self, ids: Iterable[str]) -> list[Reservation]:
         """Return the reservations with these ids, standing or ended; unknown ids are left out."""
-        wanted = {"ids": list(ids)}
-        rows = self._ready().read(lambda connection: connection.execute(statements.BY_IDS, wanted).all())
-        return [to_reservation(row) for row in rows]
+        return self._select(statements.BY_IDS.params(ids=list(ids)), {})
 
     def standing(self, **names: str | int) -> list[Reservation]:
         """

@@ -35,10 +35,11 @@ class Overview:
 
     :param account_id: You.com's ``data.id``.
     :param now: the ledger's time, in UTC.
-    :param readings: what the account held, the oldest reading first.
-    :param counting: the reservations that are subtracted from the last reading, the oldest first. Those that
-        have ended count, too, if that reading may lack what they have spent.
-    :param reserved_by_dag: which DAGs have reserved, those with the most first.
+    :param readings: what the account held, the oldest reading first; the last one may be of any age.
+    :param counting: the reservations that are subtracted from the last reading, the oldest first: those that
+        stand, and those that have ended if the reading may lack what they have spent. Without a reading,
+        those that count now.
+    :param reserved_by_dag: which DAGs have reserved, those with the most in 7 days first.
     """
 
     account_id: str

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
-from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.balance import AccountBalance, balance_fall_usd
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._rows import to_datetime
-from airflow_provider_youcom.money import add_exactly, cents_to_usd, subtract_usd
+from airflow_provider_youcom.ledger.reservation import Note
+from airflow_provider_youcom.money import add_exactly, cents_to_usd
 
-AGAIN_AFTER = timedelta(minutes=5)
+STORE_AGAIN_SECONDS = 5 * 60
 """A balance that has not changed is stored again after this time."""
-MERGED_WITHIN = timedelta(minutes=1)
-"""Of the readings in one minute, the last is kept."""
-THINNED_AFTER = timedelta(days=2)
-"""Of older readings, the last of each hour is kept."""
-KEPT_FOR = timedelta(days=90)
-"""How long a reading is kept."""
+MERGE_SECONDS = 60
+"""Of the readings within a minute of the clock, the last is kept."""
 
 
 @dataclass(frozen=True)
 class StoredReading:
     """
-    What an account held, and the totals of what happened to its balance since its first reading.
+    What an account held, and the totals of what has happened to its balance since its first reading.
 
-    What fell between two readings is the difference of their totals. So it does not depend on the readings in
-    between, which may be deleted, and a top-up does not hide it.
+    What fell between two readings is the difference of their totals. So it is the same when the readings in
+    between are deleted, and a top-up in between does not hide it.
 
     :param account_id: You.com's ``data.id``.
-    :param number: how many readings of the account had a row of their own, with this one.
+    :param number: the number of the reading among those of the account.
     :param time: the time of the note, before You.com was asked; microseconds since 1970 in UTC, by the
         ledger's clock.
     :param counter: the counter of the note: how many reservations of the account had ended.
-    :param stored_at: when the reading was stored, after You.com had answered; likewise.
+    :param stored_at: when it was stored, after You.com had answered; likewise.
     :param balance_cents: what the account held, in cents, exact; may be negative.
-    :param fallen_cents: by how much the balance has fallen. What it rose by, such as a top-up, is left out.
-    :param unreserved_cents: how much of that fell while nothing was reserved.
-    :param watched_us: the time in which the balance did not rise, in microseconds. Where it rose, nobody
-        knows what was spent.
+    :param fallen_usd: by how much the balance has fallen, in dollars. What it has risen by is left out.
+    :param unreserved_usd: how much of that fell while nothing was reserved, in dollars.
+    :param watched_us: for how long that is known, in microseconds. While a balance rises, nobody knows what
+        is spent, so that time is left out.
     """
 
     account_id: str
@@ -48,8 +45,8 @@ class StoredReading:
     counter: int
     stored_at: int
     balance_cents: Decimal
-    fallen_cents: Decimal = Decimal(0)
-    unreserved_cents: Decimal = Decimal(0)
+    fallen_usd: Decimal = Decimal(0)
+    unreserved_usd: Decimal = Decimal(0)
     watched_us: int = 0
 
     @property
@@ -59,10 +56,84 @@ class StoredReading:
 
     @property
     def balance_usd(self) -> Decimal:
-        """What the account held, in dollars."""
+        """What the account held, in dollars, exact."""
         return cents_to_usd(self.balance_cents)
 
     @property
     def read_at(self) -> datetime:
         """The time of the note, in UTC."""
         return to_datetime(self.time)
+
+    def covers(self, balance: AccountBalance, note: Note) -> bool:
+        """
+        Return whether a later reading of the same account tells nothing new.
+
+        :param balance: You.com's answer.
+        :param note: from before You.com was asked.
+        """
+        age = note.time - self.time
+        return balance.balance_cents == self.balance_cents and age < STORE_AGAIN_SECONDS * US_PER_SECOND
+
+    def is_before(self, note: Note, now: int) -> bool:
+        """
+        Return whether You.com had surely answered this reading before it was asked for another one.
+
+        :param note: from before You.com was asked for the other one.
+        :param now: the ledger's time.
+        """
+        # A reading from the future was stored before the ledger's clock went back.
+        return self.stored_at < note.time or self.stored_at > now
+
+    def is_of_the_same_minute(self, note: Note) -> bool:
+        """
+        Return whether a later reading takes the place of this one.
+
+        :param note: from before You.com was asked for the later one.
+        """
+        minute = MERGE_SECONDS * US_PER_SECOND
+        return self.time // minute == note.time // minute
+
+    def followed_by(
+        self, balance: AccountBalance, note: Note, stored_at: int, was_reserved: bool
+    ) -> StoredReading:
+        """
+        Return the next reading of the account.
+
+        :param balance: You.com's answer.
+        :param note: from before You.com was asked.
+        :param stored_at: the ledger's time, after You.com has answered.
+        :param was_reserved: whether any reservation counted since the note of this reading.
+        """
+        fall_usd = balance_fall_usd(self.balance, balance)
+        passed_us = max(0, note.time - self.time)
+        return StoredReading(
+            account_id=self.account_id,
+            number=self.number if self.is_of_the_same_minute(note) else self.number + 1,
+            time=note.time,
+            counter=note.of(self.account_id).counter,
+            stored_at=stored_at,
+            balance_cents=balance.balance_cents,
+            fallen_usd=add_exactly(self.fallen_usd, fall_usd or Decimal(0)),
+            unreserved_usd=add_exactly(
+                self.unreserved_usd, Decimal(0) if was_reserved or fall_usd is None else fall_usd
+            ),
+            watched_us=self.watched_us + (0 if fall_usd is None else passed_us),
+        )
+
+
+def first_reading(balance: AccountBalance, note: Note, stored_at: int) -> StoredReading:
+    """
+    Return the first reading of an account.
+
+    :param balance: You.com's answer.
+    :param note: from before You.com was asked.
+    :param stored_at: the ledger's time, after You.com has answered.
+    """
+    return StoredReading(
+        account_id=balance.account_id,
+        number=1,
+        time=note.time,
+        counter=note.of(balance.account_id).counter,
+        stored_at=stored_at,
+        balance_cents=balance.balance_cents,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -28,6 +29,9 @@ LEDGER_SECONDS = 20.0
 # that hangs holds up neither another ledger nor the checks of other connections.
 _THREADS_FOR_A_LEDGER = 4
 _threads: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
+# A check is not kept waiting for long, only to store what it has read.
+_STORE_SECONDS = 1.0
+_storing: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
 # They also ask Airflow, which may take long.
 _housekeeping = Threads(2)
 
@@ -58,6 +62,14 @@ class Noted:
         decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
         self.note = self.note.after(decision)
         return decision.available
+
+    async def store(self, balance: AccountBalance) -> None:
+        """Store what was read in the ledger. A failure is logged."""
+        accounts, note = self.ledger.accounts, self.note
+        with suppress(TimeoutError):
+            await _storing.setdefault(self.ledger, Threads(1)).run(
+                lambda: accounts.store(balance, note), _STORE_SECONDS
+            )
 
     def start_ending_lost(self) -> bool:
         """Return True to the first of those who share this check, and False to the others."""
@@ -112,7 +124,10 @@ async def check(youcom_conn_id: str) -> Check:
         with no_key_in_errors():
             await hook.aconnect()
             noted = await _note(hook) if hook.has_ledger else None
-            return Check(await hook.client.aget_balance(), noted)
+            balance = await hook.client.aget_balance()
+            if isinstance(noted, Noted):
+                await noted.store(balance)
+            return Check(balance, noted)
     except YouComError as error:
         return Check(error)
 
