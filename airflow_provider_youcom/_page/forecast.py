@@ -42,16 +42,16 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
         return Forecast("It has run out", "", "The account holds nothing: top it up.")
     if pace is None:
         return Forecast("Not known yet", "", "A day of readings is needed to tell.")
-    at = f"at {up(pace.usd_per_day)} a day, as in the last 7 days; top-ups left out"
+    at = f"at {up(pace.usd_per_day)} a day, as in the last {words(pace.watched)}; top-ups left out"
     if pace.usd_per_day <= 0:
-        return Forecast("No end in sight", "", "Nothing fell in the last 7 days.")
+        return Forecast("No end in sight", "", f"Nothing fell in the last {words(pace.watched)}.")
     if runs_out is None:
-        return Forecast("Not known yet", "", f"{at}; too little is known to tell.")
+        return Forecast("More than 3 years", "", at)
     earliest, latest = max(runs_out.earliest, now), runs_out.latest
     if latest is None or latest - now > _YEAR:
         if earliest - now > _YEAR:
             return Forecast("More than a year", "", at)
-        return Forecast(f"More than {words(earliest - now)}", f"after {day(earliest)}", at)
+        return Forecast(f"More than {_at_least(earliest - now)}", f"after {day(earliest)}", at)
     return Forecast(_range(earliest - now, latest - now), _dates(earliest, latest), at)
 
 
@@ -59,8 +59,13 @@ def _range(least: timedelta, most: timedelta) -> str:
     unit, name = (_DAY, "days") if most >= 2 * _DAY else (_HOUR, "hours")
     low, high = int(least / unit), -int(-most // unit)
     if low == high:
-        return words(least)
+        return _at_least(least)
     return f"{low}–{high} {name}"
+
+
+def _at_least(duration: timedelta) -> str:
+    unit = _DAY if duration >= 2 * _DAY else _HOUR
+    return words(duration // unit * unit)
 
 
 def _dates(earliest: datetime, latest: datetime) -> str:

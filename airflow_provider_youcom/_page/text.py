@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from airflow_provider_youcom.money import format_usd
 
+_DAY = timedelta(days=1)
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 _RUN_ID = re.compile(r"([a-z_]+)__(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
 # From the page to the root of Airflow's UI.
@@ -58,12 +59,12 @@ def span(duration: timedelta) -> str:
 
 def words(duration: timedelta) -> str:
     """
-    Return a duration in whole days, or in whole hours if it is below two days.
+    Return a duration in whole days, or in whole hours if it is below two days, rounded.
 
     :param duration: any duration.
     """
-    unit, name = (86400, "day") if duration >= timedelta(days=2) else (3600, "hour")
-    number = int(duration.total_seconds() // unit)
+    unit, name = (_DAY, "day") if duration >= 2 * _DAY else (timedelta(hours=1), "hour")
+    number = round(duration / unit)
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
