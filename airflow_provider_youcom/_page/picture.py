@@ -8,33 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from airflow_provider_youcom._page.axes import WIDE, Label, Size, dates, dollars, round_step
+
 _DAY = timedelta(days=1)
 # The labels of the axes, in pixels of the picture.
 _CHARACTER = 7.2
 _TOP = 10.0
-
-
-@dataclass(frozen=True)
-class Size:
-    """
-    How large a picture is.
-
-    :param name: its class in the style sheet.
-    :param width: in pixels.
-    :param height: in pixels.
-    :param days_between: days between two dates at the axis of a month.
-    :param columns: how many columns of points it has room for.
-    """
-
-    name: str
-    width: int
-    height: int
-    days_between: int
-    columns: int
-
-
-WIDE = Size("wide", 960, 230, 7, 320)
-NARROW = Size("narrow", 350, 200, 14, 110)
 
 
 @dataclass(frozen=True)
@@ -48,19 +27,6 @@ class Point:
 
     at: datetime
     usd: Decimal
-
-
-@dataclass(frozen=True)
-class Label:
-    """
-    A label at an axis.
-
-    :param position: where, in pixels.
-    :param text: what it says.
-    """
-
-    position: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -140,11 +106,11 @@ def draw(
     lowest_usd = min(point.usd for point in shown)
     highest_usd = max(point.usd for point in shown)
     lowest, highest = min(0.0, float(lowest_usd)), max(0.0, float(highest_usd))
-    step = _step(highest - lowest)
+    step = round_step(highest - lowest)
     floor = math.floor(lowest / step) * step
     ceiling = max(floor + step, math.ceil(highest / step) * step)
     amounts = [floor + step * number for number in range(round((ceiling - floor) / step) + 1)]
-    texts = [_dollars(amount, step) for amount in amounts]
+    texts = [dollars(amount, step) for amount in amounts]
     left = 12 + _CHARACTER * max(map(len, texts))
     right, bottom = size.width - 8.0, size.height - 24.0
 
@@ -170,7 +136,7 @@ def draw(
         bottom=bottom,
         now=f"{x(now):.1f}",
         amounts=tuple(Label(f"{y(usd):.1f}", text) for usd, text in zip(amounts, texts, strict=True)),
-        dates=tuple(Label(f"{x(moment):.1f}", text) for moment, text in _dates(now, days, size)),
+        dates=tuple(Label(f"{x(moment):.1f}", text) for moment, text in dates(now, days, size)),
         until=f"{end:%-d %b}" if size is WIDE and days > 1 else "",
         curve=curve,
         area=f"{curve}V{y(max(0.0, floor)):.1f}H{corners[0][0]:.1f}Z",
@@ -235,25 +201,3 @@ def _meets(last: Point, end: datetime, daily_usd: float) -> tuple[datetime, floa
     if usd - daily_usd * days >= 0:
         return end, usd - daily_usd * days
     return last.at + _DAY * (usd / daily_usd), 0.0
-
-
-def _step(spread: float) -> float:
-    """Return a round distance between labels, with which there are about four."""
-    rough = max(spread, 0.01) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-
-
-def _dollars(usd: float, step: float) -> str:
-    sign = "-" if usd < 0 else ""
-    return f"{sign}${abs(usd):,.0f}" if step >= 1 else f"{sign}${abs(usd):,.2f}"
-
-
-def _dates(now: datetime, days: int, size: Size) -> list[tuple[datetime, str]]:
-    if days == 1:
-        hours = 6 if size is WIDE else 12
-        moments = [now - timedelta(hours=hours * number) for number in range(24 // hours, 0, -1)]
-        return [(moment, f"{moment:%H:%M}") for moment in moments]
-    between = size.days_between if days > 7 else size.days_between // 7
-    moments = [now - _DAY * number for number in range(days - days % between, 0, -between)]
-    return [(moment, f"{moment:%-d %b}") for moment in moments]

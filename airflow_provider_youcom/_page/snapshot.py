@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from airflow_provider_youcom._page.picture import NARROW, WIDE, Picture, Point, draw
+from airflow_provider_youcom._page.axes import NARROW, WIDE
+from airflow_provider_youcom._page.picture import Picture, Point, draw
 from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.ledger import figures
 from airflow_provider_youcom.ledger.claim import Holder

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_youcom._page.picture import NARROW, WIDE, Picture, Point, Size, draw
+from airflow_provider_youcom._page.axes import NARROW, WIDE, Size
+from airflow_provider_youcom._page.picture import Picture, Point, draw
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
