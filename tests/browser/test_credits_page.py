@@ -61,7 +61,7 @@ class Place:
 def place(
     request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """An Airflow with a ledger of a month, and a run that holds credits."""
+    """An Airflow with a ledger of a month, and a run that holds frame."""
     home = tmp_path_factory.mktemp("airflow")
     airflow = LocalAirflow(home, DAGS, environment=PATIENCE)
     move_below(airflow, request.param)
@@ -105,15 +105,15 @@ def clock(page: Page) -> Clock:
 
 
 @pytest.fixture
-def credits(page: Page, place: Place, clock: Clock) -> FrameLocator:
+def frame(page: Page, place: Place, clock: Clock) -> FrameLocator:
     """The page in the frame, opened by the menu."""
     from playwright.sync_api import expect
 
     page.goto(f"{place.airflow.base_url}/")
     page.get_by_role("link", name="Credits").click()
-    frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", name="Available now")).to_be_visible()
-    return frame
+    shown = page.frame_locator("iframe")
+    expect(shown.get_by_role("heading", name="Available now")).to_be_visible()
+    return shown
 
 
 @pytest.fixture
@@ -130,38 +130,38 @@ def picture(page: Page, place: Place) -> Callable[..., None]:
 
 
 def test_the_menu_opens_the_page_with_its_icon(
-    page: Page, place: Place, credits: FrameLocator, picture: Callable[..., None]
+    page: Page, place: Place, frame: FrameLocator, picture: Callable[..., None]
 ) -> None:
     from playwright.sync_api import expect
 
     icon = page.get_by_role("link", name="Credits").locator("img")
     assert icon.evaluate("image => image.complete && image.naturalWidth > 0"), "the icon is not there"
-    expect(credits.locator(".legend")).to_contain_text("$122.40")
-    expect(credits.locator(".forecast .big")).to_have_text(re.compile(r"\d+–\d+ days"))
-    page.set_viewport_size({"width": 1280, "height": 1240})
+    expect(frame.locator(".legend")).to_contain_text("$122.40")
+    expect(frame.locator(".forecast .big")).to_have_text(re.compile(r"\d+–\d+ days"))
+    page.set_viewport_size({"width": 1280, "height": 1090})
     picture("credits-page-light")
 
 
 def test_the_theme_of_the_ui_is_followed_at_once(
-    page: Page, credits: FrameLocator, picture: Callable[..., None]
+    page: Page, frame: FrameLocator, picture: Callable[..., None]
 ) -> None:
     from playwright.sync_api import expect
 
     page.emulate_media(color_scheme="light")
-    root = credits.locator(":root")
+    root = frame.locator(":root")
     expect(root).to_have_class("light")
-    light = credits.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+    light = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     page.emulate_media(color_scheme="dark")
     expect(page.locator("html")).to_have_class(re.compile("dark"))
     expect(root).to_have_class("dark")
-    dark = credits.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+    dark = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     assert light != dark
     ui = page.locator("html").evaluate(
         "html => getComputedStyle(html).getPropertyValue('--chakra-colors-bg').trim()"
     )
     ours = root.evaluate("html => getComputedStyle(html).getPropertyValue('--bg').trim()")
     assert ours == ui, "an administrator's theme would be lost"
-    page.set_viewport_size({"width": 1280, "height": 1240})
+    page.set_viewport_size({"width": 1280, "height": 1090})
     picture("credits-page-dark")
 
 
@@ -174,33 +174,33 @@ def test_a_phone_has_one_column(page: Page, place: Place, picture: Callable[...,
     picture("credits-page-phone", full_page=True)
 
 
-def test_a_run_opens_in_the_ui_around_the_frame(page: Page, place: Place, credits: FrameLocator) -> None:
+def test_a_run_opens_in_the_ui_around_the_frame(page: Page, place: Place, frame: FrameLocator) -> None:
     run_id = place.held.holder.run_id
-    credits.locator(f'a.run[title="{run_id}"]').click()
+    frame.locator(f'a.run[title="{run_id}"]').click()
     page.wait_for_url(f"{place.airflow.base_url}/dags/{RUN_DAG}/runs/{quote(run_id, safe='')}*")
     page.get_by_text(RUN_DAG).first.wait_for()
     assert page.locator("iframe").count() == 0, "the UI is within its own frame"
 
 
-def test_a_run_opens_in_a_new_tab_if_asked_to(page: Page, place: Place, credits: FrameLocator) -> None:
+def test_a_run_opens_in_a_new_tab_if_asked_to(page: Page, place: Place, frame: FrameLocator) -> None:
     with page.context.expect_page() as opened:
-        credits.locator(f'a.run[title="{place.held.holder.run_id}"]').click(modifiers=["Control"])
+        frame.locator(f'a.run[title="{place.held.holder.run_id}"]').click(modifiers=["Control"])
     assert f"/dags/{RUN_DAG}/runs/" in opened.value.url
 
 
-def test_you_com_opens_in_a_new_tab(page: Page, credits: FrameLocator) -> None:
+def test_you_com_opens_in_a_new_tab(page: Page, frame: FrameLocator) -> None:
     page.context.route("https://you.com/**", lambda route: route.fulfill(body="You.com"))
     with page.context.expect_page() as opened:
-        credits.get_by_role("link", name="Top up at You.com").click()
+        frame.get_by_role("link", name="Top up at You.com").click()
     opened.value.wait_for_url("https://you.com/platform")
     assert opened.value.evaluate("window.opener") is None
-    assert credits.get_by_role("heading", name="Available now").is_visible()
+    assert frame.get_by_role("heading", name="Available now").is_visible()
 
 
-def test_arrow_keys_read_single_values(page: Page, credits: FrameLocator) -> None:
+def test_arrow_keys_read_single_values(page: Page, frame: FrameLocator) -> None:
     from playwright.sync_api import expect
 
-    chart, readout = credits.locator(".chart.wide"), credits.locator(".readout")
+    chart, readout = frame.locator(".chart.wide"), frame.locator(".readout")
     chart.focus()
     page.keyboard.press("ArrowLeft")
     expect(readout).to_have_text(re.compile(r"^\d+ \w+, \d\d:\d\d UTC: \$122\.40$"))
@@ -209,14 +209,14 @@ def test_arrow_keys_read_single_values(page: Page, credits: FrameLocator) -> Non
     expect(readout).not_to_have_text(re.compile(r"\$122\.40$"))
 
 
-def test_everything_can_be_reached_by_keyboard(page: Page, credits: FrameLocator) -> None:
-    links = credits.locator("a[href]").count()
-    credits.locator("header a").focus()
+def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) -> None:
+    links = frame.locator("a[href]").count()
+    frame.locator("header a").focus()
     reached = set()
     for _ in range(links + 3):
-        reached.add(credits.locator(":focus").evaluate("each => each.outerHTML.slice(0, 300)"))
+        reached.add(frame.locator(":focus").evaluate("each => each.outerHTML.slice(0, 300)"))
         page.keyboard.press("Tab")
-        if credits.locator(":focus").count() == 0:
+        if frame.locator(":focus").count() == 0:
             break
     assert len(reached) == links + 1, "each link, and the picture"
 
@@ -235,19 +235,19 @@ def test_axe_finds_nothing(page: Page, place: Place, scheme: Any) -> None:
 
 
 def test_the_page_shows_a_release_by_itself(
-    page: Page, place: Place, credits: FrameLocator, clock: Clock
+    page: Page, place: Place, frame: FrameLocator, clock: Clock
 ) -> None:
     from playwright.sync_api import expect
 
-    run = credits.locator(f'a.run[title="{place.held.holder.run_id}"]')
+    run = frame.locator(f'a.run[title="{place.held.holder.run_id}"]')
     expect(run).to_be_visible()
     place.ledger.end([place.held.id], EndReason.RELEASED, by="test")
     read_again: list[str] = []
     page.on("request", lambda request: read_again.append(request.url))
-    credits.locator("h1").evaluate("h1 => getSelection().selectAllChildren(h1)")
+    frame.locator("h1").evaluate("h1 => getSelection().selectAllChildren(h1)")
     clock.run_for(4 * REFRESHED_EVERY * 1000)
     assert not [url for url in read_again if url.endswith("/youcom/")], "somebody is selecting text"
-    credits.locator("h1").evaluate("() => getSelection().removeAllRanges()")
+    frame.locator("h1").evaluate("() => getSelection().removeAllRanges()")
     for _ in range(100):
         # The server keeps for some seconds what it has read.
         if run.is_hidden():
@@ -255,15 +255,15 @@ def test_the_page_shows_a_release_by_itself(
         clock.run_for((REFRESHED_EVERY + 1) * 1000)
         page.wait_for_timeout(500)
     expect(run).to_be_hidden()
-    expect(credits.get_by_text("$5.00 of runs that have released")).to_be_visible()
+    expect(frame.get_by_text("$5.00 of runs that have released")).to_be_visible()
 
 
 def test_the_page_says_that_it_is_not_up_to_date_when_nobody_is_signed_in(
-    page: Page, credits: FrameLocator, clock: Clock
+    page: Page, frame: FrameLocator, clock: Clock
 ) -> None:
     from playwright.sync_api import expect
 
     page.context.route("**/youcom/", lambda route: route.fulfill(status=401, body="{}"))
     clock.run_for((REFRESHED_EVERY + 1) * 1000)
-    expect(credits.locator(".age")).to_have_text("Not up to date: you are signed out.")
-    expect(credits.get_by_role("heading", name="Available now")).to_be_visible()
+    expect(frame.locator(".age")).to_have_text("Not up to date: you are signed out.")
+    expect(frame.get_by_role("heading", name="Available now")).to_be_visible()
