@@ -45,7 +45,7 @@ def current_attempt() -> Attempt:
 
 def attempt_of_gate(context: Any) -> Attempt:
     """
-    Return the attempt of the running task; it is the same at each call within one try.
+    Return the attempt of the running task. It has the same id at each call.
 
     :raises YouComLedgerUnavailableError: if Airflow does not say which id this deployment has.
     :raises YouComRefusedError: if this deployment has no id, and none can be saved.
@@ -82,9 +82,9 @@ def tasks_behind(gate: Any) -> list[Any]:
 
 def is_retried_soon(task: Any) -> bool:
     """
-    Return whether a try of a task may still spend after the next try has ended.
+    Return whether an attempt of a task may still spend after the next attempt has ended.
 
-    Airflow can take a try for lost while it is still running. After the retry delay, it starts the next one.
+    Airflow can abandon an attempt that is still running. After the retry delay, it starts the next one.
     """
     delay: timedelta = task.retry_delay
     return bool(task.retries) and delay.total_seconds() < GRACE_SECONDS
@@ -157,14 +157,14 @@ def _this_process() -> Attempt:
 
 
 def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
-    # Several reservations of one try differ by their id, and are equally old.
+    # Several reservations of one attempt differ by their id, and are equally old.
     order = _order_of(task_instance, dag_run)
     return Attempt(holder_of(task_instance), uuid.uuid4().hex, order, task_instance.try_number)
 
 
 def _order_of(task_instance: Any, dag_run: Any) -> str:
     # On Airflow 3, each retry and each clear gives the task instance a new id, which sorts by time. On 2.11
-    # it has none, and the run's id and the try sort instead, before every id of Airflow 3.
+    # it has none, and the run's id and the try number sort instead, before every id of Airflow 3.
     try_id = getattr(task_instance, "id", None)
     return str(try_id) if try_id else f"{dag_run.id:020d}-{task_instance.try_number:010d}"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow_provider_youcom.billing import DEFAULT_BASE_URL, DEFAULT_RETRIES, DEFAULT_TIMEOUT_SECONDS
 from airflow_provider_youcom.exceptions import PLATFORM_URL
+from airflow_provider_youcom.ledger.line_rule import DEFAULT_HOLD_SECONDS
 from airflow_provider_youcom.ledger.rule import DEFAULT_SETTLE_SECONDS
 
 CONNECTION_TYPE = "youcom"
@@ -24,6 +25,7 @@ def form_behaviour() -> dict[str, Any]:
             "timeout": f"{DEFAULT_TIMEOUT_SECONDS:g}",
             "retries": f"{DEFAULT_RETRIES}",
             "settle_seconds": f"{DEFAULT_SETTLE_SECONDS}",
+            "hold_seconds": f"{DEFAULT_HOLD_SECONDS}",
         },
     }
 
@@ -51,5 +53,11 @@ def form_fields() -> dict[str, dict[str, Any]]:
             "label": "Settle time (seconds)",
             "description": f"How late You.com may post a charge. Default: {DEFAULT_SETTLE_SECONDS}.",
             "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 86400},
+        },
+        "hold_seconds": {
+            "label": "Hold time (seconds)",
+            "description": "How long credits are held for a gate in line while nothing opens and no more "
+            f"come in. Set it to more than the time between two top-ups. Default: {DEFAULT_HOLD_SECONDS}.",
+            "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 2592000},
         },
     }

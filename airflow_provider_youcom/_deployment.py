@@ -5,8 +5,8 @@ It is an Airflow Variable. A task of Airflow 3 cannot save a Variable only if th
 another task has saved. So tasks that find no id first save a candidate, as another Variable, and wait until
 it has been the same for half a minute. What a task saves late then replaces a candidate, and not the id.
 
-While they wait, they look for the id again and again. Each time, Airflow shows the candidate and no id, which
-tells that it answers, and that there is none.
+While they wait, they look for the id again and again. If Airflow returns the candidate and no id, it has
+answered, and there is no id.
 """
 
 from __future__ import annotations

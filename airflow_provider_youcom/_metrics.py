@@ -1,7 +1,7 @@
 """
 The metrics of gates and checks, sent through Airflow's own ``Stats`` to StatsD, Datadog or OpenTelemetry.
 
-Each is sent twice: under a plain name with the connection as a tag, and, since plain StatsD drops tags, under
+Each is sent twice, since plain StatsD drops tags: under a plain name with the connection as a tag, and under
 a name that contains the connection.
 """
 
@@ -54,12 +54,18 @@ def set_reserved(youcom_conn_id: object, *, reserved_usd: Decimal, available_usd
     _set("available_usd", youcom_conn_id, available_usd)
 
 
+def set_waiting(youcom_conn_id: object, *, gates: int, needed_usd: Decimal) -> None:
+    """Set the gauges of how many gates wait in line, and of what they need together."""
+    _set("waiting_gates", youcom_conn_id, Decimal(gates))
+    _set("waiting_usd", youcom_conn_id, needed_usd)
+
+
 def _increment(name: str, youcom_conn_id: object) -> None:
     _send("incr", name, youcom_conn_id)
 
 
-def _set(name: str, youcom_conn_id: object, amount_usd: Decimal) -> None:
-    _send("gauge", name, youcom_conn_id, float(amount_usd))
+def _set(name: str, youcom_conn_id: object, value: Decimal) -> None:
+    _send("gauge", name, youcom_conn_id, float(value))
 
 
 def _send(method: str, name: str, youcom_conn_id: object, *value: float) -> None:

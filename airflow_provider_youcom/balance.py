@@ -13,6 +13,8 @@ from airflow_provider_youcom.money import cents_to_usd, format_usd, json_number,
 # What a gate returns if it opened without knowing the balance.
 UNKNOWN_BALANCE = dict.fromkeys(("account_id", "balance_cents", "balance_usd", "checked_at"))
 
+_SHORT_ID_LENGTH = 8
+
 
 @dataclass(frozen=True)
 class AccountBalance:
@@ -34,6 +36,18 @@ class AccountBalance:
     def balance_usd(self) -> Decimal:
         """Remaining credits in dollars, exact."""
         return cents_to_usd(self.balance_cents)
+
+    @property
+    def short_account_id(self) -> str:
+        """The beginning of the account's id, for a line of the log."""
+        if len(self.account_id) <= _SHORT_ID_LENGTH:
+            return self.account_id
+        return f"{self.account_id[:_SHORT_ID_LENGTH]}…"
+
+    @property
+    def sentence(self) -> str:
+        """The balance as a sentence, for a line of the log."""
+        return f"The balance is {format_usd(self.balance_usd)} (account {self.short_account_id})."
 
     def __str__(self) -> str:
         return f"You.com account {self.account_id}: {format_usd(self.balance_usd)} left"
@@ -67,6 +81,9 @@ class AvailableCredits:
     :param reserved_runs: how many runs have reserved that.
     :param own_run_usd: how much of it is for other tasks of the same run, in dollars.
     :param reservation_id: the reservation that now stands for this attempt; None if none does.
+    :param held_usd: how much of what is available is held for gates that joined the line before, in dollars.
+    :param held_for: the run of the first of these gates, in words; empty if nothing is held.
+    :param place: the place of this gate in line, 1 for the first; None if it is not in line.
     """
 
     balance: AccountBalance
@@ -75,23 +92,49 @@ class AvailableCredits:
     reserved_runs: int
     own_run_usd: Decimal = Decimal(0)
     reservation_id: str | None = None
+    held_usd: Decimal = Decimal(0)
+    held_for: str = ""
+    place: int | None = None
+
+    @property
+    def not_held_usd(self) -> Decimal:
+        """What is available and not held for a gate that joined the line before, in dollars."""
+        return subtract_usd(self.available_usd, self.held_usd)
+
+    @property
+    def sentence(self) -> str:
+        """The balance, what is reserved and the line in words, for a line of the log."""
+        balance = self.balance
+        return (
+            f"The balance is {format_usd(balance.balance_usd)}, {self._reserved} "
+            f"(account {balance.short_account_id}).{self._in_line}"
+        )
 
     def __str__(self) -> str:
-        return (
-            f"You.com account {self.balance.account_id} holds {format_usd(self.balance.balance_usd)}, "
-            f"of which {self._reserved}"
+        balance_usd = format_usd(self.balance.balance_usd)
+        return f"You.com account {self.balance.account_id} holds {balance_usd}, {self._reserved}"
+
+    @property
+    def _in_line(self) -> str:
+        place = f"place {self.place} in line" if self.place else ""
+        held = (
+            f"{format_usd(self.held_usd, ROUND_CEILING)} is held for {self.held_for}" if self.held_for else ""
         )
+        both = "; ".join(part for part in (place, held) if part)
+        return f" {both[0].upper()}{both[1:]}." if both else ""
 
     @property
     def _reserved(self) -> str:
+        has_reserved = self.reservation_id is not None
         if self.reserved_usd == 0:
-            return "nothing is reserved"
+            return "nothing else reserved" if has_reserved else "nothing reserved"
         reserved = format_usd(self.reserved_usd, ROUND_CEILING)
+        one, many = ("had already", "had already") if has_reserved else ("has", "have")
         if self.own_run_usd == self.reserved_usd:
-            return f"this run has reserved {reserved}"
-        runs = "1 run has" if self.reserved_runs == 1 else f"{self.reserved_runs} runs have"
-        own = format_usd(self.own_run_usd, ROUND_CEILING)
-        return f"{runs} reserved {reserved}" + (f", {own} of it this run" if self.own_run_usd else "")
+            return f"of which this run {one} reserved {reserved}"
+        runs = f"1 run {one}" if self.reserved_runs == 1 else f"{self.reserved_runs} runs {many}"
+        own = f", {format_usd(self.own_run_usd, ROUND_CEILING)} of it this run" if self.own_run_usd else ""
+        return f"of which {runs} reserved {reserved}{own}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the balance and the two amounts as plain JSON, for XCom and events."""

@@ -36,7 +36,7 @@ class YouComError(Exception):
         """Return the error as plain JSON, to send it from the triggerer to a worker."""
         types = [kind.__name__ for kind in type(self).__mro__ if issubclass(kind, YouComError)]
         return {
-            # A gate does the same about the last of them as about any other error: it fails this try.
+            # A gate does the same about the last of them as about any other error: this attempt fails.
             "type": next((name for name in types if name in _TYPES_OF_0_1_0), _TYPES_OF_0_1_0[-1]),
             "types": types,
             "message": str(self),

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError, YouComUnavailableError
-from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
+from airflow_provider_youcom.money import describe_shortfall, format_usd, parse_usd
 
 OnShortfall = Literal["wait", "fail", "skip"]
 OnUnavailable = Literal["wait", "fail", "pass"]
@@ -26,7 +26,17 @@ class Action(Enum):
     FAIL = "fail"
     """Fail now: a retry cannot help."""
     RETRY = "retry"
-    """Fail this try: Airflow's ``retries`` apply."""
+    """Fail this attempt: Airflow retries it if ``retries`` is set."""
+
+
+# Airflow's UI cuts a long line of the log at its end.
+_LOG_LINES_BEGIN = {
+    Action.OPEN: "Open",
+    Action.WAIT: "Waiting",
+    Action.SKIP: "Skipped",
+    Action.FAIL: "Failed",
+    Action.RETRY: "Failed",
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Verdict:
     What a gate decided about a reading, and why.
 
     :param action: what to do next.
-    :param reason: why, in one sentence.
+    :param reason: why. It begins with what is missing.
     :param balance: the balance as JSON; None when it is unknown.
     :param error: the error that took the place of a balance, if there was one.
     :param reservation_id: what the gate has reserved; None if nothing.
@@ -47,10 +57,14 @@ class Verdict:
     error: YouComError | None = None
     reservation_id: str | None = None
 
-    @property
-    def log_line(self) -> str:
-        """The line for the task's log."""
-        return f"{self.reason} Waiting." if self.action is Action.WAIT else self.reason
+    def log_line(self, silent_fail: bool = False) -> str:
+        """
+        Return the line for the task's log: what the gate does, and why.
+
+        :param silent_fail: see ``keeps_waiting``. Default: False.
+        """
+        action = Action.WAIT if self.keeps_waiting(silent_fail) else self.action
+        return f"{_LOG_LINES_BEGIN[action]}: {self.reason}"
 
     @property
     def log_level(self) -> int:
@@ -131,24 +145,24 @@ class CreditGate:
         return Verdict(action, str(reading), error=reading)
 
     def _judge_balance(self, balance: AccountBalance) -> Verdict:
-        holds = f"You.com account {balance.account_id} holds {format_usd(balance.balance_usd)}"
-        if balance.balance_usd >= self.min_usd:
-            return Verdict(Action.OPEN, f"{holds}, enough for {self._needs}.", balance.to_json())
-        missing = format_usd(subtract_usd(self.min_usd, balance.balance_usd), ROUND_CEILING)
-        return Verdict(self._shortfall, f"{holds}, {missing} short of {self._needs}.", balance.to_json())
+        if balance.balance_usd < self.min_usd:
+            return self._judge_short(balance, balance.balance_usd)
+        enough = f"{format_usd(balance.balance_usd)} is enough for {self._min_usd}"
+        return Verdict(Action.OPEN, f"{enough} (account {balance.short_account_id}).", balance.to_json())
 
     def _judge_available(self, available: AvailableCredits) -> Verdict:
-        if available.reservation_id is not None:
-            reason = f"{available}: enough for {self._needs}, which are now reserved."
-            return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
-        missing = format_usd(subtract_usd(self.min_usd, available.available_usd), ROUND_CEILING)
-        return Verdict(
-            self._shortfall, f"{available}: {missing} short of {self._needs}.", available.to_json()
-        )
+        if available.reservation_id is None:
+            return self._judge_short(available, available.not_held_usd)
+        reason = f"{self._min_usd} is reserved. {available.sentence}"
+        return Verdict(Action.OPEN, reason, available.to_json(), reservation_id=available.reservation_id)
+
+    def _judge_short(self, reading: AccountBalance | AvailableCredits, usd: Decimal) -> Verdict:
+        reason = f"{describe_shortfall(usd, self.min_usd)}. {reading.sentence}"
+        return Verdict(self._shortfall, reason, reading.to_json())
 
     @property
-    def _needs(self) -> str:
-        return f"the {format_usd(self.min_usd, ROUND_CEILING)} that this gate needs"
+    def _min_usd(self) -> str:
+        return format_usd(self.min_usd, ROUND_CEILING)
 
     @property
     def _shortfall(self) -> Action:
@@ -158,12 +172,9 @@ class CreditGate:
         if self.on_unavailable == "fail":
             return Verdict(Action.RETRY, str(error), error=error)
         if self.on_unavailable == "pass":
-            return Verdict(
-                Action.OPEN,
-                f'Opening without knowing the balance (on_unavailable="pass"): {error}',
-                error=error,
-            )
-        return Verdict(Action.WAIT, f"The balance is unknown, not low: {error}", error=error)
+            reason = f'the balance is unknown, and on_unavailable is "pass". {error}'
+            return Verdict(Action.OPEN, reason, error=error)
+        return Verdict(Action.WAIT, f"the balance is unknown, not low. {error}", error=error)
 
 
 def check_policies(on_shortfall: object, on_unavailable: object) -> None:

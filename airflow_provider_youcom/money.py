@@ -44,6 +44,17 @@ def format_usd(amount_usd: Decimal, rounding: str = decimal.ROUND_FLOOR) -> str:
     return f"{sign}${cents.copy_abs():,.2f}"
 
 
+def describe_shortfall(available_usd: Decimal, needed_usd: Decimal) -> str:
+    """
+    Return how much is missing, as text: "$21.80 short of $25.00".
+
+    :param available_usd: what there is, in dollars.
+    :param needed_usd: what is needed, in dollars; more than that.
+    """
+    missing = format_usd(subtract_usd(needed_usd, available_usd), decimal.ROUND_CEILING)
+    return f"{missing} short of {format_usd(needed_usd, decimal.ROUND_CEILING)}"
+
+
 def add_exactly(*amounts: Decimal) -> Decimal:
     """
     Add amounts without rounding.
@@ -117,7 +128,7 @@ def parse_usd(amount: object, name: str) -> Decimal:
     """
     Return an amount in dollars exactly as it was written.
 
-    :param amount: a Decimal, a str, or a number of any type, numpy's included. A float is read through its
+    :param amount: a Decimal, a str, or a number of any type, such as numpy's. A float is read through its
         ``str``. A fraction without an exact decimal form is rounded up at the 28th digit.
     :param name: the argument's name, for the error.
     :raises ValueError: if it is not a finite number of dollars, 0 or more.

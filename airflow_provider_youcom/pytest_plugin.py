@@ -44,8 +44,8 @@ class _Variable:
     A variable of the environment that the test's ``monkeypatch`` does not undo.
 
     A test shares its ``monkeypatch`` with its fixtures. ``undo`` in the test would bring back a connection to
-    the real You.com, also one that an earlier fixture had replaced. And pytest undoes it after this variable
-    is restored, so that a value which the test has replaced would come back, although its sandbox is gone.
+    the real You.com, even one that an earlier fixture had replaced. At the end, pytest undoes it after this
+    variable is restored: a value that the test has replaced would come back, although its sandbox is gone.
     """
 
     def __init__(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ TOO_LITTLE_USD = "3.20"
 TOP_UP_USD = 25
 KEY_VARIABLE = "YDC_API_KEY"
 
-_GATE_SAYS = re.compile(r"You\.com account \S+ holds .*? that this gate needs\b.*?\.")
-_GATE_SAYS_RESERVED = re.compile(r"You\.com account \S+ holds \S+ of which 1 run has .*? gate needs\.")
+_GATE_SAYS = re.compile(r"(?:Open|Waiting): .*?\(account \S+\)\.")
+_GATE_SAYS_RESERVED = re.compile(r"Waiting: .*? of which 1 run has reserved .*?\(account \S+\)\.")
 _RELEASE_SAYS = re.compile(r"Released \$\S+ after \S+")
 _REPORT_SAYS = re.compile(r"\d+ answers: .*? left\.")
 

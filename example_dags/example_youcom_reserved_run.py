@@ -2,7 +2,7 @@
 ### Reserve the credits of a run
 
 `enough_credit` waits until `min_usd` of the account are available: the balance, minus what other runs have
-reserved. It reserves that amount in the same step in which it opens, so two runs never get the same credits.
+reserved. It opens and reserves that amount atomically, so two runs never get the same credits.
 `research` and `summarize` spend them, and `release_enough_credit` releases them when both have ended.
 
 Trigger it twice while the account holds enough for one run: the second run waits for the first.

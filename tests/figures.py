@@ -34,7 +34,7 @@ BALANCES = ("718924.5", "-0.5", "123456789012345678901.2345", "0", "1e300", "1e-
 
 def figures() -> list[str]:
     """Return the figures in the current context."""
-    return [*_money(), *_rules(), *_sandbox()]
+    return [*_money(), *_rules(), *_ledger(), *_sandbox()]
 
 
 def _money() -> Iterator[str]:
@@ -83,6 +83,30 @@ def _rules() -> Iterator[str]:
             yield str(crossing.observe(Memory(armed=False), read(cents), now))
             yield str(crossing.observe(Memory(armed=True), read(cents), now))
             yield str(crossing.rearm_usd)
+
+
+def _ledger() -> Iterator[str]:
+    from airflow_provider_youcom.ledger import figures as of_ledger
+    from airflow_provider_youcom.ledger.reading import first_reading
+    from airflow_provider_youcom.ledger.reservation import Note
+    from airflow_provider_youcom.money import plain_text as text
+
+    day = 24 * 60 * 60 * 1_000_000
+    reading = first_reading(read("718924.5"), Note(0, {}), 0)
+    readings = [reading]
+    for number, cents in enumerate(("716924.123456789", *BALANCES[3:], "1e300", "0.3e300", "0.1e300"), 1):
+        reading = reading.followed_by(read(cents), Note(number * day, {}), number * day, number % 2 == 0)
+        readings.append(reading)
+        pace = of_ledger.pace(readings, reading.read_at)
+        fall = of_ledger.fall(readings, reading.read_at)
+        need = of_ledger.Need(decimal.Decimal("33.3333333"), is_held=True)
+        amounts = [reading.fallen_usd, reading.unreserved_usd, reading.balance_usd]
+        amounts += [pace.usd_per_day] if pace else []
+        amounts += [fall.usd, fall.unreserved_usd] if fall else []
+        amounts += of_ledger.missing_usd(reading.balance_usd, [need, need])
+        yield str([text(each) for each in amounts])
+        yield str(of_ledger.runs_out(readings, reading.read_at))
+        yield str(of_ledger.available(reading, []))
 
 
 def _sandbox() -> Iterator[str]:

@@ -113,6 +113,13 @@ def test_the_forms_own_fields_have_a_label_and_a_description_that_states_the_def
             "A connection to SQLite or PostgreSQL, where reserved credits are kept.",
         ],
         "settle_seconds": ["Settle time (seconds)", "How late You.com may post a charge. Default: 60."],
+        "hold_seconds": [
+            "Hold time (seconds)",
+            (
+                "How long credits are held for a gate in line while nothing opens and no more come in. "
+                "Set it to more than the time between two top-ups. Default: 3600."
+            ),
+        ],
     }
 
 
@@ -151,7 +158,13 @@ def test_provider_info_is_a_fresh_dict_each_time():
     connection["ui-field-behaviour"]["relabeling"].clear()
     YouComHook.get_ui_field_behaviour()["hidden_fields"].clear()
     (again,) = get_provider_info()["connection-types"]
-    assert sorted(again["conn-fields"]) == ["ledger_conn_id", "retries", "settle_seconds", "timeout"]
+    assert sorted(again["conn-fields"]) == [
+        "hold_seconds",
+        "ledger_conn_id",
+        "retries",
+        "settle_seconds",
+        "timeout",
+    ]
     assert again["ui-field-behaviour"]["hidden-fields"] == ["schema", "login", "port", "extra"]
     assert again["ui-field-behaviour"]["relabeling"] == {"password": "API key", "host": "Base URL"}
     assert YouComHook.get_ui_field_behaviour()["hidden_fields"] == ["schema", "login", "port", "extra"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Queue
 from threading import Thread
@@ -19,6 +20,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_youcom import _metrics
+from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
@@ -120,6 +122,19 @@ def test_a_connection_with_a_ledger_has_gauges_of_what_is_reserved_and_available
     gauges = {name: value[0] for name, *value in backend.sent if len(value) == 2}
     assert gauges["youcom.reserved_usd"] == 30.25
     assert gauges["youcom.available_usd"] == 69.75
+
+
+def test_a_connection_with_a_ledger_has_gauges_of_the_line(ledger: Ledger, backend: Backend):
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+    from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+
+    account_id = YouComHook().get_balance().account_id
+    for run, usd in (("monday", "120"), ("tuesday", "130.5")):
+        attempt = Attempt(Holder("production", "pipeline", run, "gate"), run, run)
+        ledger.line.join(Claim(attempt, Decimal(usd)), account_id, 60)
+    poll_once(youcom_conn_id="youcom_default")
+    gauges = {name: value[0] for name, *value in backend.sent if len(value) == 2}
+    assert (gauges["youcom.waiting_gates"], gauges["youcom.waiting_usd"]) == (2, 250.5)
 
 
 @pytest.mark.parametrize(

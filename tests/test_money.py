@@ -83,7 +83,7 @@ def check_threshold(min_usd: Any, deferrable: bool) -> None:
             gate.execute({})
         assert Decimal(deferred.value.trigger.serialize()[1]["min_usd"]) == 750
     else:
-        with pytest.raises(Exception, match=r"\$650.00 short of the \$750.00"):
+        with pytest.raises(Exception, match=r"\$650.00 short of \$750.00"):
             gate.execute({})
 
 

@@ -127,7 +127,7 @@ ENDS = {
     "waits": Action.WAIT,
     "is skipped": Action.SKIP,
     "fails now": Action.FAIL,
-    "fails this try": Action.RETRY,
+    "this attempt fails": Action.RETRY,
 }
 
 
@@ -196,18 +196,19 @@ def test_a_connection_has_the_base_url_that_the_page_says(
 
 def exported() -> list[str]:
     shell = [block for text in PAGES.values() for block in blocks(text, "bash")]
-    lines = [
-        line
+    commands = [
+        command
         for block in shell
-        for line in block.splitlines()
-        if line.startswith("export AIRFLOW_CONN_YOUCOM_DEFAULT")
+        for command in re.findall(r"^export AIRFLOW_CONN_YOUCOM_DEFAULT='[^']*'$", block, re.MULTILINE)
     ]
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(commands))
 
 
-@pytest.mark.parametrize("line", exported())
-def test_a_connection_in_the_environment_reaches_you_com(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, _, value = shlex.split(line)[1].partition("=")
+@pytest.mark.parametrize("command", exported())
+def test_a_connection_in_the_environment_reaches_you_com(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, value = shlex.split(command)[1].partition("=")
     with Sandbox(7, api_key="ydc-sk-1", accounts={DEFAULT_API_KEY: 7}) as sandbox:
         # The page's port may be taken on this machine, and the hook refuses the page's placeholder.
         value = value.replace("127.0.0.1:8765", sandbox.base_url.removeprefix("http://"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow.utils.cli import suppress_logs_and_warning
 
 from airflow_provider_youcom._cli.printing import print_rows
-from airflow_provider_youcom._cli.rows import balance_row, end_row, reservation_row, sentence
+from airflow_provider_youcom._cli.rows import balance_row, end_row, reservation_row, sentence, waiting_row
 from airflow_provider_youcom._cli.selection import standing_by_prefix
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -73,6 +73,25 @@ def list_reservations(args: Namespace) -> None:
         found = {each.id: each for each in (*ledger.history(**names), *ledger.counting(**names))}
         oldest_first = sorted(found.values(), key=lambda each: (each.reserved_at, each.id))
         print_rows([reservation_row(each) | end_row(each) for each in oldest_first], args.output)
+
+
+@suppress_logs_and_warning
+def list_waiting(args: Namespace) -> None:
+    """
+    Print the gates in line for the connection's account, with what each of them is missing now.
+
+    :param args: ``conn_id``, ``output`` and ``verbose``.
+    """
+    with _errors_in_one_line():
+        hook = YouComHook(args.conn_id)
+        note = hook.ledger.note()
+        balance = hook.get_balance()
+        line = note.of(balance.account_id).line
+        rows = [
+            waiting_row(number, place, note.available(balance, place.holder))
+            for number, place in enumerate(line.places, 1)
+        ]
+        print_rows(rows, args.output)
 
 
 @suppress_logs_and_warning

@@ -38,7 +38,7 @@ def get_youcom_cli_commands() -> list[GroupCommand]:
     return [
         GroupCommand(
             name="youcom",
-            help="Show the credits of a You.com account, and who has reserved them",
+            help="Show the credits of a You.com account, who has reserved them, and who waits",
             subcommands=(
                 ActionCommand(
                     name="balance",
@@ -51,6 +51,12 @@ def get_youcom_cli_commands() -> list[GroupCommand]:
                     help="List what counts against the balance: what is reserved, and what ended lately",
                     func=lazy_load_command(f"{_COMMANDS}.list_reservations"),
                     args=(_CONN_ID, _DAG_ID, _ENDED, ARG_OUTPUT, ARG_VERBOSE),
+                ),
+                ActionCommand(
+                    name="waiting",
+                    help="List the gates that wait for credits, and what each of them is missing",
+                    func=lazy_load_command(f"{_COMMANDS}.list_waiting"),
+                    args=(_CONN_ID, ARG_OUTPUT, ARG_VERBOSE),
                 ),
                 ActionCommand(
                     name="release",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
-from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.ledger.place import Place
 from airflow_provider_youcom.ledger.reservation import Reservation
-from airflow_provider_youcom.money import plain_text
+from airflow_provider_youcom.money import plain_text, subtract_usd
 
 
 def balance_row(balance: AccountBalance, reserved_usd: str, available_usd: str) -> dict[str, str]:
@@ -57,6 +59,29 @@ def end_row(reservation: Reservation) -> dict[str, str]:
         "ended_at": _time(reservation.ended_at),
         "end_reason": reservation.end_reason.value if reservation.end_reason else "",
         "ended_by": reservation.ended_by or "",
+    }
+
+
+def waiting_row(number: int, place: Place, available: AvailableCredits) -> dict[str, str]:
+    """
+    Return the row of a gate in line.
+
+    :param number: 1 for the first in line.
+    :param place: its place.
+    :param available: what is available, and what is held for gates in front of it.
+    """
+    holder = place.holder
+    missing_usd = subtract_usd(place.amount_usd, available.not_held_usd)
+    return {
+        "place": str(number),
+        "dag_id": holder.dag_id,
+        "run_id": holder.run_id,
+        "task_id": holder.task_id,
+        "map_index": str(holder.map_index),
+        "needs_usd": plain_text(place.amount_usd),
+        "missing_usd": plain_text(max(missing_usd, Decimal(0))),
+        "waits_since": _time(place.joined_at),
+        "is_held": "yes" if place.is_held else "no",
     }
 
 

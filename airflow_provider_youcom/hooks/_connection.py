@@ -15,6 +15,7 @@ from airflow_provider_youcom._masking import mask_key
 from airflow_provider_youcom.billing import DEFAULT_BASE_URL, DEFAULT_RETRIES, DEFAULT_TIMEOUT_SECONDS
 from airflow_provider_youcom.exceptions import YouComRefusedError
 from airflow_provider_youcom.hooks._written import HOW_TO_WRITE
+from airflow_provider_youcom.ledger.line_rule import DEFAULT_HOLD_SECONDS
 from airflow_provider_youcom.ledger.rule import DEFAULT_SETTLE_SECONDS
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class Settings:
     :param client: asks You.com, with the connection's key.
     :param ledger_conn_id: the connection to the ledger of reservations, or an empty string.
     :param settle_seconds: how late You.com may post a charge.
+    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more comes in.
     """
 
     client: BillingClient
     ledger_conn_id: str
     settle_seconds: float
+    hold_seconds: float
 
 
 def read_connection(connection: Connection, conn_name: str) -> Settings:
@@ -68,8 +71,9 @@ def read_connection(connection: Connection, conn_name: str) -> Settings:
         conn_name=conn_name,
     )
     settle_seconds = read_number(extra, "settle_seconds", DEFAULT_SETTLE_SECONDS, conn_name)
+    hold_seconds = read_number(extra, "hold_seconds", DEFAULT_HOLD_SECONDS, conn_name)
     _warn_of_unread_fields(extra, fields.api_key(extra), conn_name)
-    return Settings(client, _ledger_conn_id(extra, conn_name), settle_seconds)
+    return Settings(client, _ledger_conn_id(extra, conn_name), settle_seconds, hold_seconds)
 
 
 def read_number(extra: dict[str, Any], name: str, default: float, conn_name: str) -> float:

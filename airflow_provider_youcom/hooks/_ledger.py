@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -15,10 +16,12 @@ from airflow_provider_youcom.exceptions import (
     YouComRefusedError,
 )
 from airflow_provider_youcom.hooks._lookup import lookup_error
+from airflow_provider_youcom.money import format_usd
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_youcom.hooks._connection import Settings
     from airflow_provider_youcom.ledger.ledger import Ledger
 
 _TYPES = ("sqlite", "postgres")
@@ -77,6 +80,15 @@ async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
     except YouComConnectionNotFoundError as error:
         # The worker that deferred has found it, so a secrets backend does not answer now.
         raise YouComLedgerUnavailableError(str(error)) from None
+
+
+def describe(settings: Settings) -> str:
+    """Return what an account holds, and how much of it is reserved, for the "Test" button."""
+    balance = settings.client.get_balance()
+    if not settings.ledger_conn_id:
+        return str(balance)
+    account = open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
+    return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 
 
 def forget_ledgers() -> None:

@@ -16,7 +16,7 @@ from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Reservation
 from airflow_provider_youcom.ledger.rule import EndReason
-from airflow_provider_youcom.money import format_usd, subtract_usd
+from airflow_provider_youcom.money import describe_shortfall, format_usd, subtract_usd
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -33,7 +33,7 @@ def reserve_for_code(
     :param usd: how much to reserve, in dollars.
     :param reserve_for_seconds: after how long the reservation expires.
     :raises YouComShortfallError: if less is available.
-    :raises YouComRefusedError: if a newer try of this task has reserved.
+    :raises YouComRefusedError: if a newer attempt of this task has reserved.
     """
     attempt = current_attempt()
     claim = Claim(attempt, usd, reserve_for_seconds)
@@ -41,10 +41,10 @@ def reserve_for_code(
     if attempt.holder.dag_id:
         # Only a task can ask Airflow.
         end_lost(ledger, attempt.holder, ask)
-    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds)
+    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds, hook.hold_seconds)
     if decision.reservation is None:
         raise _shortfall(decision.available, usd)
-    log.info("%s. Reserved %s of it.", decision.available, format_usd(usd, ROUND_CEILING))
+    log.info("Reserved %s. %s", format_usd(usd, ROUND_CEILING), decision.available.sentence)
     return decision.reservation
 
 
@@ -88,9 +88,9 @@ def _end_what_earlier_tries_left(ledger: Ledger, claim: Claim) -> None:
 
 
 def _shortfall(available: AvailableCredits, usd: Decimal) -> YouComShortfallError:
-    missing_usd = subtract_usd(usd, available.available_usd)
+    short = describe_shortfall(available.not_held_usd, usd)
     return YouComShortfallError(
-        f"{available}: {format_usd(missing_usd, ROUND_CEILING)} short of the "
-        f"{format_usd(usd, ROUND_CEILING)} to reserve, so top up the account, or wait for others to end.",
-        missing_usd=missing_usd,
+        f"{short}, so nothing was reserved: top up the account, or try again when others have released "
+        f"enough. {available.sentence}",
+        missing_usd=subtract_usd(usd, available.not_held_usd),
     )

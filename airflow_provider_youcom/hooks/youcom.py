@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -21,7 +21,7 @@ from airflow_provider_youcom.hooks._lookup import (
     wait_for_connection,
 )
 from airflow_provider_youcom.ledger.claim import duration_seconds
-from airflow_provider_youcom.money import format_usd, parse_usd
+from airflow_provider_youcom.money import parse_usd
 
 if TYPE_CHECKING:
     import requests
@@ -39,8 +39,9 @@ class YouComHook(BaseHook):
     The connection's password is the API key. Its host is the base URL (default: ``https://api.you.com``); a
     host without a scheme is combined with the connection's schema and port. Its extra may contain ``timeout``
     (the most seconds that one call may take, default 30), ``retries`` (within that time, default 2),
-    ``ledger_conn_id`` (the connection to the ledger of reservations) and ``settle_seconds`` (how late You.com
-    may post a charge, default 60).
+    ``ledger_conn_id`` (the connection to the ledger of reservations), ``settle_seconds`` (how late You.com
+    may post a charge, default 60) and ``hold_seconds`` (how long credits are held for a gate in line while
+    nothing opens and no more come in, default 3600).
 
     A copied or pickled hook contains no key: the copy reads the connection again.
 
@@ -146,6 +147,11 @@ class YouComHook(BaseHook):
         """How late You.com may post a charge, in seconds, as set in the connection."""
         return self._connected().settle_seconds
 
+    @property
+    def hold_seconds(self) -> float:
+        """How long credits are held for a gate while nothing opens and no more come in, in seconds."""
+        return self._connected().hold_seconds
+
     def get_available(self) -> AvailableCredits:
         """
         Return the balance, how much of it is reserved, and what that leaves.
@@ -168,8 +174,8 @@ class YouComHook(BaseHook):
         Reserve credits for the code in a ``with`` block, without waiting for them.
 
         Each use is a reservation of its own, in one task or in several threads. Others that reserve on the
-        same ledger do not get these credits. The reservation ends with the block; a new try of the task ends
-        what earlier tries have left.
+        same ledger do not get these credits. The reservation ends with the block. A new attempt of the task
+        ends what earlier attempts have left.
 
         :param usd: how much to reserve, in dollars, for all that the block may spend.
         :param reserve_for: after how long the reservation expires if this process dies; a timedelta, or
@@ -190,11 +196,13 @@ class YouComHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Check the balance and return the result in words, for the "Test" button of the connection form."""
+        from airflow_provider_youcom.hooks._ledger import describe
+
         try:
             # Not by its name: Airflow's UI and REST API test under a generated name.
             settings = self._read("this connection")
             try:
-                return True, self._describe(settings)
+                return True, describe(settings)
             finally:
                 settings.client.close()
         except YouComError as error:
@@ -235,15 +243,6 @@ class YouComHook(BaseHook):
         except Exception as error:  # noqa: BLE001 - raised again
             raise lookup_error(error, self.youcom_conn_id, self._conn_name) or error from None
         return read_connection(connection, self._conn_name)
-
-    def _describe(self, settings: Settings) -> str:
-        balance = settings.client.get_balance()
-        if not settings.ledger_conn_id:
-            return str(balance)
-        from airflow_provider_youcom.hooks._ledger import open_ledger
-
-        account = open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)
-        return f"{balance}, {format_usd(account.reserved_usd, ROUND_CEILING)} of it reserved"
 
     @property
     def _conn_name(self) -> str:

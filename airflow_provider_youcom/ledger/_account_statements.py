@@ -23,6 +23,14 @@ class _Noted:
     time: Any
 
 
+@dataclass(frozen=True)
+class _Reservation:
+    """A reservation whose figures are expressions, for ``rule.counts``."""
+
+    end_number: Any
+    counts_until: Any
+
+
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _SINCE = sa.bindparam("since", type_=sa.BigInteger)
 _OF_ACCOUNT = readings.c.account_id == _ACCOUNT_ID
@@ -33,12 +41,18 @@ _NEWEST_NUMBER = (
 )
 
 
+def _greatest(column: Any) -> Any:
+    greatest = sa.select(sa.func.max(column)).where(reservations.c.account_id == _ACCOUNT_ID)
+    return sa.func.coalesce(greatest.scalar_subquery(), 0)
+
+
 def _newest() -> Any:
     """Select the time, the newest reading if there is one, and whether anything may have counted since."""
     moment = sa.select(NOW.label("now")).subquery("moment")
     newest = sa.select(*readings.c).where(_OF_ACCOUNT, readings.c.number == _NEWEST_NUMBER).subquery("newest")
-    was_reserved = sa.exists().where(
-        reservations.c.account_id == newest.c.account_id, rule.counts(reservations.c, newest.c)
+    # If any reservation counts, so does the one with the greatest of both, which two indexes find.
+    was_reserved = rule.counts(
+        _Reservation(_greatest(reservations.c.end_number), _greatest(reservations.c.counts_until)), newest.c
     )
     # What had stopped counting by then may have been deleted.
     is_forgotten = sa.exists().where(

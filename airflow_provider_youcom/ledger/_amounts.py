@@ -12,6 +12,7 @@ US_PER_SECOND = 1_000_000
 
 # A thousandth of what fits into 8 bytes, so that the sum of many reservations fits as well.
 LARGEST_AMOUNT_USD = 900_000_000
+_LARGEST_UNITS = 2**62
 LARGEST_SECONDS = 100 * 366 * 24 * 60 * 60
 
 
@@ -44,6 +45,11 @@ def units_to_usd(units: int) -> Decimal:
     # Not scaleb(), which rounds to the context's precision: a balance may have 300 digits.
     sign, digits, _ = Decimal(units).as_tuple()
     return Decimal((sign, digits, -7))
+
+
+def within_bounds(units: int) -> int:
+    """Return an amount that fits into 8 bytes; a balance may have 300 digits."""
+    return max(-_LARGEST_UNITS, min(units, _LARGEST_UNITS))
 
 
 def seconds_to_us(seconds: float, name: str, least: int) -> int:

@@ -12,8 +12,8 @@ from airflow_provider_youcom.ledger.claim import Claim
 
 def overtaken(claim: Claim) -> YouComRefusedError:
     return YouComRefusedError(
-        f"A newer try of task {claim.attempt.holder.task_id!r} has asked for credits, so this one reserves "
-        "nothing: let it end."
+        f"A newer attempt of task {claim.attempt.holder.task_id!r} has asked for credits, so this one "
+        "reserves nothing: let it end."
     )
 
 

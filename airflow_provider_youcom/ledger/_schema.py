@@ -1,9 +1,8 @@
 """
 The ledger's tables.
 
-A later version can store in ``youcom_holders`` since when each gate waits. Releasing a part of a reservation
-needs no new column: lower the amount of the standing row, and add an ended row of the same attempt with that
-part, which goes on counting like every ended row.
+Releasing a part of a reservation needs no new column: lower the amount of the standing row, and add an
+ended row of the same attempt with that part, which goes on counting like every ended row.
 """
 
 from __future__ import annotations
@@ -36,6 +35,35 @@ accounts = sa.Table(
     sa.Column("oldest_counter", sa.BigInteger, nullable=False),
     # What stopped counting before this may be deleted, since such a note is refused.
     sa.Column("purge_before", sa.BigInteger, nullable=False),
+    # The total of all that has ever been reserved. A gate in line notes it, and what has passed the gate
+    # since is a subtraction: counters in the rows of the line would rewrite all of them at each opening.
+    sa.Column("opened_units", sa.BigInteger, nullable=False),
+    # The most that has been available since the last opening, and when it rose or something opened.
+    sa.Column("best_units", sa.BigInteger, nullable=False),
+    sa.Column("moved_at", sa.BigInteger, nullable=False),
+    # The number of the newest place in line.
+    sa.Column("newest_place", sa.BigInteger, nullable=False),
+)
+
+line = sa.Table(
+    "youcom_line",
+    metadata,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column("holder_key", sa.String(64), primary_key=True),
+    sa.Column("run_key", sa.String(64), nullable=False),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("dag_id", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("task_id", sa.Text, nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    # From a counter, so that no clock decides about the order.
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("joined_at", sa.BigInteger, nullable=False),
+    sa.Column("amount_units", sa.BigInteger, nullable=False),
+    sa.Column("opened_before", sa.BigInteger, nullable=False),
+    sa.Column("patience", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", sa.BigInteger, nullable=False),
+    sa.Column("alive_until", sa.BigInteger, nullable=False),
 )
 
 holders = sa.Table(
@@ -76,6 +104,8 @@ reservations = sa.Table(
     sa.Column("asked_at", sa.BigInteger, nullable=False),
     sa.Column("end_number", sa.BigInteger, nullable=False),
     sa.Column("counts_until", sa.BigInteger, nullable=False),
+    # The newest place in line when it was made: its run passes freely whoever joined later.
+    sa.Column("newest_place", sa.BigInteger, nullable=False),
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("end_reason", sa.String(32)),
     sa.Column("ended_by", sa.Text),
@@ -136,4 +166,5 @@ sa.Index("youcom_reservations_counts_until", reservations.c.account_id, reservat
 sa.Index("youcom_reservations_reserved_at", reservations.c.reserved_at.desc(), reservations.c.id)
 sa.Index("youcom_reservations_run_id", reservations.c.run_id, reservations.c.reserved_at)
 sa.Index("youcom_holders_newest_at", holders.c.account_id, holders.c.newest_at)
+sa.Index("youcom_line_number", line.c.account_id, line.c.number)
 sa.Index("youcom_readings_time", readings.c.time)

@@ -15,7 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
-from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, reservations
+from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, line, reservations
 
 
 class _Now(FunctionElement):  # type: ignore[type-arg]  # SQLAlchemy 1.4 takes no argument here
@@ -58,7 +58,7 @@ _LIMIT = sa.bindparam("limit", type_=sa.Integer)
 _ROW = tuple(
     column
     for column in reservations.c
-    if column.name not in {"holder_key", "run_key", "asked_at", "end_number"}
+    if column.name not in {"holder_key", "run_key", "asked_at", "end_number", "newest_place"}
 )
 _HAS_EXPIRED = sa.and_(STANDS, reservations.c.expires_at <= _Now())
 _STANDS_FOR_THIS_ATTEMPT = sa.and_(STANDS, reservations.c.attempt_id == _ATTEMPT_ID)
@@ -78,8 +78,12 @@ def _note() -> sa.Select[Any]:
         moment.c.now,
         accounts.c.account_id,
         accounts.c.counter,
+        accounts.c.opened_units,
+        accounts.c.best_units,
+        accounts.c.moved_at,
         reservations.c.amount_units,
         reservations.c.run_key,
+        reservations.c.newest_place,
         reservations.c.attempt_id,
         reservations.c.ended_at,
         (reservations.c.expires_at <= moment.c.now).label("is_expired"),
@@ -97,6 +101,7 @@ def _account() -> sa.Select[Any]:
             sa.func.count(reservations.c.run_key.distinct()).label("runs"),
             sa.func.coalesce(sa.func.sum(sa.case((of_this_run, amount), else_=0)), 0).label("own_run"),
             sa.func.coalesce(sa.func.sum(sa.case((_HAS_EXPIRED, 1), else_=0)), 0).label("expired"),
+            sa.func.min(sa.case((of_this_run, reservations.c.newest_place))).label("run_since"),
         )
         .where(
             reservations.c.account_id == _ACCOUNT_ID,
@@ -111,6 +116,9 @@ def _account() -> sa.Select[Any]:
             accounts.c.oldest_counter,
             holders.c.newest_order,
             holders.c.newest_try,
+            accounts.c.opened_units,
+            accounts.c.newest_place,
+            sa.exists().where(line.c.account_id == accounts.c.account_id).label("somebody_waits"),
             *reserved.c,
             _Now().label("now"),
         )
@@ -122,11 +130,17 @@ def _account() -> sa.Select[Any]:
 NOTE = _note()
 
 ADD_ACCOUNT = sa.text(
-    "INSERT INTO youcom_accounts (account_id, version, counter, oldest_counter, purge_before)"
-    " VALUES (:this_account, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
+    "INSERT INTO youcom_accounts (account_id, version, counter, oldest_counter, purge_before,"
+    " opened_units, best_units, moved_at, newest_place)"
+    " VALUES (:this_account, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
 )
 _LOCK = sa.update(accounts).where(accounts.c.account_id == _ACCOUNT_ID)
 LOCK = _LOCK.values(version=accounts.c.version + 1)
+OPENED = _LOCK.values(
+    opened_units=accounts.c.opened_units + sa.bindparam("amount", type_=sa.BigInteger),
+    best_units=sa.bindparam("left", type_=sa.BigInteger),
+    moved_at=sa.bindparam("now", type_=sa.BigInteger),
+)
 LOCK_TO_END = _LOCK.values(counter=accounts.c.counter + 1)
 
 # What stands for this attempt, and what an earlier call of the same decision has reserved.

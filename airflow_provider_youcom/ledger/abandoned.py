@@ -28,10 +28,10 @@ _ASK_FOR_SECONDS = 10.0
 
 def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     """
-    End the reservations of earlier tries of a gate, once no task behind it can spend from them any more.
+    End the reservations of earlier attempts of a gate, once no task behind it can spend from them any more.
 
     :param ledger: where reservations are kept.
-    :param attempt: the new try.
+    :param attempt: the new attempt.
     :param ask: asks Airflow.
     """
     with _failures_are_logged():
@@ -39,7 +39,7 @@ def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
 
 
 def _end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
-    # Read before Airflow is asked: a try that reserves meanwhile keeps what it reserves.
+    # Read before Airflow is asked: an attempt that reserves meanwhile keeps what it reserves.
     earlier = standing_of_earlier_tries(ledger, attempt)
     if not earlier:
         return
@@ -50,7 +50,7 @@ def _end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
         _end(ledger, earlier, EndReason.SUPERSEDED, by=holder.name)
         return
     log.info(
-        "An earlier try of this gate keeps its %s, since %s of the tasks behind it may still spend it.",
+        "An earlier attempt of this gate keeps its %s, since %s of the tasks behind it may still spend it.",
         _total(earlier),
         "some" if unfinished is None else unfinished,
     )
@@ -84,10 +84,10 @@ def _end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
 
 def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
     """
-    Return the standing reservations of earlier tries of a gate.
+    Return the standing reservations of earlier attempts of a gate.
 
     :param ledger: where reservations are kept.
-    :param attempt: the new try.
+    :param attempt: the new attempt.
     """
     holder = attempt.holder
     standing = ledger.standing(
@@ -97,7 +97,8 @@ def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservat
         task_id=holder.task_id,
         map_index=holder.map_index,
     )
-    # A try whose number or order is not lower than this one's may have been made by a clock that runs ahead.
+    # An attempt whose try number or order is not lower than this one's may have been made by a clock that
+    # runs ahead.
     return [
         each
         for each in standing

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_youcom.ledger import rule
@@ -34,20 +35,30 @@ class Holder:
     task_id: str
     map_index: int = -1
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A digest of all of this, since a database's index cannot hold names of any length."""
         return _digest(self.deployment, self.dag_id, self.run_id, self.task_id, self.map_index)
 
-    @property
+    @cached_property
     def run_key(self) -> str:
         """A digest of the run's name: the reservations of one run have the same."""
         return _digest(self.deployment, self.dag_id, self.run_id)
 
     @property
+    def is_task(self) -> bool:
+        """Whether it is a task, and not code outside of Airflow."""
+        return bool(self.dag_id)
+
+    @property
+    def run_name(self) -> str:
+        """How a sentence names the run."""
+        return f"run {self.run_id} of DAG {self.dag_id}" if self.is_task else self.run_id
+
+    @property
     def name(self) -> str:
         """The name that the history shows."""
-        return f"{self.dag_id}.{self.task_id} of {self.run_id}" if self.dag_id else self.run_id
+        return f"{self.dag_id}.{self.task_id} of {self.run_id}" if self.is_task else self.run_id
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from math import isqrt
+from math import ceil
 
 from airflow_provider_youcom.balance import AvailableCredits
-from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, units_to_usd, usd_to_units
+from airflow_provider_youcom.ledger._amounts import UNITS_PER_DOLLAR, units_to_usd, usd_to_units
+from airflow_provider_youcom.ledger._stretches import DAY_US, days_left, stretches_of, total
 from airflow_provider_youcom.ledger.reading import StoredReading
 from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
 from airflow_provider_youcom.money import add_exactly, subtract_usd
@@ -22,12 +23,8 @@ from airflow_provider_youcom.money import add_exactly, subtract_usd
 WINDOW = timedelta(days=7)
 """The figures are about the last 7 days."""
 
-_DAY_US = 24 * 60 * 60 * US_PER_SECOND
 # A week tells nothing about what is later.
 _FARTHEST_DAYS = 3 * 365
-# Student's t for one to seven days: with it, a range is right four times out of five.
-_T = ("3.078", "1.886", "1.638", "1.533", "1.476", "1.440", "1.415")
-_DIGITS_OF_A_ROOT = 10**12
 
 
 @dataclass(frozen=True)
@@ -87,14 +84,6 @@ class Need:
     is_held: bool = False
 
 
-@dataclass(frozen=True)
-class _Stretch:
-    """A time of a day or more between two readings: for how many days it is known what fell, and how much."""
-
-    days: Fraction
-    usd: Fraction
-
-
 def available(reading: StoredReading, counting: Iterable[Reservation]) -> AvailableCredits:
     """
     Return what of a reading is available to someone who has nothing reserved, by the rule of a note.
@@ -118,12 +107,12 @@ def pace(readings: Sequence[StoredReading], now: datetime) -> Pace | None:
     :param readings: of one account, the oldest first.
     :param now: the ledger's time.
     """
-    lately = _stretches(_of_window(readings, now))
-    if not lately:
+    stretches = stretches_of(_of_window(readings, now))
+    if not stretches:
         return None
-    days, usd = _sums(lately)
-    units = _rounded_up(usd / days * usd_to_units(Decimal(1)))
-    return Pace(units_to_usd(units), timedelta(microseconds=int(days * _DAY_US)))
+    days, usd = total(stretches)
+    usd_per_day = units_to_usd(ceil(usd / days * UNITS_PER_DOLLAR))
+    return Pace(usd_per_day, timedelta(microseconds=int(days * DAY_US)))
 
 
 def runs_out(readings: Sequence[StoredReading], now: datetime) -> RunsOut | None:
@@ -134,14 +123,14 @@ def runs_out(readings: Sequence[StoredReading], now: datetime) -> RunsOut | None
     :param now: the ledger's time.
     """
     lately = _of_window(readings, now)
-    stretches = _stretches(lately)
-    if not stretches or not _sums(stretches)[1]:
+    stretches = stretches_of(lately)
+    if not stretches or not total(stretches)[1]:
         return None
     last = lately[-1]
     left_usd = Fraction(last.balance.balance_usd)
     if left_usd <= 0:
         return RunsOut(last.read_at, last.read_at)
-    earliest, latest = _days_left(left_usd, stretches)
+    earliest, latest = days_left(left_usd, stretches)
     if earliest > _FARTHEST_DAYS:
         return None
     return RunsOut(
@@ -190,65 +179,5 @@ def _of_window(readings: Sequence[StoredReading], now: datetime) -> list[StoredR
     return [each for each in readings if now - WINDOW <= each.read_at <= now]
 
 
-def _stretches(readings: Sequence[StoredReading]) -> list[_Stretch]:
-    """Divide the time between readings from its end on, without guessing what was read in between."""
-    stretches: list[_Stretch] = []
-    end = None
-    for reading in reversed(readings):
-        end = end or reading
-        if end.watched_us - reading.watched_us >= _DAY_US:
-            stretches.append(_between(reading, end))
-            end = reading
-    if stretches and end is not None and readings:
-        # Less than a day is left at the beginning.
-        rest, oldest = _between(readings[0], end), stretches.pop()
-        stretches.append(_Stretch(oldest.days + rest.days, oldest.usd + rest.usd))
-    return stretches
-
-
-def _between(first: StoredReading, last: StoredReading) -> _Stretch:
-    return _Stretch(
-        Fraction(last.watched_us - first.watched_us, _DAY_US),
-        Fraction(subtract_usd(last.fallen_usd, first.fallen_usd)),
-    )
-
-
-def _sums(stretches: Iterable[_Stretch]) -> tuple[Fraction, Fraction]:
-    days, usd = Fraction(0), Fraction(0)
-    for each in stretches:
-        days, usd = days + each.days, usd + each.usd
-    return days, usd
-
-
-def _days_left(left_usd: Fraction, lately: Sequence[_Stretch]) -> tuple[Fraction, Fraction | None]:
-    """
-    Return in how many days the balance is spent at the earliest and at the latest.
-
-    In T days, the balance falls by ``mean * T``, give or take the root of ``spread * (T + T * T / days)``:
-    the days to come differ from their mean, and the mean of a few days is not known well. The range ends
-    where that equals the balance.
-    """
-    days, usd = _sums(lately)
-    mean = usd / days
-    # As if there were one day more, half as far from the mean as it can be: a few equal days promise nothing.
-    squares = sum((each.usd - mean * each.days) ** 2 / each.days for each in lately)
-    variance = ((mean / 2) ** 2 + squares) / len(lately)
-    spread = Fraction(_T[min(len(lately), len(_T)) - 1]) ** 2 * variance
-    middle = 2 * left_usd * mean + spread
-    steepness = mean**2 - spread / days
-    root = _square_root(middle**2 - 4 * steepness * left_usd**2)
-    earliest = 2 * left_usd**2 / (middle + root)
-    return earliest, (middle + root) / (2 * steepness) if steepness > 0 else None
-
-
-def _square_root(square: Fraction) -> Fraction:
-    scale = _DIGITS_OF_A_ROOT * square.denominator
-    return Fraction(isqrt(square.numerator * scale * _DIGITS_OF_A_ROOT), scale)
-
-
 def _as_time(days: Fraction) -> timedelta:
-    return timedelta(microseconds=int(days * _DAY_US))
-
-
-def _rounded_up(number: Fraction) -> int:
-    return -(-number.numerator // number.denominator)
+    return timedelta(microseconds=int(days * DAY_US))

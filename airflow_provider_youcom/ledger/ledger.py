@@ -16,31 +16,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.ledger import _decision, line_rule, rule
+from airflow_provider_youcom.ledger import _ends as ends
+from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
-from airflow_provider_youcom.ledger import _transactions as transactions
-from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._amounts import seconds_to_us
 from airflow_provider_youcom.ledger._creation import prepare
 from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._lists import ReservationLists
 from airflow_provider_youcom.ledger._purge import purge
 from airflow_provider_youcom.ledger._refusals import another_ledger, outdated, overtaken
 from airflow_provider_youcom.ledger._rows import to_note, to_reservation
-from airflow_provider_youcom.ledger._schema import STANDS, reservations
 from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
 DEFAULT_ANSWER_WITHIN_SECONDS = 5
 
 
-class Ledger:
+class Ledger(ReservationLists):
     """
     The ledger in one database. Its tables are created at the first use.
 
@@ -62,6 +63,7 @@ class Ledger:
     ) -> None:
         self._database = Database(engine, name, answer_within)
         self._id = ""
+        self.line = Line(self._ready)
         self.accounts = Accounts(self._ready)
 
     @property
@@ -81,15 +83,20 @@ class Ledger:
             raise another_ledger(self._database.name, self.id, expected_id)
 
     def note(self) -> Note:
-        """Return what is reserved in all accounts, in one query; call it before You.com is asked."""
-        rows = self._ready().read(lambda connection: connection.execute(statements.NOTE).all())
-        return to_note(rows)
+        """Return what is reserved in all accounts, and who waits; call it before You.com is asked."""
+
+        def read(connection: sa.engine.Connection) -> Note:
+            rows = connection.execute(statements.NOTE).all()
+            return to_note(rows, connection.execute(line_statements.PLACES).all())
+
+        return self._ready().read(read)
 
     def reserve(
         self,
         claim: Claim,
         ask: Callable[[], AccountBalance],
         settle_seconds: float = rule.DEFAULT_SETTLE_SECONDS,
+        hold_seconds: float = line_rule.DEFAULT_HOLD_SECONDS,
     ) -> Decision:
         """
         Note what is reserved, ask You.com, and reserve if enough is available.
@@ -97,11 +104,14 @@ class Ledger:
         :param claim: what to reserve.
         :param ask: returns You.com's answer; it may block.
         :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
+        :param hold_seconds: for how long credits are held for a gate in line while nothing opens and no more
+            comes in, in seconds. Default: 1 hour.
         :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
         """
         while True:
             note = self.note()
             balance = ask()
+            self.line.follow(note, balance, hold_seconds)
             self.accounts.store(balance, note)
             if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
@@ -145,14 +155,12 @@ class Ledger:
         wanted = list(ids)
         if not wanted:
             return []
-        rows = self._ready().write(
-            lambda connection: transactions.end_and_return(connection, wanted, reason, by)
-        )
+        rows = self._ready().write(lambda connection: ends.end_and_return(connection, wanted, reason, by))
         return [to_reservation(row) for row in rows]
 
     def end_expired(self, by: str) -> list[Reservation]:
         """Return the expired reservations of all accounts that this call has ended, up to 100."""
-        rows = self._ready().write(lambda connection: transactions.end_expired(connection, by))
+        rows = self._ready().write(lambda connection: ends.end_expired(connection, by))
         return [to_reservation(row) for row in rows]
 
     def mark_asked(self, deployment: str, limit: int = 100) -> list[Reservation]:
@@ -165,42 +173,8 @@ class Ledger:
         :param deployment: the Airflow deployment that the caller can ask.
         :param limit: the most reservations to return. Default: 100.
         """
-        rows = self._ready().write(lambda connection: transactions.mark_asked(connection, deployment, limit))
+        rows = self._ready().write(lambda connection: ends.mark_asked(connection, deployment, limit))
         return [to_reservation(row) for row in rows]
-
-    def get(self, ids: Iterable[str]) -> list[Reservation]:
-        """Return the reservations with these ids, standing or ended; unknown ids are left out."""
-        return self._select(statements.BY_IDS.params(ids=list(ids)), {})
-
-    def standing(self, **names: str | int) -> list[Reservation]:
-        """
-        Return the standing reservations, the oldest first.
-
-        :param names: filters: any of ``account_id``, ``deployment``, ``dag_id``, ``run_id``, ``task_id``,
-            ``map_index`` and ``attempt_id``. Default: none, which returns all.
-        """
-        return self._select(statements.ROWS.where(STANDS).order_by(*statements.OLDEST_FIRST), names)
-
-    def counting(self, **names: str | int) -> list[Reservation]:
-        """
-        Return what counts against the balance now, the oldest first: what stands, and what ended lately.
-
-        An ended reservation counts until its ``counts_until``, since You.com may post charges late.
-
-        :param names: filters, as for ``standing``.
-        """
-        counting = statements.ROWS.where(statements.COUNTS_NOW)
-        return self._select(counting.order_by(*statements.OLDEST_FIRST), names)
-
-    def history(self, limit: int = 100, **names: str | int) -> list[Reservation]:
-        """
-        Return standing and ended reservations, the newest first.
-
-        :param limit: the most reservations to return. Default: 100.
-        :param names: filters, as for ``standing``.
-        """
-        query = statements.ROWS.order_by(reservations.c.reserved_at.desc(), reservations.c.id).limit(limit)
-        return self._select(query, names)
 
     def purge(self, keep_seconds: float = rule.KEEP_ENDED_SECONDS) -> int:
         """
@@ -225,7 +199,7 @@ class Ledger:
         decision_id = uuid.uuid4().hex
 
         def decide(connection: sa.engine.Connection) -> tuple[Outcome, Decision]:
-            return transactions.decide(connection, claim, balance, note, settle_us, decision_id)
+            return _decision.decide(connection, claim, balance, note, settle_us, decision_id)
 
         self.check_id(claim.ledger_id)
         try:
@@ -241,9 +215,3 @@ class Ledger:
         if not self._id:
             self._id = prepare(self._database)
         return self._database
-
-    def _select(self, query: Any, names: dict[str, str | int]) -> list[Reservation]:
-        for name, value in names.items():
-            query = query.where(reservations.c[name] == value)
-        rows = self._ready().read(lambda connection: connection.execute(query).all())
-        return [to_reservation(row) for row in rows]

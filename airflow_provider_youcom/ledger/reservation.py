@@ -11,6 +11,7 @@ from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._amounts import balance_to_units, units_to_usd, usd_to_units
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.place import NOTHING_HELD, AccountLine, Held
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class AccountNote:
     :param runs: how much stood for each run, by ``Holder.run_key``, in hundred-thousandths of a cent.
     :param attempts: the ids of the attempts whose reservations stood.
     :param has_expired: whether one of them had expired, which the next decision ends.
+    :param runs_since: for each run, the newest place in line when its oldest standing reservation was made.
+    :param line: the gates that waited.
     """
 
     counter: int = 0
@@ -33,6 +36,8 @@ class AccountNote:
     runs: Mapping[str, int] = field(default_factory=dict)
     attempts: frozenset[str] = frozenset()
     has_expired: bool = False
+    runs_since: Mapping[str, int] = field(default_factory=dict)
+    line: AccountLine = field(default_factory=AccountLine)
 
     @property
     def reserved_usd(self) -> Decimal:
@@ -46,6 +51,15 @@ class AccountNote:
         :param holder: any holder of the run.
         """
         return units_to_usd(self.runs.get(holder.run_key, 0))
+
+    def held_before(self, holder: Holder) -> Held:
+        """
+        Return what someone leaves alone, since it is held for gates that joined the line before.
+
+        :param holder: who wants to reserve.
+        """
+        run_since = self.runs_since.get(holder.run_key) if holder.is_task else None
+        return self.line.held_before(holder, run_since)
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ class Note:
         """
         account = self.of(balance.account_id)
         available_units = balance_to_units(balance.balance_cents) - account.reserved_units
+        available_units -= account.held_before(claim.attempt.holder).units
         could_open = claim.attempt.id in account.attempts or available_units >= claim.needed_units
         return could_open or account.has_expired
 
@@ -92,12 +107,16 @@ class Note:
         :param holder: who asks, if anybody; ``own_run_usd`` is about its run. Default: None.
         """
         account = self.of(balance.account_id)
+        held = account.held_before(holder) if holder else NOTHING_HELD
         return AvailableCredits(
             balance,
             available_usd=units_to_usd(balance_to_units(balance.balance_cents) - account.reserved_units),
             reserved_usd=account.reserved_usd,
             reserved_runs=account.reserved_runs,
             own_run_usd=account.reserved_for_run_usd(holder) if holder else Decimal(0),
+            held_usd=held.usd,
+            held_for=held.whom,
+            place=account.line.position(holder) if holder else None,
         )
 
     def after(self, decision: Decision) -> Note:
@@ -125,6 +144,7 @@ class Note:
             reserved_runs=max(account.reserved_runs, available.reserved_runs + (reservation is not None)),
             runs=runs,
             has_expired=False,
+            line=account.line.after(decision.opened_units, reservation.holder if reservation else None),
         )
         return replace(self, accounts={**self.accounts, available.balance.account_id: changed})
 
@@ -179,7 +199,10 @@ class Decision:
 
     :param available: what was available to this attempt.
     :param reservation: what stands for the attempt; None if not enough was available.
+    :param opened_units: the total of all that has ever been reserved in the account, in hundred-thousandths
+        of a cent.
     """
 
     available: AvailableCredits
     reservation: Reservation | None
+    opened_units: int = 0

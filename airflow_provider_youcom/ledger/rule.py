@@ -13,7 +13,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-# An attempt's order, which sorts by time, and the number of its try.
+# An attempt's order, which sorts by time, and its try number.
 Age = tuple[str, int]
 
 # The end number of what stands: greater than the counter of any note.
@@ -39,7 +39,7 @@ class EndReason(Enum):
     CUT_SHORT = "cut short"
     """By its teardown, while tasks that failed or were marked failed may still be running."""
     SUPERSEDED = "superseded"
-    """By a new try of its gate, when no task behind the gate could still spend."""
+    """By a new attempt of its gate, when no task behind the gate could still spend."""
     RUN_OVER = "run over"
     """Its DAG run was over, and no teardown had released it."""
     EXPIRED = "expired"
@@ -61,7 +61,7 @@ class Outcome(Enum):
     SHORT = "short"
     """Not enough is available, so nothing was reserved."""
     STALE = "stale"
-    """A newer attempt of this gate is known, so nothing was reserved; another try does not help."""
+    """A newer attempt of this gate is known, so nothing was reserved; a retry does not help."""
     OUTDATED = "outdated"
     """The note is too old: make a new note, ask You.com again, and decide with a new id."""
 
@@ -126,7 +126,7 @@ def is_older(age: Age, other: Age) -> bool:
     Return whether an attempt is older than another attempt of the same gate.
 
     Both its order and its number must be lower: an order may come from a clock that runs ahead, and a run
-    that is deleted and made again under its id starts at try 1 again.
+    that is deleted and made again under its id starts at try number 1.
 
     :param age: the attempt's age.
     :param other: the other attempt's age.
@@ -136,7 +136,7 @@ def is_older(age: Age, other: Age) -> bool:
 
 def may_supersede(unfinished_behind_the_gate: int | None) -> bool:
     """
-    Return whether a new try of a gate may end what an earlier try has reserved.
+    Return whether a new attempt of a gate may end what an earlier one has reserved.
 
     If someone clears one failed task of three, Airflow clears the gate too, and the other two go on spending.
 
@@ -151,8 +151,8 @@ def teardown_reason(*, run_is_running: bool, all_done: bool, any_is_retried_soon
     """
     Return the reason why a teardown ends its reservations.
 
-    A teardown also runs while a task that was marked failed has not stopped yet. Also, a try that Airflow has
-    given up may still spend after the next try has ended, if its retry delay was shorter than the grace.
+    A teardown also runs while a task that was marked failed has not stopped yet. And an abandoned attempt may
+    still be spending when its retry finishes, if the retry delay was shorter than the grace.
 
     :param run_is_running: whether the DAG run is in the state running.
     :param all_done: whether all tasks behind the gate are in success or skipped.
@@ -166,9 +166,9 @@ def reason_of_end(reason: EndReason, age: Age, newest_age: Age | None) -> EndRea
     """
     Return the reason to store for one reservation.
 
-    When a gate is cleared, Airflow kills the tasks of its earlier try, which may take some time to stop. A
-    teardown that finds all tasks in success does not see them. So the earlier try's reservation counts as
-    superseded, and goes on counting for the grace.
+    When a gate is cleared, Airflow kills the tasks behind its earlier attempt, which may take some time to
+    stop. A teardown that finds all tasks in success does not see them. So the reservation of the earlier
+    attempt ends as superseded, and goes on counting for the grace.
 
     :param reason: the reason that the caller gives.
     :param age: the age of its attempt.

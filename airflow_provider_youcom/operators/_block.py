@@ -45,11 +45,11 @@ class Block:
     """
     The with block of a reservation.
 
-    Airflow links only those of its tasks to the gate that have nothing upstream, so a task that takes the
+    Airflow links to the gate only the tasks of the block that have nothing upstream. So a task that takes the
     output of another one would run without the gate. Here, each task of the block is linked.
 
-    The tasks that are created in the block belong to it, and those that are linked in it. A task whose output
-    one of them takes, or that is in front of the gate, does not.
+    The tasks that are created in the block or linked in it belong to it. A task in front of the gate does
+    not, nor does a task whose output one of them takes.
 
     :param release: the ``ReleaseCreditsOperator`` whose block begins.
     """

@@ -47,7 +47,8 @@ class GetBalanceOperator(BaseOperator):
 
         :param context: Airflow's context.
         :raises AirflowFailException: if You.com refuses the request, since a retry cannot help.
-        :raises YouComError: if You.com does not answer, or its answer cannot be read; ``retries`` apply.
+        :raises YouComError: if You.com does not answer, or its answer cannot be read. Airflow retries the
+            task if ``retries`` is set.
         """
         from airflow_provider_youcom.hooks.youcom import YouComHook
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_youcom.balance import AvailableCredits
+    from airflow_provider_youcom.gate import Verdict
     from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.ledger.ledger import Ledger
     from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
@@ -81,10 +82,31 @@ def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredit
     # Before the note: what ends after it would count although it had ended.
     end_earlier_tries(ledger, claim.attempt, ask)
     end_lost(ledger, claim.attempt.holder, ask)
-    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds)
+    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds, hook.hold_seconds)
     if decision.reservation is not None:
         _hand_on(ledger, context)
     return decision.available
+
+
+def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
+    """Let a gate that goes on waiting for credits take its place in line, or keep it."""
+    if not gate.reserve or gate.on_shortfall != "wait" or verdict.balance is None:
+        return
+    pause_seconds = gate.poke_interval * (2 if gate.exponential_backoff else 1)
+    try:
+        claim, ledger = claim_of(gate, context), _hook(gate).ledger
+    except YouComError as error:
+        log.warning("This gate waits without a place in line: %s", error)
+        return
+    position = claim and ledger.line.join(claim, verdict.balance["account_id"], pause_seconds)
+    if position:
+        log.info("This gate has joined the line of those that wait for credits, at place %s.", position)
+
+
+def _hook(gate: BalanceSensor) -> YouComHook:
+    from airflow_provider_youcom.hooks.youcom import YouComHook
+
+    return YouComHook(gate.youcom_conn_id)
 
 
 def stands(hook: YouComHook, reservation_id: str | None, context: Context) -> bool:

@@ -44,21 +44,22 @@ class BalanceSensor(BaseSensorOperator):
     The reading that opened the gate is the task's return value. Airflow's own sensor arguments keep their
     meaning, with one exception: ``soft_fail`` skips a timeout and a shortfall, but no other failure.
 
-    With ``reserve``, the gate opens when enough is *available*, which is the balance minus what others have
-    reserved, and reserves ``min_usd`` in the same step. Without it, two gates can open on the same balance.
+    With ``reserve``, the gate opens and reserves ``min_usd`` atomically, as soon as that much is *available*:
+    the balance, minus what others have reserved. Without it, two gates can open on the same balance.
 
     :param min_usd: the least that the account must hold, in dollars: a number, a str, or another task's
         output; templated.
     :param youcom_conn_id: the connection; templated. Default: ``youcom_default``.
     :param on_shortfall: what to do when the account holds less: ``"wait"`` (default) until ``timeout``,
         ``"fail"`` without retries, or ``"skip"``, which skips the downstream tasks too.
-    :param on_unavailable: what to do when You.com does not answer: ``"wait"`` (default), ``"fail"``, after
-        which ``retries`` apply, or ``"pass"``, which opens without knowing the balance.
+    :param on_unavailable: what to do when You.com does not answer: ``"wait"`` (default), ``"fail"``, which
+        Airflow retries if ``retries`` is set, or ``"pass"``, which opens without knowing the balance.
     :param deferrable: wait in the triggerer, without a worker. Default: Airflow's
         ``[operators] default_deferrable``.
     :param start_from_trigger: start in the triggerer, without a worker; needs ``deferrable``. Where Airflow
         cannot do that (3.1, 3.2, mapped tasks, templates below 3.3), the task starts on a worker as usual.
-    :param end_from_trigger: succeed or be skipped in the triggerer, without a worker; needs ``deferrable``.
+    :param end_from_trigger: end in the triggerer, without a worker, if the gate opens or is skipped; needs
+        ``deferrable``.
     :param reserve: reserve ``min_usd`` for the tasks behind the gate: see ``reservation``. The connection
         must name a ledger. Default: False.
     :param reserve_for: after how long the reservation expires if nothing else ends it; a timedelta, or
@@ -140,6 +141,7 @@ class BalanceSensor(BaseSensorOperator):
         verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
             return PokeReturnValue(True, verdict)
+        _reservation.join_line(self, verdict, context)
         if self.deferrable:
             # Raises a BaseException, which Airflow's poke loop lets through.
             self._defer(context)
@@ -157,7 +159,7 @@ class BalanceSensor(BaseSensorOperator):
         if not isinstance(event, dict) or "reason" not in event:
             return self.execute(context)
         verdict = Verdict.from_event(event)
-        self.log.log(verdict.log_level, verdict.log_line)
+        self.log.log(verdict.log_level, verdict.log_line())
         if verdict.action is Action.OPEN and not self._holds(verdict, context):
             return self.execute(context)
         return conclude(self, verdict)
@@ -167,7 +169,7 @@ class BalanceSensor(BaseSensorOperator):
         Check once more at the end of the wait in the triggerer. As in poke mode, the last check decides.
 
         :raises AirflowSensorTimeout: if the gate would still wait; it is not retried.
-        :raises AirflowTaskTimeout: the same, if ``execution_timeout`` is shorter; ``retries`` apply.
+        :raises AirflowTaskTimeout: the same, if ``execution_timeout`` is shorter; Airflow retries it.
         """
         verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
@@ -201,7 +203,7 @@ class BalanceSensor(BaseSensorOperator):
             on_shortfall=self.on_shortfall,
             on_unavailable=self.on_unavailable,
         )
-        self.log.log(verdict.log_level, verdict.log_line)
+        self.log.log(verdict.log_level, verdict.log_line(self.silent_fail))
         if verdict.error is not None:
             _metrics.increment_checks_without_balance(self.youcom_conn_id)
         self._last_reason = verdict.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -43,11 +43,13 @@ class Noted:
 
     :param note: what it held, and what those who share this check have reserved since.
     :param settle_seconds: how late You.com may post a charge.
+    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more comes in.
     """
 
     ledger: Ledger
     note: Note
     settle_seconds: float
+    hold_seconds: float
     _lost_are_ended: bool = field(default=False, init=False)
 
     async def decide(self, claim: Claim, balance: AccountBalance) -> AvailableCredits:
@@ -60,8 +62,13 @@ class Noted:
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
         decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
+        place = self.note.of(balance.account_id).line.position(claim.attempt.holder)
         self.note = self.note.after(decision)
-        return decision.available
+        return replace(decision.available, place=place if decision.reservation is None else None)
+
+    async def follow(self, balance: AccountBalance) -> None:
+        """Write down that more has come in, or end the holds that were in vain."""
+        await _write_line(self.ledger, lambda: self.ledger.line.follow(self.note, balance, self.hold_seconds))
 
     async def store(self, balance: AccountBalance) -> None:
         """Store what was read in the ledger. A failure is logged."""
@@ -91,12 +98,17 @@ class Check:
 
     :param reading: the balance, or the error that took its place.
     :param noted: what was reserved before, or why that is unknown; None if the connection names no ledger.
+    :param account_id: the account of the last balance that was read, in this check or an earlier one; empty
+        if there was none.
     :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
+    :param waiting: the claims of the gates that go on waiting, which each adds itself.
     """
 
     reading: AccountBalance | YouComError
     noted: Noted | YouComError | None = None
+    account_id: str = ""
     next_in_seconds: float | None = None
+    waiting: list[Claim] = field(default_factory=list)
 
     def report(self, youcom_conn_id: str) -> None:
         """Send what was found as metrics."""
@@ -111,30 +123,39 @@ class Check:
                 reserved_usd=available.reserved_usd,
                 available_usd=available.available_usd,
             )
+            line = self.noted.note.of(self.reading.account_id).line
+            _metrics.set_waiting(youcom_conn_id, gates=len(line.places), needed_usd=line.needed_usd)
 
 
-async def check(youcom_conn_id: str) -> Check:
+async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | None = None) -> Check:
     """
     Return what is reserved and what the account holds, without blocking the event loop.
 
     :param youcom_conn_id: the connection. It is read each time, since its key may have been rotated.
+    :param poke_interval: seconds between two checks. Default: 60.
+    :param last: the check before. The gates that went on waiting then keep their places in line.
     """
     hook = YouComHook(youcom_conn_id)
+    account_id = last.account_id if last else ""
     try:
         with no_key_in_errors():
             await hook.aconnect()
-            noted = await _note(hook) if hook.has_ledger else None
+            noted = await _note(hook, last, poke_interval) if hook.has_ledger else None
             balance = await hook.client.aget_balance()
-            if isinstance(noted, Noted):
-                await noted.store(balance)
-            return Check(balance, noted)
     except YouComError as error:
-        return Check(error)
+        return Check(error, account_id=account_id)
+    if isinstance(noted, Noted):
+        await noted.follow(balance)
+        await noted.store(balance)
+    return Check(balance, noted, balance.account_id)
 
 
-async def _note(hook: YouComHook) -> Noted | YouComError:
+async def _note(hook: YouComHook, last: Check | None, poke_interval: float) -> Noted | YouComError:
     try:
         ledger = await hook.aget_ledger()
+        if last and last.waiting:
+            waiting, account_id = list(last.waiting), last.account_id
+            await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
         note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
@@ -146,7 +167,7 @@ async def _note(hook: YouComHook) -> Noted | YouComError:
             f"{type(error).__name__}); the traceback is in the log of one of the gates on this connection, "
             "so please report it to the provider's developers."
         )
-    return Noted(ledger, note, hook.settle_seconds)
+    return Noted(ledger, note, hook.settle_seconds, hook.hold_seconds)
 
 
 async def keep_house(work: Callable[[], None]) -> None:
@@ -164,6 +185,14 @@ async def keep_house(work: Callable[[], None]) -> None:
     except Exception:
         # It is no reason to doubt the reading.
         log.exception("Reservations that nobody spends from any more could not be ended; trying again later.")
+
+
+async def _write_line(ledger: Ledger, write: Callable[[], None]) -> None:
+    """Write the line. A failure is logged, since the reading does not depend on it."""
+    try:
+        await _ask_ledger(ledger, write)
+    except YouComLedgerUnavailableError as error:
+        log.warning("The places of gates in line were not written: %s", error)
 
 
 async def _ask_ledger(ledger: Ledger, call: Callable[[], Result]) -> Result:

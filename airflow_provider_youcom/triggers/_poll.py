@@ -54,6 +54,7 @@ async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGener
         find it any more.
     """
     clock = asyncio.get_running_loop().time
+    check: Check | None = None
     checks = failures = 0
     found_at = float("-inf")
     if options.get("looked_at") is not None:
@@ -61,7 +62,7 @@ async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGener
         await asyncio.sleep(_first_pause(options, time.time()))
     while True:
         started = clock()
-        check = await _check(options["youcom_conn_id"])
+        check = await _check(options, check)
         if not isinstance(check.reading, YouComConnectionNotFoundError):
             found_at = started
         elif started - found_at < longest_missing:
@@ -76,11 +77,11 @@ async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGener
         await asyncio.sleep(_rest_of_pause(pause, clock() - started))
 
 
-async def _check(youcom_conn_id: str) -> Check:
+async def _check(options: Mapping[str, Any], last: Check | None) -> Check:
     from airflow_provider_youcom.triggers import _check as checking
 
     try:
-        return await checking.check(youcom_conn_id)
+        return await checking.check(options["youcom_conn_id"], float(options["poke_interval"]), last)
     except Exception as error:
         # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")

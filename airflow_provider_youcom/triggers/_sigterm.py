@@ -13,7 +13,7 @@ from typing import NoReturn
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
     """
-    Let SIGTERM end this process while the block runs, if it is Airflow 3's handler for a task that gets it.
+    Let SIGTERM end this process while the block runs, if Airflow 3's handler for tasks is installed.
 
     In ``airflow dags test``, the task that has deferred leaves that handler behind, which ends nothing.
     """

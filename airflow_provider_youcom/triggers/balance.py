@@ -98,6 +98,7 @@ class BalanceTrigger(PollingTrigger):
             )
             self.log.log(verdict.log_level, self._log_line(verdict, check))
             if verdict.keeps_waiting(self.silent_fail):
+                self._go_on_waiting(check)
                 continue
             yield self._event(verdict)
             return
@@ -132,13 +133,17 @@ class BalanceTrigger(PollingTrigger):
     async def _read(self, check: Check) -> Reading:
         return check.reading
 
+    def _go_on_waiting(self, check: Check) -> None:
+        """Do what this gate has to do before it waits for the next check."""
+
     def _log_line(self, verdict: Verdict, check: Check) -> str:
         """Return the line for the log. It says when the next check is, if that is later than an interval."""
+        line = verdict.log_line(self.silent_fail)
         if check.next_in_seconds is None or not verdict.keeps_waiting(self.silent_fail):
-            return verdict.log_line
+            return line
         # When the wait is over, a worker checks once more.
         wait_ends_in = float("inf") if self.ends_at is None else max(0.0, self.ends_at - time.time())
-        return f"{verdict.log_line} The next check is in {min(check.next_in_seconds, wait_ends_in):.0f} s."
+        return f"{line} The next check is in {min(check.next_in_seconds, wait_ends_in):.0f} s."
 
     async def _wait(self) -> TriggerEvent:
         seconds = None if self.ends_at is None else self.ends_at - time.time()

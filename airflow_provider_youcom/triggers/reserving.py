@@ -46,17 +46,25 @@ class ReservingBalanceTrigger(BalanceTrigger):
         except YouComError as error:
             return error
 
+    def _go_on_waiting(self, check: Check) -> None:
+        # Those with another policy do not wait for credits, only for You.com to answer.
+        if self.on_shortfall == "wait" and check.account_id:
+            check.waiting.append(self._claim())
+
     def _xcoms(self, verdict: Verdict) -> dict[str, Any]:
         return {**super()._xcoms(verdict), LEDGER_ID_KEY: self.claim["ledger_id"]}
 
     async def _reserve(self, noted: Noted, balance: AccountBalance) -> Reading:
-        from airflow_provider_youcom.ledger.claim import Claim
-
-        claim = Claim.from_json(self.claim, Decimal(self.min_usd))
+        claim = self._claim()
         available = await noted.decide(claim, balance)
         if available.reservation_id is None:
             await self._end_what_is_over(noted, claim, available)
         return available
+
+    def _claim(self) -> Claim:
+        from airflow_provider_youcom.ledger.claim import Claim
+
+        return Claim.from_json(self.claim, Decimal(self.min_usd))
 
     async def _end_what_is_over(self, noted: Noted, claim: Claim, available: AvailableCredits) -> None:
         """End reservations that nobody spends from any more, so that the next check does not count them."""

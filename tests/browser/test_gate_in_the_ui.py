@@ -45,8 +45,8 @@ def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_show_it(
         ui.trigger(DAG_ID)
     (run_id,) = started
     task = (DAG_ID, run_id, GATE)
-    account = f"You.com account {you_com.accounts[you_com.api_key].account_id}"
-    waiting = f"{account} holds $3.20, $21.80 short of the $25.00 that this gate needs. Waiting."
+    account = f"(account {you_com.accounts[you_com.api_key].account_id[:8]}…)."
+    waiting = f"Waiting: $21.80 short of $25.00. The balance is $3.20 {account}"
 
     airflow.wait_for_task(*task, "deferred")
     ui.read_log(*task, waiting)
@@ -58,7 +58,7 @@ def test_a_gate_waits_until_the_account_is_topped_up_and_its_pages_show_it(
 
     you_com.top_up(50)
     airflow.wait_for_task(*task, "success")
-    log = ui.read_log(*task, f"{account} holds $53.20, enough for the $25.00 that this gate needs.")
+    log = ui.read_log(*task, f"Open: $53.20 is enough for $25.00 {account}")
     assert "WARNING" not in log
     screenshot("gate-open-log")
     ui.open_details(*task)

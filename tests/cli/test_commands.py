@@ -8,11 +8,15 @@ import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from decimal import Decimal
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
@@ -282,6 +286,23 @@ def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger, output: s
     assert done.stderr == ""
 
 
+@pytest.mark.airflow_process
+def test_standard_output_is_json_alone_whatever_airflow_prints_while_it_is_imported(
+    ledger: Ledger, tmp_path: Path
+):
+    monday = reserve_for("monday", "30")
+    Path(tmp_path, "airflow_local_settings.py").write_text("print('These are the settings of our company')")
+    done = subprocess.run(
+        [*YOUCOM, "reservations", "--output", "json", "--verbose"],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        text=True,
+        timeout=300,
+    )
+    assert "These are the settings of our company" in done.stderr
+    assert [row["id"] for row in json.loads(done.stdout)] == [monday]
+
+
 def test_an_error_is_one_sentence_without_a_traceback(sandbox: Sandbox, command: Command):
     with pytest.raises(SystemExit, match="^Reserving credits needs a ledger, and connection"):
         command("reservations")
@@ -300,3 +321,30 @@ def test_airflow_has_the_commands_too_where_it_reads_them_from_providers(sandbox
         return
     # On Python 3.14, Airflow itself warns on standard output while it starts.
     assert json.loads(done.stdout.splitlines()[-1])[0]["balance_usd"] == "100"
+
+
+def test_waiting_lists_the_line_with_what_each_gate_is_missing(
+    ledger: Ledger, sandbox: Sandbox, command: Command
+):
+    sandbox.set_balance("12.25")
+    for run, usd in (("monday", "30"), ("tuesday", "12.5")):
+        attempt = Attempt(Holder("production", "pipeline", run, "gate"), run, run)
+        ledger.line.join(Claim(attempt, Decimal(usd)), YouComHook().get_balance().account_id, 60)
+    first, second = json.loads(command("waiting", "--output", "json"))
+    assert first.pop("waits_since").startswith("20")
+    assert first == {
+        "place": "1",
+        "dag_id": "pipeline",
+        "run_id": "monday",
+        "task_id": "gate",
+        "map_index": "-1",
+        "needs_usd": "30",
+        "missing_usd": "17.75",
+        "is_held": "no",
+    }
+    assert (second["place"], second["run_id"], second["missing_usd"]) == ("2", "tuesday", "0.25")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_waiting_says_when_nobody_is_in_line(command: Command):
+    assert command("waiting", "--output", "table").strip() == "No data found"

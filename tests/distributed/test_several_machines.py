@@ -97,7 +97,7 @@ def test_a_connection_in_the_environment_must_be_there_for_workers_and_triggerer
 
     airflow.wait_for_run("deferred", found, "success")
     log = airflow.task_log("deferred", not_found, "gate")
-    assert "holds $3.20" in log, "the worker reads what the api-server finds"
+    assert "The balance is $3.20" in log, "the worker reads what the api-server finds"
     assert airflow.task_states("deferred", not_found) == {("gate", -1): "deferred"}
 
 

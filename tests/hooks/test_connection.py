@@ -260,7 +260,7 @@ def test_fields_that_nobody_reads_are_listed_once_for_each_connection(warnings: 
     (warning,) = warnings()
     assert warning == (
         "Nobody reads these fields in the extra of connection 'x': Timeout, verify, retires; the provider "
-        "knows timeout, retries, ledger_conn_id, settle_seconds, so correct or remove them."
+        "knows timeout, retries, ledger_conn_id, settle_seconds, hold_seconds, so correct or remove them."
     )
     another = SimpleNamespace(password="4f1c", host="", schema="", port=None, extra={"verify": False})
     read_connection(cast(Connection, another), "connection 'y'")

@@ -48,7 +48,7 @@ def test_a_second_use_gets_only_what_the_first_leaves(ledger: Ledger):
         YouComHook().reserved_credits(70),
         pytest.raises(
             YouComShortfallError,
-            match=r"holds \$100.00, of which this run has reserved \$70.00: \$0.01 short",
+            match=r"^\$0.01 short of \$30.01, .* The balance is \$100.00, of which this run has",
         ) as caught,
         YouComHook().reserved_credits("30.01"),
     ):
@@ -105,7 +105,7 @@ def test_a_try_that_was_overtaken_reserves_nothing(ledger: Ledger, monkeypatch: 
     with YouComHook().reserved_credits(10):
         run_as(monkeypatch, "1")
         with (
-            pytest.raises(YouComRefusedError, match="A newer try of task 'spend' has asked for credits"),
+            pytest.raises(YouComRefusedError, match="A newer attempt of task 'spend' has asked for credits"),
             YouComHook().reserved_credits(10),
         ):
             raise AssertionError("an earlier try reserved")

@@ -8,7 +8,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Decision, Note
@@ -43,7 +43,7 @@ def call_decide(
 ) -> tuple[Outcome, Decision]:
     """Decide once; the ledger itself calls this again with the same id if an answer is lost."""
     return ledger._ready().write(
-        lambda connection: transactions.decide(connection, claim, balance, note, 60_000_000, decision_id)
+        lambda connection: _decision.decide(connection, claim, balance, note, 60_000_000, decision_id)
     )
 
 
@@ -55,7 +55,12 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
     )
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql(f"UPDATE youcom_reservations SET {moved}")
-        for table, column in (("youcom_accounts", "purge_before"), ("youcom_holders", "newest_at")):
+        for table, column in (
+            ("youcom_accounts", "purge_before"),
+            ("youcom_holders", "newest_at"),
+            ("youcom_readings", "time"),
+            ("youcom_readings", "stored_at"),
+        ):
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {column} - {round(seconds * 1_000_000)} WHERE {column} > 0"
             )

@@ -163,7 +163,7 @@ def test_an_earlier_try_keeps_what_tasks_may_still_spend_and_the_log_says_so(
     end_earlier_tries(ledger, attempt_of("monday", 3), ask)
     assert len(ledger.standing()) == 2
     assert caplog.messages[-1] == (
-        f"An earlier try of this gate keeps its $25.00 and $5.01, since {told} of the tasks behind it "
+        f"An earlier attempt of this gate keeps its $25.00 and $5.01, since {told} of the tasks behind it "
         "may still spend it."
     )
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
-from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ def test_a_new_try_does_not_open_with_what_an_earlier_one_has_reserved(ledger: L
 @pytest.mark.parametrize("newer_opens", [True, False])
 def test_a_stale_attempt_reserves_nothing(ledger: Ledger, newer_opens: bool) -> None:
     reserve(ledger, claim_of("monday", attempt=2), 40 if newer_opens else 0)
-    with pytest.raises(YouComRefusedError, match="A newer try of task 'gate' has asked for credits"):
+    with pytest.raises(YouComRefusedError, match="A newer attempt of task 'gate' has asked for credits"):
         reserve(ledger, claim_of("monday", attempt=1), 400)
     assert len(ledger.standing()) == newer_opens
 
@@ -413,8 +413,8 @@ def test_only_one_of_two_gates_that_decide_at_once_gets_the_last_credits(
             both_have_summed.wait(timeout=0.3)
         return really_decide(**facts)
 
-    really_decide = transactions.rule.decide
-    monkeypatch.setattr(transactions.rule, "decide", wait_for_the_other)
+    really_decide = _decision.rule.decide
+    monkeypatch.setattr(_decision.rule, "decide", wait_for_the_other)
     threads = [
         threading.Thread(
             target=lambda run=run: reserved.append(reserve(ledger, claim_of(run), 40, note).reservation)
@@ -466,7 +466,7 @@ def test_reservations_in_several_accounts_end_in_one_call(ledger: Ledger) -> Non
 def test_a_short_attempt_is_remembered_as_the_newest_of_its_holder_alone(ledger: Ledger) -> None:
     reserve(ledger, claim_of("monday", attempt=1), 0)
     reserve(ledger, claim_of("monday", attempt=3), 0)
-    with pytest.raises(YouComRefusedError, match="A newer try"):
+    with pytest.raises(YouComRefusedError, match="A newer attempt"):
         reserve(ledger, claim_of("monday", attempt=2), 400)
     assert reserve(ledger, claim_of("monday", task_id="second_gate"), 400).reservation is not None
     assert reserve(ledger, claim_of("monday", attempt=3), 400).reservation is not None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.ledger import _transactions as transactions
+from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger import rule as project_rule
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._schema import accounts, holders, reservations
@@ -257,7 +257,7 @@ class SpendingWithoutTheLock(Spending):
         super().__init__()
         # Two decisions that both add the account would wait for each other.
         with self.engine.connect() as connection, connection.begin():
-            connection.execute(transactions.statements.ADD_ACCOUNT, {"this_account": ACCOUNT})
+            connection.execute(_decision.statements.ADD_ACCOUNT, {"this_account": ACCOUNT})
 
 
 def play(machine: type[Spending], url: str, examples: int, steps: int = 40) -> None:
@@ -287,7 +287,7 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     really_decide = project_rule.decide
 
     def add_account_only(connection: Any, account_id: str) -> None:
-        connection.execute(transactions.statements.ADD_ACCOUNT, {"this_account": account_id})
+        connection.execute(_decision.statements.ADD_ACCOUNT, {"this_account": account_id})
 
     def meet(**facts: Any) -> Outcome:
         with suppress(BrokenBarrierError):
@@ -299,8 +299,8 @@ def no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         if database.dialect == "sqlite":
             connection.connection.dbapi_connection.isolation_level = None
 
-    monkeypatch.setattr(transactions, "_lock", add_account_only)
-    monkeypatch.setattr(transactions.rule, "decide", meet)
+    monkeypatch.setattr(_decision, "lock", add_account_only)
+    monkeypatch.setattr(_decision.rule, "decide", meet)
     monkeypatch.setattr(Database, "_begin", begin_nothing_on_sqlite)
 
 

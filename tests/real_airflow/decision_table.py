@@ -79,7 +79,7 @@ class Row:
     :param state: the state in which the task ends.
     :param tries: the number of tries until then. Each task may have two.
     :param xcom: what the task returns: a ``balance``, an ``unknown`` one, or None for nothing.
-    :param because: words that the task's log must contain.
+    :param because: words that the task's log must contain, if the gate does not reserve.
     :param modes: the modes in which it holds.
     :param while_it_waits: whether the gate already waits when its condition arises.
     """
@@ -116,15 +116,16 @@ def _halve(option: str) -> tuple[str, str, str]:
     return option.partition("=")
 
 
-_HOLDS_ENOUGH = "enough for the $5.00 that this gate needs"
-_IS_SHORT = "$1.80 short of the $5.00 that this gate needs"
-_UNKNOWN = "The balance is unknown, not low"
+_HOLDS_ENOUGH = "Open: $100.00 is enough for $5.00"
+_HAS_RESERVED = "Open: $5.00 is reserved. The balance is $100.00, nothing else reserved"
+_IS_SHORT = "$1.80 short of $5.00. The balance is $3.20"
+_UNKNOWN = "the balance is unknown, not low"
 _NO_BALANCE = "You.com returned no balance (HTTP 503"
-_BLIND = "Opening without knowing the balance"
+_BLIND = "Open: the balance is unknown"
 _CREATE_A_KEY = '(HTTP 401, "Invalid or missing API key"); create a key'
 _GIVE_SCOPE = "give the key the billing scope"
-_LAST_SAW_SHORT = "Last seen: You.com account"
-_LAST_SAW_NONE = "Last seen: The balance is unknown, not low"
+_LAST_SAW_SHORT = "Last seen: $1.80 short of $5.00"
+_LAST_SAW_NONE = "Last seen: the balance is unknown, not low"
 _UNREADABLE = "You.com answered 200, but not with an account balance"
 
 # fmt: off
@@ -189,6 +190,12 @@ class Gate:
     def dag_id(self) -> str:
         """The id of the task's DAG."""
         return f"decision_table_{self.mode}"
+
+    @property
+    def because(self) -> str:
+        """Words that the task's log must contain."""
+        because = self.row.because
+        return _HAS_RESERVED if because == _HOLDS_ENOUGH and self.mode in RESERVING else because
 
     @property
     def conn_id(self) -> str:

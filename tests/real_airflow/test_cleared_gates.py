@@ -21,14 +21,16 @@ def test_a_cleared_gate_reserves_again_only_once_the_other_tasks_have_paid(
     runs.let_succeed(run_id, "first")
     runs.clear(dag_id, run_id, ["first"])
     # In both modes, a worker makes the first of these checks.
-    kept = "An earlier try of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
+    kept = (
+        "An earlier attempt of this gate keeps its $5.00, since 2 of the tasks behind it may still spend it."
+    )
     runs.wait_for_log(dag_id, run_id, "gate", kept, try_number=2, times=3)
     assert runs.ends(run_id) == [(None, None)]
 
     runs.let_go(run_id, "second", "third")
     superseded = ("superseded", f"{dag_id}.gate of {run_id}")
     runs.wait_for_ends(run_id, superseded)
-    short = "holds $7.00, of which 1 run has reserved $5.00: $3.00 short of the $5.00 that this gate needs."
+    short = "Waiting: $3.00 short of $5.00. The balance is $7.00, of which 1 run has reserved $5.00"
     runs.wait_for_log(dag_id, run_id, "gate", short, try_number=2)
 
     runs.let_the_grace_pass(run_id)

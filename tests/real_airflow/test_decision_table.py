@@ -58,7 +58,7 @@ def outcomes(
         pytest.param(
             gate,
             id=f"{gate.row.name}-{gate.mode}",
-            marks=[pytest.mark.on_the_ends] if gate.is_like_another else [],
+            marks=[pytest.mark.scenario, pytest.mark.on_the_ends] if gate.is_like_another else [],
         )
         for gate in GATES
     ],
@@ -71,7 +71,7 @@ def test_a_gate_ends_as_the_table_says(gate: Gate, outcomes: dict[tuple[str, str
         row.xcom,
         row.downstream,
     ), outcome.log
-    assert row.because in outcome.log
+    assert gate.because in outcome.log
 
 
 def test_airflow_logs_no_python_warning_about_the_provider(

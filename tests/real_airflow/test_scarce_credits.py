@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the
 DAG_ID = "scarce_run"
 KEY = "youcom_reserving_scarce"
 RELEASED = ("released", "release_gate")
+ONE_SHORT = "$1.00 short of $5.00. The balance is $9.00, of which 1 run has reserved $5.00"
+SIX_SHORT = "$6.00 short of $5.00. The balance is $4.00, of which 1 run has reserved $5.00"
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_a_run_that_is_cleared_half_way_waits_until_its_task_has_paid(runs: Rese
 def test_the_same_run_in_another_airflow_has_its_own_reservation(runs: ReservedRuns) -> None:
     elsewhere = runs.reserve_elsewhere(KEY, DAG_ID, "twin", 5)
     runs.start(DAG_ID, "twin")
-    runs.wait_for_log(DAG_ID, "twin", "gate", "holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
+    runs.wait_for_log(DAG_ID, "twin", "gate", ONE_SHORT)
     runs.let_a_minute_pass("twin")
     runs.add_credits(KEY, 1)
     runs.airflow.wait_for_run(DAG_ID, "twin", "success")
@@ -89,9 +91,9 @@ def the_dying_task_pays_while_a_gate_waits(
     def wait_for_gate(words: str) -> None:
         runs.wait_for_log(DAG_ID, waiting, "gate", words, try_number=try_number)
 
-    wait_for_gate("holds $9.00, of which 1 run has reserved $5.00: $1.00 short")
+    wait_for_gate(ONE_SHORT)
     assert runs.pay(KEY, 5)
-    wait_for_gate("holds $4.00, of which 1 run has reserved $5.00: $6.00 short")
+    wait_for_gate(SIX_SHORT)
     runs.add_credits(KEY, 1)
     runs.let_the_grace_pass(dying)
     runs.airflow.wait_for_run(DAG_ID, waiting, "success")

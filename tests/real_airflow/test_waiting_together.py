@@ -54,7 +54,7 @@ def test_the_next_check_uses_a_rotated_key(airflow: LocalAirflow, you_com: Sandb
     )
 
     airflow.wait_for_run("rotated_key", run_id, "success")
-    assert "holds $100.00, enough" in airflow.task_log("rotated_key", run_id, "deferred")
+    assert "Open: $100.00 is enough" in airflow.task_log("rotated_key", run_id, "deferred")
 
 
 def wait_until_deferred(airflow: LocalAirflow, dag_id: str, run_id: str, count: int) -> None:

@@ -22,7 +22,8 @@ WRITTEN_URL = "http://127.0.0.1:8765"
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_each_request_is_answered(sandbox: Sandbox):
-    commands = re.findall(r"^curl .*$", PAGE, re.MULTILINE)
+    # A line that ends in a backslash goes on in the next one.
+    commands = re.findall(r"^curl .*$", PAGE.replace("\\\n", ""), re.MULTILINE)
     for command in commands:
         here = shlex.split(command.replace(WRITTEN_URL, sandbox.base_url))
         done = subprocess.run(
@@ -69,9 +70,9 @@ def test_each_option_is_in_the_table():
 
 
 def test_the_connection_on_the_page_reaches_the_command():
-    line = re.search(r"AIRFLOW_CONN_YOUCOM_DEFAULT='(.*)'", PAGE)
-    assert line
-    connection = json.loads(line[1])
+    command = re.search(r"AIRFLOW_CONN_YOUCOM_DEFAULT='([^']*)'", PAGE)
+    assert command
+    connection = json.loads(command[1])
     with Sandbox() as sandbox:
         ours = {**json.loads(sandbox.connection()), "host": WRITTEN_URL}
     assert connection == {name: ours[name] for name in ("conn_type", "password", "host")}

@@ -25,7 +25,7 @@ from tests.faults.places import answers
 from tests.security.canary import CANARY_KEY, forms_of
 from tests.security.search import Search
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.on_the_ends]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 HERE = Path(__file__).parent
 # A proxy and a CA file are set for the whole process, so they would affect every connection.

@@ -125,7 +125,7 @@ def test_a_sufficient_balance_opens_the_gate_and_is_returned(sandbox: Sandbox, m
 
 def test_a_gate_that_times_out_says_what_it_last_saw(sandbox: Sandbox):
     sandbox.set_balance("3.20")
-    with pytest.raises(AirflowSensorTimeout, match=r"holds \$3.20, \$21.80 short of the \$25.00"):
+    with pytest.raises(AirflowSensorTimeout, match=r"Last seen: \$21.80 short of \$25.00. The balance is"):
         gate(timeout=0).execute({})
 
 
@@ -170,10 +170,14 @@ def test_an_open_gate_does_not_defer(sandbox: Sandbox):
 @pytest.mark.parametrize(
     "fault", [Fault(status=503), Fault(body="{}")], ids=["unavailable", "not the contract, under silent_fail"]
 )
-def test_a_gate_that_waits_defers_after_one_check(sandbox: Sandbox, fault: Fault):
+def test_a_gate_that_waits_says_so_and_defers_after_one_check(
+    sandbox: Sandbox, fault: Fault, task_log: pytest.LogCaptureFixture
+):
     sandbox.inject(fault, times=3)
     with pytest.raises(TaskDeferred):
         gate(deferrable=True, silent_fail=True).execute({})
+    (line,) = (message for message in task_log.messages if "You.com" in message)
+    assert line.startswith("Waiting: ")
 
 
 def test_every_option_is_kept_when_deferred(sandbox: Sandbox):
@@ -248,7 +252,7 @@ def test_a_deferral_that_timed_out_checks_once_more_and_then_fails_without_retri
     sandbox.set_balance("3.20")
     sensor = gate(deferrable=True, timeout=60)
     with pytest.raises(
-        AirflowSensorTimeout, match=r"The timeout of 60 s is over. Last seen: .* holds \$3.20"
+        AirflowSensorTimeout, match=r"The timeout of 60 s is over. Last seen: \$21.80 short of \$25.00"
     ):
         sensor.resume_execution("__fail__", dict(stored), {})
     sandbox.top_up(50)

@@ -25,7 +25,11 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _airflow
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComUnavailableError
+from airflow_provider_youcom.exceptions import (
+    YouComLedgerUnavailableError,
+    YouComShortfallError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
@@ -121,7 +125,7 @@ def test_a_gate_opens_by_what_is_available_and_not_by_the_balance(ledger: Ledger
     gate(min_usd=70).execute(try_of("monday"))
     with pytest.raises(
         AirflowFailException,
-        match=r"holds \$100\.00, of which 1 run has reserved \$70\.00: \$0\.50 short of the \$30\.50 that",
+        match=r"^\$0\.50 short of \$30\.50\. The balance is \$100\.00, of which 1 run has reserved \$70\.00 ",
     ):
         gate(min_usd=30.5, on_shortfall="fail").execute(try_of("tuesday"))
     result = gate(min_usd=30).execute(try_of("tuesday"))
@@ -171,7 +175,9 @@ def test_a_new_try_replaces_an_earlier_reservation_once_no_task_behind_the_gate_
     asked = airflow_answers(monkeypatch, lambda question: 2)
     with caplog.at_level(logging.INFO), pytest.raises(AirflowSkipException, match="this run has reserved"):
         gate(min_usd=70, on_shortfall="skip").execute(try_of("monday", 2))
-    assert "An earlier try of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
+    assert (
+        "An earlier attempt of this gate keeps its $70.00, since 2 of the tasks behind it may" in caplog.text
+    )
     assert asked[0].task_ids == ("search", "summarize")
 
     airflow_answers(monkeypatch, lambda question: 0)
@@ -197,7 +203,7 @@ def test_an_airflow_that_does_not_answer_ends_nothing(ledger: Ledger, monkeypatc
 def test_a_try_that_was_overtaken_fails_without_retries(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     airflow_answers(monkeypatch, lambda question: 0)
     gate(min_usd=10).execute(try_of("monday", 2))
-    with pytest.raises(AirflowFailException, match="A newer try of task 'gate' has asked for credits"):
+    with pytest.raises(AirflowFailException, match="A newer attempt of task 'gate' has asked for credits"):
         gate(min_usd=10).execute(try_of("monday", 1))
 
 
@@ -475,3 +481,107 @@ def test_a_gate_waits_on_the_worker_until_the_id_of_its_deployment_is_known(
         gate(deferrable=True).execute(try_of("run"))
     assert len(asked) == 4
     assert ledger.standing() == []
+
+
+@pytest.fixture
+def three_others_have_passed(ledger: Ledger, sandbox: Sandbox) -> None:
+    """A gate of $20 waits, and since it joined, others have reserved more than four times that."""
+    sandbox.set_balance(10)
+    assert wait_once(gate(min_usd=20), "large") == 1
+    sandbox.set_balance(100)
+    hook = YouComHook()
+    for _ in range(3):
+        with hook.reserved_credits(30):
+            pass
+    sandbox.set_balance(10)
+
+
+def wait_once(waiting: BalanceSensor, run: str) -> int | None:
+    """Check once, and return the gate's place in line."""
+    assert waiting.poke(try_of(run)) is False
+    places = YouComHook().ledger.line.places()
+    return next((at for at, place in enumerate(places, 1) if place.holder.run_id == run), None)
+
+
+@pytest.mark.parametrize("mode", ["poke", "reschedule"])
+def test_a_gate_that_waits_has_a_place_in_line_until_it_opens(
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, mode: str
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(mode=mode), "monday") == 1
+    assert wait_once(gate(mode=mode), "tuesday") == 2
+    assert wait_once(gate(mode=mode), "monday") == 1
+    assert caplog.text.count("This gate has joined the line of those that wait for credits, at place") == 2
+    sandbox.set_balance(30)
+    assert gate(mode=mode).poke(try_of("monday"))
+    assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    with pytest.raises(TaskDeferred):
+        gate(deferrable=True).execute(try_of("monday"))
+    (place,) = ledger.line.places()
+    assert (place.holder.run_id, place.amount_usd) == ("monday", 25)
+
+
+@pytest.mark.parametrize("policy", ["fail", "skip"])
+def test_a_gate_that_does_not_wait_has_no_place_in_line(ledger: Ledger, sandbox: Sandbox, policy: str):
+    sandbox.set_balance(10)
+    with pytest.raises((AirflowFailException, AirflowSkipException)):
+        gate(on_shortfall=policy).execute(try_of("monday"))
+    assert ledger.line.places() == []
+
+
+def test_a_gate_that_does_not_reserve_ignores_the_line(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    assert gate(reserve=False).poke(try_of("monday")) is False
+    assert ledger.line.places() == []
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+@pytest.mark.parametrize("policy", ["wait", "fail", "skip"])
+def test_a_gate_that_came_later_leaves_alone_what_is_held_and_says_for_whom(
+    ledger: Ledger, sandbox: Sandbox, task_log: pytest.LogCaptureFixture, policy: str
+):
+    sandbox.set_balance(15)
+    later = gate(min_usd=10, on_shortfall=policy)
+    if policy == "wait":
+        assert wait_once(later, "small") == 2
+    else:
+        with pytest.raises((AirflowFailException, AirflowSkipException)):
+            later.execute(try_of("small"))
+    assert "$15.00 short of $10.00" in task_log.text
+    assert "$20.00 is held for run large of DAG pipeline" in task_log.text
+    assert ledger.standing() == []
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_reserved_credits_leave_alone_what_is_held(sandbox: Sandbox):
+    sandbox.set_balance(25)
+    with pytest.raises(YouComShortfallError, match=r"\$5\.00 short .* is held for run large of DAG pipeline"):
+        YouComHook().reserved_credits(10).__enter__()
+    with YouComHook().reserved_credits(5):
+        pass
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_the_gate_for_which_credits_are_held_gets_them(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(20)
+    assert wait_once(gate(min_usd=10), "small") == 2
+    gate(min_usd=20).execute(try_of("large"))
+    assert [each.holder.run_id for each in ledger.standing()] == ["large"]
+    assert [place.is_held for place in ledger.line.places()] == [False]
+
+
+@pytest.mark.usefixtures("three_others_have_passed")
+def test_a_hold_ends_after_the_hold_time_of_the_connection(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0, hold_seconds=1)
+    sandbox.set_balance(15)
+    small = gate(min_usd=10)
+    while ledger.standing() == []:
+        # The check that ends the hold leaves the credits alone once more.
+        small.poke(try_of("small"))
+    assert [place.patience for place in ledger.line.places()] == [8]

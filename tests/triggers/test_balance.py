@@ -85,10 +85,9 @@ def test_each_check_is_one_line_of_the_log(sandbox: Sandbox, task_log: pytest.Lo
     unknown, short = (record for record in task_log.records if record.name == "task")
     assert unknown.levelname == "WARNING"
     assert unknown.getMessage().startswith(
-        "The balance is unknown, not low: You.com returned no balance (HTTP 503)"
+        "Waiting: the balance is unknown, not low. You.com returned no balance (HTTP 503)"
     )
-    assert unknown.getMessage().endswith("Waiting.")
-    assert "holds $3.20, $21.80 short of the $25.00 that this gate needs." in short.getMessage()
+    assert short.getMessage().startswith("Failed: $21.80 short of $25.00. The balance is $3.20 (account ")
 
 
 def first_line(waiting: BalanceTrigger, log: pytest.LogCaptureFixture) -> str:
@@ -119,7 +118,7 @@ def test_a_gate_that_you_com_asks_to_wait_says_when_it_checks_again(
 ):
     sandbox.inject(ASKS_TO_WAIT, times=None)
     line = first_line(trigger(poke_interval=60), task_log)
-    assert "(HTTP 429) and asks to wait 21600 s; this usually passes, so try again later. Waiting." in line
+    assert "asks to wait 21600 s; this usually passes, so try again later. The next check" in line
     assert 200 <= seconds_to_next_check(line) <= _poll.LONGEST_BACKOFF
 
 
@@ -129,7 +128,7 @@ def test_a_gate_whose_waits_grow_says_when_it_checks_again(
     sandbox.set_balance(1)
     growing = trigger(poke_interval=100, exponential_backoff=True, looked_at=time.time() - 100)
     line = first_line(growing, task_log)
-    assert "short of the $25.00" in line
+    assert line.startswith("Waiting: $24.00 short of $25.00.")
     assert 101 <= seconds_to_next_check(line) <= 200
 
 
@@ -146,14 +145,16 @@ def test_a_gate_that_checks_again_after_an_interval_does_not_say_so(
     sandbox: Sandbox, task_log: pytest.LogCaptureFixture, options: dict
 ):
     sandbox.inject(Fault(body="{}") if "silent_fail" in options else Fault(status=503), times=None)
-    assert "next check" not in first_line(trigger(**{"poke_interval": 60, **options}), task_log)
+    line = first_line(trigger(**{"poke_interval": 60, **options}), task_log)
+    assert line.startswith("Waiting: ")
+    assert "next check" not in line
 
 
 def test_a_gate_that_opens_does_not_say_when_it_would_check_again(
     sandbox: Sandbox, task_log: pytest.LogCaptureFixture
 ):
     fire(trigger(poke_interval=100, exponential_backoff=True, looked_at=time.time() - 100))
-    assert task_log.records[-1].getMessage().endswith("enough for the $25.00 that this gate needs.")
+    assert task_log.records[-1].getMessage().endswith("is enough for $25.00 (account db6bcf6a…).")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.hooks import _lookup
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger import _line_transactions
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
@@ -280,3 +281,47 @@ def test_a_ledger_that_hangs_is_unavailable(ledger: Ledger, monkeypatch: pytest.
     payload = fire(trigger("monday", on_unavailable="fail"))
     hanging.set()
     assert (payload["action"], payload["error"]["types"][0]) == ("retry", "YouComLedgerUnavailableError")
+
+
+def test_gates_that_go_on_waiting_keep_their_places_at_the_next_check(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    gates = [trigger(f"run {number}", "30") for number in range(3)]
+    leaving = trigger("leaving", "30", on_shortfall="fail")
+
+    async def two_checks() -> None:
+        checks = BalanceTrigger.open_shared_stream(gates[0].serialize()[1])
+        first = await anext(checks)
+        for gate in (*gates, leaving):
+            await show(gate, first)
+        assert ledger.line.places() == []
+        await anext(checks)
+
+    asyncio.run(two_checks())
+    assert [place.holder.run_id for place in ledger.line.places()] == ["run 0", "run 1", "run 2"]
+
+
+async def show(gate: ReservingBalanceTrigger, check: _check.Check) -> None:
+    """Let a gate see one check and no more."""
+
+    async def stream() -> Any:
+        yield check
+
+    async for _ in gate.filter_shared_stream(stream()):
+        pass
+
+
+def test_a_line_that_cannot_be_written_does_not_fail_the_check(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*arguments: Any) -> None:
+        raise YouComLedgerUnavailableError("The ledger did not answer.")
+
+    monkeypatch.setattr(_line_transactions, "keep", fail)
+
+    async def checks() -> _check.Check:
+        first = await _check.check("youcom_default", 60)
+        first.waiting.append(Claim(Attempt(Holder("", "", "run", ""), "run", "run"), Decimal(30)))
+        return await _check.check("youcom_default", 60, first)
+
+    assert isinstance(asyncio.run(checks()).noted, _check.Noted)
+    assert "The places of gates in line were not written: The ledger did not answer." in caplog.text

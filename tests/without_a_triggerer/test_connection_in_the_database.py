@@ -18,7 +18,7 @@ from tests.without_a_triggerer.test_without_a_triggerer import SETTINGS
 
 AIRFLOW_2 = BaseOperator.__module__.startswith("airflow.models")
 CONN_ID = "in_the_database"
-SHORT = "short of the $1,000.00 that this gate needs. Waiting."
+SHORT = "Waiting: $900.00 short of $1,000.00."
 pytestmark = [
     pytest.mark.real_airflow,
     pytest.mark.scenario,

@@ -1,20 +1,29 @@
-"""The transactions of the ledger."""
+"""The transaction of a decision."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
+from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger import rule
-from airflow_provider_youcom.ledger._amounts import US_PER_SECOND, balance_to_units, units_to_usd
-from airflow_provider_youcom.ledger._rows import to_datetime, to_reservation
-from airflow_provider_youcom.ledger.claim import Attempt, Claim
+from airflow_provider_youcom.ledger._account_lock import lock
+from airflow_provider_youcom.ledger._amounts import (
+    US_PER_SECOND,
+    balance_to_units,
+    units_to_usd,
+    within_bounds,
+)
+from airflow_provider_youcom.ledger._ends import end
+from airflow_provider_youcom.ledger._line_transactions import held_before
+from airflow_provider_youcom.ledger._rows import newest_age, to_datetime, to_reservation
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
@@ -34,14 +43,14 @@ def decide(
     """
     account_id = balance.account_id
     attempt = claim.attempt
-    _lock(connection, account_id)
+    lock(connection, account_id)
     own = connection.execute(
         statements.OWN, {"this_account": account_id, "this_attempt": attempt.id, "decision_id": decision_id}
     ).all()
     stands = next((row for row in own if row.ended_at is None and not row.is_expired), None)
     expired = [row.id for row in own if row.ended_at is None and row.is_expired]
     if expired:
-        _end(connection, expired, EndReason.EXPIRED, by=f"attempt {attempt.id}")
+        end(connection, expired, EndReason.EXPIRED, by=f"attempt {attempt.id}")
     counter = note.of(account_id).counter
     account = connection.execute(
         statements.ACCOUNT,
@@ -57,58 +66,64 @@ def decide(
     if account.expired:
         # They still count for this note, so that the sums above hold.
         gone = connection.execute(statements.EXPIRED_IN_ACCOUNT, {"this_account": account_id}).scalars().all()
-        _end(connection, gone, EndReason.EXPIRED, by=f"attempt {attempt.id}")
+        end(connection, gone, EndReason.EXPIRED, by=f"attempt {attempt.id}")
     if stands is not None:
         return _decision(Outcome.OPEN, balance, account, to_reservation(stands))
     if any(row.id == decision_id for row in own):
         # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
+    held = _held(connection, account_id, attempt.holder, account)
     outcome = rule.decide(
         needed_units=claim.needed_units,
-        available_units=_available_units(balance, account),
+        available_units=_available_units(balance, account) - held.units,
         counter=counter,
         oldest_counter=account.oldest_counter,
         age=attempt.age,
-        newest_age=_newest_age(account),
+        newest_age=newest_age(account),
     )
     if outcome in {Outcome.OPEN, Outcome.SHORT}:
         _remember_attempt(connection, account_id, attempt, account)
     if outcome is not Outcome.OPEN:
-        return _decision(outcome, balance, account, None)
-    row = _new_row(claim, account_id, decision_id, account.now, settle_us)
+        return _decision(outcome, balance, account, None, held)
+    row = _new_row(claim, account, account_id, decision_id, settle_us)
+    _open(connection, row, account, left_units=_available_units(balance, account) - claim.needed_units)
+    _, decision = _decision(outcome, balance, account, _new_reservation(claim, row))
+    return outcome, replace(decision, opened_units=decision.opened_units + claim.needed_units)
+
+
+def _held(connection: sa.engine.Connection, account_id: str, holder: Holder, account: Any) -> Held:
+    if not account.somebody_waits:
+        return NOTHING_HELD
+    return held_before(connection, account_id, holder, account.run_since if holder.is_task else None)
+
+
+def _open(connection: sa.engine.Connection, row: dict[str, Any], account: Any, left_units: int) -> None:
+    """Add a reservation, and take its gate out of the line."""
     connection.execute(statements.ADD_RESERVATION, row)
-    return _decision(outcome, balance, account, _new_reservation(claim, row))
-
-
-def _lock(connection: sa.engine.Connection, account_id: str) -> None:
-    """Write the account's row, as every decision and every end does before it reads anything."""
-    account = {"this_account": account_id}
-    if connection.execute(statements.LOCK, account).rowcount == 0:
-        connection.execute(statements.ADD_ACCOUNT, account)
-        connection.execute(statements.LOCK, account)
+    this_account = {"this_account": row["account_id"]}
+    opened = {"amount": row["amount_units"], "left": within_bounds(left_units), "now": account.now}
+    connection.execute(statements.OPENED, {**this_account, **opened})
+    if account.somebody_waits:
+        connection.execute(line_statements.LEAVE, {**this_account, "this_holder": row["holder_key"]})
 
 
 def _remember_attempt(
     connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any
 ) -> None:
     key = attempt.holder.key
-    newest_age = _newest_age(account)
-    if newest_age is None:
+    known_age = newest_age(account)
+    if known_age is None:
         row = {"account_id": account_id, "holder_key": key, "newest_at": account.now}
         newest = {"newest_order": attempt.order, "newest_try": attempt.try_number}
         connection.execute(statements.ADD_HOLDER, row | newest)
-    elif attempt.age != newest_age:
+    elif attempt.age != known_age:
         holder = {"this_account": account_id, "this_holder": key, "now": account.now}
         connection.execute(
             statements.RENEW_HOLDER, holder | {"order": attempt.order, "number": attempt.try_number}
         )
 
 
-def _newest_age(row: Any) -> rule.Age | None:
-    return None if row.newest_order is None else (row.newest_order, row.newest_try)
-
-
-def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_us: int) -> dict[str, Any]:
+def _new_row(claim: Claim, account: Any, account_id: str, decision_id: str, settle_us: int) -> dict[str, Any]:
     holder = claim.attempt.holder
     return {
         "id": decision_id,
@@ -126,11 +141,12 @@ def _new_row(claim: Claim, account_id: str, decision_id: str, now: int, settle_u
         "task_ids": json.dumps(claim.task_ids),
         "amount_units": claim.needed_units,
         "settle_us": settle_us,
-        "reserved_at": now,
-        "expires_at": now + claim.reserve_for_us,
-        "asked_at": now,
+        "reserved_at": account.now,
+        "expires_at": account.now + claim.reserve_for_us,
+        "asked_at": account.now,
         "end_number": rule.NOT_ENDED,
         "counts_until": 0,
+        "newest_place": account.newest_place,
     }
 
 
@@ -152,7 +168,11 @@ def _available_units(balance: AccountBalance, account: Any) -> int:
 
 
 def _decision(
-    outcome: Outcome, balance: AccountBalance, account: Any, reservation: Reservation | None
+    outcome: Outcome,
+    balance: AccountBalance,
+    account: Any,
+    reservation: Reservation | None,
+    held: Held = NOTHING_HELD,
 ) -> tuple[Outcome, Decision]:
     available = AvailableCredits(
         balance,
@@ -161,65 +181,7 @@ def _decision(
         reserved_runs=account.runs,
         own_run_usd=units_to_usd(int(account.own_run)),
         reservation_id=reservation.id if reservation else None,
+        held_usd=held.usd,
+        held_for=held.whom,
     )
-    return outcome, Decision(available, reservation)
-
-
-def _end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
-    """End those that stand, and return the ids that this call has ended."""
-    rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
-    # Always in the same order, so that two callers with several accounts do not wait for each other.
-    standing = sorted({row.account_id for row in rows if row.ended_at is None})
-    return [
-        ended for account_id in standing for ended in _end_in_account(connection, account_id, ids, reason, by)
-    ]
-
-
-def _end_in_account(
-    connection: sa.engine.Connection, account_id: str, ids: Sequence[str], reason: EndReason, by: str
-) -> list[str]:
-    account = {"this_account": account_id}
-    connection.execute(statements.LOCK_TO_END, account)
-    ending = connection.execute(statements.ENDING, {**account, "ids": ids}).all()
-    by_reason = defaultdict(list)
-    for row in ending:
-        own_reason = rule.reason_of_end(reason, (row.attempt_order, row.try_number), _newest_age(row))
-        by_reason[own_reason].append(row)
-    for own_reason, rows in by_reason.items():
-        _write_end(connection, rows, own_reason, by)
-    return [row.id for row in ending]
-
-
-def _write_end(connection: sa.engine.Connection, rows: Sequence[Any], reason: EndReason, by: str) -> None:
-    connection.execute(
-        statements.END,
-        {
-            "ids": [row.id for row in rows],
-            "number": rows[0].counter,
-            "now": rows[0].now,
-            "grace": reason.grace_seconds * US_PER_SECOND,
-            "reason": reason.value,
-            "by": by,
-        },
-    )
-
-
-def end_and_return(
-    connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str
-) -> Sequence[Any]:
-    _end(connection, ids, reason, by)
-    return connection.execute(statements.BY_IDS, {"ids": ids}).all()
-
-
-def end_expired(connection: sa.engine.Connection, by: str) -> Sequence[Any]:
-    ids = connection.execute(statements.EXPIRED).scalars().all()
-    # Another process may have ended some of them before this call wrote their accounts' rows.
-    ended = _end(connection, ids, EndReason.EXPIRED, by) if ids else []
-    return connection.execute(statements.BY_IDS, {"ids": ended}).all() if ended else []
-
-
-def mark_asked(connection: sa.engine.Connection, deployment: str, limit: int) -> Sequence[Any]:
-    rows = connection.execute(statements.TO_ASK, {"deployment": deployment, "limit": limit}).all()
-    if rows:
-        connection.execute(statements.ASKED, {"ids": [row.id for row in rows]})
-    return rows
+    return outcome, Decision(available, reservation, account.opened_units)

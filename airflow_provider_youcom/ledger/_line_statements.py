@@ -1,0 +1,126 @@
+"""The statements of the line, built once with bind parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.ledger import line_rule
+from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
+from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, line, reservations
+from airflow_provider_youcom.ledger._statements import NOW
+
+_LONGEST_LIFE = line_rule.LONGEST_LIFE_SECONDS * US_PER_SECOND
+_GONE_AFTER = line_rule.GONE_AFTER_SECONDS * US_PER_SECOND
+
+_ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
+_HOLDER_KEY = sa.bindparam("this_holder", type_=sa.String)
+_KEYS: sa.sql.expression.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_LIFE = sa.bindparam("life", type_=sa.BigInteger)
+
+_IS_ALIVE = line.c.alive_until > NOW
+_IS_GONE = line.c.alive_until <= NOW - _GONE_AFTER
+_IS_HELD = line_rule.is_held(line.c, accounts.c.opened_units)
+_IN_ITS_ACCOUNT = line.join(accounts, line.c.account_id == accounts.c.account_id)
+
+PLACES = (
+    sa.select(line, _IS_HELD.label("is_held"))
+    .select_from(_IN_ITS_ACCOUNT)
+    .where(_IS_ALIVE)
+    .order_by(line.c.account_id, line.c.number)
+)
+
+OWN_PLACE = sa.select(line.c.number).where(
+    line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(_IS_GONE)
+)
+# The first of those for whom something is held, and the sum for all of them.
+HELD = (
+    sa.select(
+        line.c.deployment,
+        line.c.dag_id,
+        line.c.run_id,
+        line.c.task_id,
+        line.c.map_index,
+        sa.func.sum(line.c.amount_units).over().label("units"),
+        sa.func.count().over().label("gates"),
+    )
+    .select_from(_IN_ITS_ACCOUNT)
+    .where(
+        line.c.account_id == _ACCOUNT_ID,
+        line.c.number < sa.bindparam("bound", type_=sa.BigInteger),
+        _IS_ALIVE,
+        _IS_HELD,
+    )
+    .order_by(line.c.number)
+    .limit(1)
+)
+LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
+
+# Three times the gap between the last two checks, within limits.
+_GAP = 3 * (NOW - line.c.seen_at)
+_SEEN = sa.update(line).values(
+    seen_at=NOW,
+    alive_until=NOW + sa.case((_GAP >= _LONGEST_LIFE, _LONGEST_LIFE), (_GAP > _LIFE, _GAP), else_=_LIFE),
+)
+# Never an insert: it would put back a gate that has opened.
+SEEN = _SEEN.where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS), sa.not_(_IS_GONE))
+SEEN_WITH_AMOUNT = _SEEN.where(
+    line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(_IS_GONE)
+).values(amount_units=sa.bindparam("amount", type_=sa.BigInteger))
+
+FORGET = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, _IS_GONE)
+IN_LINE = sa.select(line.c.holder_key).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS))
+NEWEST_ATTEMPTS = sa.select(holders.c.holder_key, holders.c.newest_order, holders.c.newest_try).where(
+    holders.c.account_id == _ACCOUNT_ID, holders.c.holder_key.in_(_KEYS)
+)
+OPENED_ATTEMPTS = sa.select(reservations.c.attempt_id).where(
+    STANDS,
+    reservations.c.account_id == _ACCOUNT_ID,
+    reservations.c.attempt_id.in_(sa.bindparam("attempts", expanding=True)),
+)
+ACCOUNT = sa.select(accounts.c.opened_units, accounts.c.newest_place, NOW.label("now")).where(
+    accounts.c.account_id == _ACCOUNT_ID
+)
+ADD_PLACES = sa.insert(line)
+NUMBERS_USED = (
+    sa.update(accounts)
+    .where(accounts.c.account_id == _ACCOUNT_ID)
+    .values(newest_place=accounts.c.newest_place + sa.bindparam("count", type_=sa.BigInteger))
+)
+IN_FRONT = sa.select(sa.func.count()).where(
+    line.c.account_id == _ACCOUNT_ID, line.c.number < sa.bindparam("number", type_=sa.BigInteger), _IS_ALIVE
+)
+
+CAME_IN = (
+    sa.update(accounts)
+    .where(
+        accounts.c.account_id == _ACCOUNT_ID,
+        accounts.c.best_units < sa.bindparam("available", type_=sa.BigInteger),
+    )
+    .values(
+        version=accounts.c.version + 1,
+        best_units=sa.bindparam("available", type_=sa.BigInteger),
+        moved_at=NOW,
+    )
+)
+# Nothing, if something has moved since the note.
+LOCK_UNMOVED = (
+    sa.update(accounts)
+    .where(
+        accounts.c.account_id == _ACCOUNT_ID,
+        accounts.c.moved_at == sa.bindparam("moved", type_=sa.BigInteger),
+    )
+    .values(version=accounts.c.version + 1)
+)
+_LONGER = line_rule.LARGEST_PATIENCE // 2
+END_HOLD = (
+    sa.update(line)
+    .where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS))
+    .values(
+        patience=sa.case((line.c.patience > _LONGER, line_rule.LARGEST_PATIENCE), else_=2 * line.c.patience),
+        opened_before=sa.select(accounts.c.opened_units)
+        .where(accounts.c.account_id == _ACCOUNT_ID)
+        .scalar_subquery(),
+    )
+)

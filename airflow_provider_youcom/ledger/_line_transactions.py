@@ -1,0 +1,121 @@
+"""The transactions of the line. Each begins with the account's row, as those of reservations do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from airflow_provider_youcom.ledger import _line_statements as statements
+from airflow_provider_youcom.ledger import line_rule, rule
+from airflow_provider_youcom.ledger._account_lock import lock
+from airflow_provider_youcom.ledger.claim import Claim, Holder
+from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
+
+# A statement may have so many parameters in every database.
+_KEYS_AT_ONCE = 5_000
+
+
+def held_before(
+    connection: sa.engine.Connection, account_id: str, holder: Holder, run_since: int | None
+) -> Held:
+    """Return what someone leaves alone."""
+    this_account = {"this_account": account_id}
+    number = connection.execute(
+        statements.OWN_PLACE, {**this_account, "this_holder": holder.key}
+    ).scalar_one_or_none()
+    bound = line_rule.bound(number, run_since)
+    first = connection.execute(statements.HELD, {**this_account, "bound": bound}).one_or_none()
+    if first is None:
+        return NOTHING_HELD
+    first_holder = Holder(first.deployment, first.dag_id, first.run_id, first.task_id, first.map_index)
+    return Held(int(first.units), first.gates, first_holder)
+
+
+def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_us: int) -> int | None:
+    """Keep the place of one gate, with what it needs now, or take one and return its position."""
+    lock(connection, account_id)
+    own = {"this_account": account_id, "this_holder": claim.attempt.holder.key}
+    seen = {**own, "life": life_us, "amount": claim.needed_units}
+    if connection.execute(statements.SEEN_WITH_AMOUNT, seen).rowcount:
+        return None
+    _add(connection, account_id, [claim], life_us)
+    number = connection.execute(statements.OWN_PLACE, own).scalar_one_or_none()
+    if number is None:
+        return None
+    in_front = {"this_account": account_id, "number": number}
+    return int(connection.execute(statements.IN_FRONT, in_front).scalar_one()) + 1
+
+
+def keep(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], life_us: int) -> None:
+    """Keep the places of gates that check together, and add those that are missing."""
+    lock(connection, account_id)
+    for part in _parts(claims):
+        keys = {"this_account": account_id, "keys": [claim.attempt.holder.key for claim in part]}
+        if connection.execute(statements.SEEN, {**keys, "life": life_us}).rowcount < len(part):
+            _add(connection, account_id, part, life_us)
+
+
+def end_holds(connection: sa.engine.Connection, account_id: str, keys: list[str], moved_at: int) -> None:
+    """End the holds of some gates, unless something has opened or come in since the note."""
+    this_account = {"this_account": account_id}
+    if connection.execute(statements.LOCK_UNMOVED, {**this_account, "moved": moved_at}).rowcount:
+        connection.execute(statements.END_HOLD, {**this_account, "keys": keys})
+
+
+def _add(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], life_us: int) -> None:
+    this_account = {"this_account": account_id}
+    connection.execute(statements.FORGET, this_account)
+    joining = _that_may_join(connection, account_id, claims)
+    if not joining:
+        return
+    account = connection.execute(statements.ACCOUNT, this_account).one()
+    connection.execute(
+        statements.ADD_PLACES,
+        [
+            {
+                "account_id": account_id,
+                "holder_key": claim.attempt.holder.key,
+                "run_key": claim.attempt.holder.run_key,
+                "deployment": claim.attempt.holder.deployment,
+                "dag_id": claim.attempt.holder.dag_id,
+                "run_id": claim.attempt.holder.run_id,
+                "task_id": claim.attempt.holder.task_id,
+                "map_index": claim.attempt.holder.map_index,
+                "number": number,
+                "joined_at": account.now,
+                "amount_units": claim.needed_units,
+                "opened_before": account.opened_units,
+                "patience": line_rule.FIRST_PATIENCE,
+                "seen_at": account.now,
+                "alive_until": account.now + life_us,
+            }
+            for number, claim in enumerate(joining, account.newest_place + 1)
+        ],
+    )
+    connection.execute(statements.NUMBERS_USED, {**this_account, "count": len(joining)})
+
+
+def _that_may_join(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim]) -> list[Claim]:
+    """Return those that are not in line, have not opened, and were not overtaken by a newer attempt."""
+    keys = {"this_account": account_id, "keys": [claim.attempt.holder.key for claim in claims]}
+    in_line = set(connection.execute(statements.IN_LINE, keys).scalars())
+    newest = {
+        row.holder_key: (row.newest_order, row.newest_try)
+        for row in connection.execute(statements.NEWEST_ATTEMPTS, keys)
+    }
+    attempts = {"this_account": account_id, "attempts": [claim.attempt.id for claim in claims]}
+    opened = set(connection.execute(statements.OPENED_ATTEMPTS, attempts).scalars())
+    joining = {}
+    for claim in claims:
+        key = claim.attempt.holder.key
+        newest_age = newest.get(key)
+        overtaken = newest_age is not None and rule.is_older(claim.attempt.age, newest_age)
+        if key not in in_line and claim.attempt.id not in opened and not overtaken:
+            joining[key] = claim
+    return list(joining.values())
+
+
+def _parts(claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
+    for start in range(0, len(claims), _KEYS_AT_ONCE):
+        yield claims[start : start + _KEYS_AT_ONCE]

@@ -1,0 +1,92 @@
+"""
+The rule of the line: whose turn it is when gates wait for credits.
+
+Whoever finds enough opens, also past gates that joined the line earlier. Once others have reserved four times
+what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A hold ends
+when for ``hold_seconds`` nothing has opened and no more has come in. The gate's count then starts over, and
+twice as much must pass before its next hold.
+
+The rule only makes less available than there is, so whether payments are covered does not depend on it. Like
+the rule of reservations, it uses no clock, no database and no Airflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+DEFAULT_HOLD_SECONDS = 60 * 60
+FIRST_PATIENCE = 4
+"""How many times its amount others may reserve before a gate's amount is held for the first time."""
+LARGEST_PATIENCE = FIRST_PATIENCE * 2**7
+SHORTEST_LIFE_SECONDS = 2 * 60
+LONGEST_LIFE_SECONDS = 60 * 60
+GONE_AFTER_SECONDS = 60 * 60
+"""How long a place is kept for a gate that does not check any more."""
+NO_BOUND = 2**63 - 1
+
+# A place, or what stands for one in the simulation and the tests.
+P = TypeVar("P", bound=Any)
+
+
+def is_held(place: Any, opened_units: Any) -> Any:
+    """
+    Return whether the amount of a gate that waits is held.
+
+    The function consists of arithmetic and one comparison. With the columns of the ledger's tables, it
+    returns SQL.
+
+    :param place: has ``amount_units``, what the gate needs; ``opened_before``, the total at which its count
+        started; and ``patience``, how many times its amount must pass.
+    :param opened_units: the total of all that has ever been reserved in the account.
+    """
+    return opened_units - place.opened_before > place.amount_units * place.patience
+
+
+def bound(place_number: int | None, run_since: int | None) -> int:
+    """
+    Return the number of the first place for which someone does not leave anything alone.
+
+    :param place_number: the number of the gate's own place; None if it has none.
+    :param run_since: the newest place when the oldest standing reservation of its run was made; None if its
+        run has reserved nothing. Such a run passes gates that joined later, so that it can finish.
+    """
+    own = NO_BOUND if place_number is None else place_number
+    return own if run_since is None else min(own, run_since + 1)
+
+
+def longer_patience(patience: int) -> int:
+    """
+    Return how many times its amount must pass before the next hold of a gate whose hold was in vain.
+
+    :param patience: what it was for that hold.
+    """
+    return min(2 * patience, LARGEST_PATIENCE)
+
+
+def held_in_vain(held: Iterable[P], available_units: int) -> list[P]:
+    """
+    Return the places whose hold ends when it has lasted too long: those that cannot be paid.
+
+    :param held: the places whose amounts are held, in order.
+    :param available_units: the reading, minus every reservation that counts.
+    """
+    in_vain = []
+    for place in held:
+        if place.amount_units <= available_units:
+            available_units -= place.amount_units
+        else:
+            in_vain.append(place)
+    return in_vain
+
+
+def life_seconds(pause_seconds: float) -> float:
+    """
+    Return for how long a gate that has just checked counts as waiting, at least.
+
+    If its last two checks lay further apart, it is three times that gap, up to an hour: an interval that
+    doubles, or a task that queues for a worker, does not lose its place.
+
+    :param pause_seconds: the time until its next check, as planned.
+    """
+    return min(max(SHORTEST_LIFE_SECONDS, 3 * pause_seconds), LONGEST_LIFE_SECONDS)
