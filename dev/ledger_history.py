@@ -30,7 +30,8 @@ MOST_USD = Decimal(140)
 _STEP = timedelta(minutes=5)
 _STEPS = DAYS * timedelta(days=1) // _STEP
 _DENSE = timedelta(days=2)
-_HOLDING = (("nightly_research", 34, "50"), ("weekly_digest", 12, "25"), ("competitor_watch", 3, "12.50"))
+NIGHTLY, DAILY, WEEKLY = DAG_IDS = ("nightly_research", "competitor_watch", "weekly_digest")
+_HOLDING = ((NIGHTLY, 34, "50"), (WEEKLY, 12, "25"), (DAILY, 3, "12.50"))
 _SETTLE = timedelta(seconds=rule.DEFAULT_SETTLE_SECONDS)
 
 
@@ -55,7 +56,12 @@ class Run:
     ended: datetime
 
 
-def add_history(ledger: Ledger, balance: AccountBalance, deployment: str = "") -> None:
+def add_history(
+    ledger: Ledger,
+    balance: AccountBalance,
+    deployment: str = "",
+    dag_ids: tuple[str, str, str] = DAG_IDS,
+) -> None:
     """
     Add 30 days of readings that end at a balance, and the runs that have spent, all of them ended.
 
@@ -64,9 +70,10 @@ def add_history(ledger: Ledger, balance: AccountBalance, deployment: str = "") -
     :param ledger: a ledger without readings of this account.
     :param balance: what the account holds now.
     :param deployment: the id of the Airflow deployment that the runs are of. Default: an empty string.
+    :param dag_ids: the DAGs that run nightly, daily and weekly. Default: ``DAG_IDS``.
     """
     now = ledger.accounts.overview(balance.account_id).now
-    runs = list(_runs(now))
+    runs = list(_runs(now, dag_ids))
     _add_runs(ledger, balance, runs, deployment)
     counter = ledger.note().of(balance.account_id).counter
     rows = [_row(each) for each in _kept(_readings(balance, runs, now, counter), now)]
@@ -89,14 +96,17 @@ def add_holding(ledger: Ledger, balance: AccountBalance, deployment: str = "") -
         ledger._ready().write(_moves({reservation_id: _reserved_from(began)}))
 
 
-def _runs(now: datetime) -> Iterator[Run]:
+def _runs(now: datetime, dag_ids: tuple[str, str, str]) -> Iterator[Run]:
+    nightly, daily, weekly = dag_ids
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for days_ago in range(DAYS, -1, -1):
         day = midnight - timedelta(days=days_ago)
-        planned = [("nightly_research", 2, 40, "25", Decimal("4.10") + Decimal("0.35") * (day.day % 7))]
-        planned.append(("competitor_watch", 12, 15, "5", Decimal("0.60") + Decimal("0.10") * (day.day % 3)))
+        planned = [
+            (nightly, 2, 40, "25", Decimal("4.10") + Decimal("0.35") * (day.day % 7)),
+            (daily, 12, 15, "5", Decimal("0.60") + Decimal("0.10") * (day.day % 3)),
+        ]
         if day.weekday() == 0:
-            planned.append(("weekly_digest", 5, 90, "40", Decimal("14.75")))
+            planned.append((weekly, 5, 90, "40", Decimal("14.75")))
         for dag_id, hour, minutes, reserved, spent_usd in planned:
             began = day + timedelta(hours=hour)
             ended = began + timedelta(minutes=minutes)

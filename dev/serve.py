@@ -13,7 +13,13 @@ import sys
 import threading
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from airflow_provider_youcom._deployment import DEPLOYMENT_VARIABLE
+from airflow_provider_youcom.billing.client import BillingClient
+from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
+from dev.ledger_history import add_history
 from dev.local_airflow import LocalAirflow, LocalAirflowError
 from dev.story import Story
 
@@ -27,17 +33,21 @@ ACCOUNTS = {
     "youcom_support": ("support-key", "12.50"),
 }
 LEDGER = "youcom_ledger"
+DEPLOYMENT = "make-airflow"
+RESERVING = "example_youcom_reserved_run"
+# Those that have run in the month before, nightly, daily and weekly.
+HAVE_RUN = (RESERVING, "example_youcom_preflight_gate", "example_youcom_backlog")
 
 WELCOME = """
   Airflow     {airflow}   (nobody has to log in)
   You.com     {sandbox}   (a sandbox; {connections} lead there)
 
-  Trigger example_youcom_preflight_gate: its gate waits for $25, and the account holds $3.20.
-  Top it up, and the gate opens within 10 s:
+  Two runs of example_youcom_reserved_run wait: each needs $25, and the account holds $3.20.
+  Top it up, and one of them reserves its $25 within 10 s. The other one goes on waiting:
 
     curl -d '{{"usd": "25"}}' {sandbox}/sandbox/top-up
 
-  Trigger example_youcom_reserved_run twice: each run reserves $25, so the second waits for the first.
+  Trigger example_youcom_preflight_gate: its gate only looks, and reserves nothing.
 
   Ctrl-C stops it all. The next `make airflow` starts afresh.
 """
@@ -57,6 +67,22 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     airflow.add_connection(LEDGER, {"conn_type": "sqlite", "host": str(airflow.home / "ledger.db")})
 
 
+def add_month(airflow: LocalAirflow, sandbox: Sandbox) -> None:
+    """
+    Add a made-up month to the ledger, so that there is something to see at the first look.
+
+    :param airflow: the Airflow, before its first gate reserves.
+    :param sandbox: the You.com whose accounts have had that month.
+    """
+    # Airflow would make an id at the first reservation, and the month belongs to it.
+    airflow.cli("variables", "set", DEPLOYMENT_VARIABLE, DEPLOYMENT)
+    engine = sa.create_engine(f"sqlite:///{airflow.home / 'ledger.db'}")
+    for conn_id, (api_key, _) in ACCOUNTS.items():
+        balance = BillingClient(api_key, sandbox.base_url, conn_name=conn_id).get_balance()
+        add_history(Ledger(engine), balance, DEPLOYMENT, HAVE_RUN)
+    engine.dispose()
+
+
 def serve(story: Story) -> None:
     """
     Start everything, and keep it running until it is interrupted.
@@ -71,9 +97,13 @@ def serve(story: Story) -> None:
             airflow.start()
         with airflow:
             add_connections(airflow, sandbox)
+            with story.waiting("Making up a month of spending"):
+                add_month(airflow, sandbox)
             with story.waiting("Reading the examples"):
                 for example in sorted(EXAMPLES.glob("*.py")):
                     airflow.wait_for_dag(example.stem)
+            for run_id in ("run_a", "run_b"):
+                airflow.trigger(RESERVING, run_id=run_id)
             story.tell("All of it runs.")
             connections = ", ".join(ACCOUNTS)
             print(

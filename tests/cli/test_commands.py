@@ -34,6 +34,13 @@ def test_balance_shows_what_is_available(ledger: Ledger, command: Command):
     assert (row["balance_usd"], row["reserved_usd"], row["available_usd"]) == ("100", "30.25", "69.75")
 
 
+def test_balance_stores_what_it_reads(ledger: Ledger, sandbox: Sandbox, command: Command):
+    sandbox.set_balance("71.25")
+    command("balance")
+    (account_id,) = ledger.accounts.ids()
+    assert ledger.accounts.overview(account_id).readings[-1].balance_usd == Decimal("71.25")
+
+
 def test_balance_works_without_a_ledger(sandbox: Sandbox, command: Command):
     (row,) = json.loads(command("balance", "--output", "json"))
     assert (row["balance_usd"], row["reserved_usd"], row["available_usd"]) == ("100", "", "100")

@@ -150,6 +150,12 @@ def test_a_reservation_that_expired_meanwhile_is_logged(ledger: Ledger, caplog: 
     assert "before the code that it was for had ended" in caplog.text
 
 
+def test_whoever_asks_what_is_available_stores_what_was_read(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance("71.25")
+    account_id = YouComHook().get_available().balance.account_id
+    assert ledger.accounts.overview(account_id).readings[-1].balance_usd == Decimal("71.25")
+
+
 def test_the_connection_test_says_what_is_reserved(ledger: Ledger):
     with YouComHook().reserved_credits(30):
         assert YouComHook().test_connection()[1].endswith(": $100.00 left, $30.00 of it reserved")

@@ -12,6 +12,7 @@ from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
@@ -85,6 +86,30 @@ def test_an_expired_reservation_is_ended_by_one_of_those_who_wait(ledger: Ledger
 
     assert all(each.reservation_id is None for each in asyncio.run(check_and_decide()))
     assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
+
+
+def test_a_check_stores_what_it_reads(ledger: Ledger, sandbox: Sandbox):
+    found = asyncio.run(check("youcom_default"))
+    assert isinstance(found.reading, AccountBalance)
+    (account_id,) = ledger.accounts.ids()
+    assert account_id == found.reading.account_id
+    assert [each.balance_usd for each in ledger.accounts.overview(account_id).readings] == [100]
+
+
+def test_a_check_does_not_wait_for_a_ledger_that_hangs_while_it_stores(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    hanging = threading.Event()
+    monkeypatch.setattr(Accounts, "store", lambda *arguments: hanging.wait(60))
+    monkeypatch.setattr(_check, "_STORE_SECONDS", 0.05)
+
+    async def check_twice() -> list[Check]:
+        return [await asyncio.wait_for(check("youcom_default"), 30) for _ in range(2)]
+
+    found = asyncio.run(check_twice())
+    hanging.set()
+    assert all(isinstance(each.reading, AccountBalance) for each in found)
+    assert all(isinstance(each.noted, Noted) for each in found)
 
 
 def test_a_ledger_that_hangs_holds_up_no_other_connection(
