@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from airflow_provider_youcom.ledger.claim import Holder
 from airflow_provider_youcom.ledger.figures import Fall, Need, Pace, RunsOut
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.overview import Overview, ReservedByDag
+from airflow_provider_youcom.ledger.place import Place
 from airflow_provider_youcom.ledger.reservation import Reservation
 
 _DAY = timedelta(days=1)
@@ -110,15 +112,18 @@ def read_snapshot(ledger: Ledger) -> Snapshot:
     """
     taken = time.monotonic()
     overviews = [ledger.accounts.overview(account_id) for account_id in ledger.accounts.ids()]
+    lines: dict[str, list[Place]] = defaultdict(list)
+    for place in ledger.line.places():
+        lines[place.account_id].append(place)
     return Snapshot(
         ledger.id,
-        tuple(_account(overview, ()) for overview in overviews),
+        tuple(_account(overview, lines[overview.account_id]) for overview in overviews),
         overviews[0].now if overviews else datetime.now(UTC),
         taken,
     )
 
 
-def _account(overview: Overview, line: Iterable[tuple[Holder, Need, datetime]]) -> Account:
+def _account(overview: Overview, line: Sequence[Place]) -> Account:
     readings, now = overview.readings, overview.now
     available = figures.available(readings[-1], overview.counting) if readings else None
     runs_out = figures.runs_out(readings, now)
@@ -131,20 +136,17 @@ def _account(overview: Overview, line: Iterable[tuple[Holder, Need, datetime]]) 
             figures.fall(readings, now),
             _pictures(overview, runs_out),
         ),
-        tuple(_places(line, available)),
+        tuple(_waiting(line, available)),
         tuple(overview.counting),
         tuple(overview.reserved_by_dag),
     )
 
 
-def _places(
-    line: Iterable[tuple[Holder, Need, datetime]], available: AvailableCredits | None
-) -> Iterable[Waiting]:
-    waiting = list(line)
-    left_usd = available.available_usd if available else Decimal(0)
-    missing = figures.missing_usd(left_usd, [need for _, need, _ in waiting])
-    for place, ((holder, need, joined_at), missing_usd) in enumerate(zip(waiting, missing, strict=True), 1):
-        yield Waiting(place, holder, need.amount_usd, missing_usd, joined_at, need.is_held)
+def _waiting(line: Sequence[Place], available: AvailableCredits | None) -> Iterator[Waiting]:
+    available_usd = available.available_usd if available else Decimal(0)
+    missing = figures.missing_usd(available_usd, [Need(each.amount_usd, each.is_held) for each in line])
+    for number, (place, missing_usd) in enumerate(zip(line, missing, strict=True), 1):
+        yield Waiting(number, place.holder, place.amount_usd, missing_usd, place.joined_at, place.is_held)
 
 
 def _pictures(overview: Overview, runs_out: RunsOut | None) -> tuple[Picture, ...]:

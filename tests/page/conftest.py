@@ -119,10 +119,25 @@ def hold(
     from airflow_provider_youcom.hooks.youcom import YouComHook
 
     holder = Holder(deployment, dag_id, run_id, "enough_credit")
-    claim = Claim(Attempt(holder, f"{holder.key}", order="1", try_number=1), Decimal(usd))
+    claim = Claim(Attempt(holder, holder.key, order="1", try_number=1), Decimal(usd))
     reservation = ledger.reserve(claim, YouComHook().get_balance).reservation
     assert reservation is not None
     return reservation
+
+
+def wait(
+    ledger: Ledger,
+    sandbox: Sandbox,
+    usd: int,
+    dag_id: str = READABLE_DAG,
+    run_id: str = "scheduled__2026-11-27T03:00:00+00:00",
+    deployment: str = DEPLOYMENT,
+) -> None:
+    """Let a gate wait in line."""
+    holder = Holder(deployment, dag_id, run_id, "enough_credit")
+    claim = Claim(Attempt(holder, holder.key, order="1", try_number=1), Decimal(usd))
+    account_id = sandbox.accounts[sandbox.api_key].account_id
+    assert ledger.line.join(claim, account_id, pause_seconds=3600)
 
 
 def name_ledger(monkeypatch: pytest.MonkeyPatch, conn_id: str, file: Path) -> None:

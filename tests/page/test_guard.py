@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
-from tests.page.conftest import READABLE_DAG, Browser, hold
+from tests.page.conftest import READABLE_DAG, Browser, hold, wait
 
 pytestmark = pytest.mark.on_one_airflow
 
@@ -73,6 +73,22 @@ def test_a_user_sees_the_runs_of_readable_dags_and_the_rest_as_a_sum(
     assert "and 1 that you may not see, holding $30.00 together" in seen
     assert "and others, which you may not see: $30 in 7 days, $30 in 30 days" in seen
     assert "$45.00" in seen, "what is available does not depend on who asks"
+
+
+def test_a_user_sees_the_own_gates_in_line_at_their_places_and_the_rest_as_a_sum(
+    viewer: Browser, restricted: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    hold(ledger, sandbox, 95)
+    wait(ledger, sandbox, 70, "secret_dag", "manual__secret_run")
+    wait(ledger, sandbox, 60)
+    wait(ledger, sandbox, 50, run_id="of_production", deployment="another-deployment")
+    assert "secret_dag" in viewer.page()
+    seen = restricted.page()
+    assert "secret" not in seen
+    assert "of_production" not in seen
+    assert '<td class="place">2</td>' in seen
+    assert "and 2 that you may not see, needing $120.00 together" in seen
+    assert 'In line <span class="count">3</span>' in seen
 
 
 @pytest.mark.parametrize("deployment", ["another-deployment", ""])

@@ -27,7 +27,7 @@ from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.ledger_history import add_history, add_holding
 from tests.connections import connect
-from tests.page.conftest import DEPLOYMENT, Browser, hold, name_ledger
+from tests.page.conftest import DEPLOYMENT, Browser, hold, name_ledger, wait
 
 pytestmark = pytest.mark.on_one_airflow
 
@@ -91,6 +91,23 @@ def test_a_history_tells_how_long_the_balance_lasts(
     assert "Balance, 30 days shaded: where it goes at the present pace" in words
     assert re.search(r"Spent without a reservation \$\d+\.\d\d of \$\d+\.\d\d in 7 days", words)
     assert "nightly_research $175 $750" in words, "reserved in 7 and in 30 days"
+
+
+def test_the_line_tells_what_each_gate_needs_and_lacks_and_for_whom_something_is_held(
+    viewer: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    wait(ledger, sandbox, 20, run_id="scheduled__2026-11-27T03:00:00+00:00")
+    hold(ledger, sandbox, 85)
+    wait(ledger, sandbox, 12, run_id="scheduled__2026-11-27T04:00:00+00:00")
+    page = viewer.page()
+    words = text_of(page)
+    assert "In line 2" in words
+    # $15 are available, and $20 of them are held for the first gate.
+    first, second = re.findall(r"(\$[\d.]+) (\$[\d.]+) \d+ s", words.partition("Holding")[0])
+    assert first == ("$20.00", "$5.00")
+    assert second == ("$12.00", "$17.00")
+    assert words.count("held for") == 1
+    assert page.index("held for") < page.index("2026-11-27 04:00")
 
 
 def test_what_has_ended_and_still_counts_is_named(viewer: Browser, ledger: Ledger, sandbox: Sandbox) -> None:
