@@ -38,6 +38,7 @@ DAGS = Path(__file__).parent / "dags"
 DEPLOYMENT = "the-deployment-of-this-test"
 BALANCE_USD = Decimal("122.40")
 RUN_DAG = "competitor_watch"
+WAITING = [("weekly_digest", "120"), ("nightly_research", "50"), ("watch", "40")]
 # The seconds after which the page reads itself again.
 REFRESHED_EVERY = 30
 
@@ -79,6 +80,9 @@ def place(
         balance = AccountBalance(account_id, BALANCE_USD * 100, datetime.now(UTC))
         add_history(ledger, balance, DEPLOYMENT)
         add_holding(ledger, balance, DEPLOYMENT)
+        for dag_id, usd in WAITING:
+            waiting = claim("scheduled__2026-11-27T03:00:00+00:00", usd, dag_id)
+            ledger.line.keep([waiting], account_id, pause_seconds=3600)
         yield Place(airflow, ledger, hold(ledger, balance, run_id))
 
 
@@ -89,10 +93,13 @@ def move_below(airflow: LocalAirflow, path: str) -> None:
     airflow.environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{airflow.base_url}/execution/"
 
 
+def claim(run_id: str, usd: str, dag_id: str = RUN_DAG) -> Claim:
+    holder = Holder(DEPLOYMENT, dag_id, run_id, "enough_credit")
+    return Claim(Attempt(holder, holder.key, order="1", try_number=1), Decimal(usd))
+
+
 def hold(ledger: Ledger, balance: AccountBalance, run_id: str) -> Reservation:
-    holder = Holder(DEPLOYMENT, RUN_DAG, run_id, "enough_credit")
-    claim = Claim(Attempt(holder, holder.key, order="1", try_number=1), Decimal("5"))
-    reservation = ledger.decide(claim, balance, ledger.note()).reservation
+    reservation = ledger.decide(claim(run_id, "5"), balance, ledger.note()).reservation
     assert reservation is not None
     return reservation
 
@@ -137,8 +144,9 @@ def test_the_menu_opens_the_page_with_its_icon(
     icon = page.get_by_role("link", name="Credits").locator("img")
     assert icon.evaluate("image => image.complete && image.naturalWidth > 0"), "the icon is not there"
     expect(frame.locator(".legend")).to_contain_text("$122.40")
+    expect(frame.locator(".line tbody tr")).to_have_count(len(WAITING))
     expect(frame.locator(".forecast .big")).to_have_text(re.compile(r"\d+–\d+ days"))
-    page.set_viewport_size({"width": 1280, "height": 1090})
+    page.set_viewport_size({"width": 1280, "height": 1150})
     picture("credits-page-light")
 
 
@@ -161,7 +169,7 @@ def test_the_theme_of_the_ui_is_followed_at_once(
     )
     ours = root.evaluate("html => getComputedStyle(html).getPropertyValue('--bg').trim()")
     assert ours == ui, "an administrator's theme would be lost"
-    page.set_viewport_size({"width": 1280, "height": 1090})
+    page.set_viewport_size({"width": 1280, "height": 1150})
     picture("credits-page-dark")
 
 
