@@ -173,7 +173,9 @@ def test_the_theme_of_the_ui_is_followed_at_once(
     picture("credits-page-dark")
 
 
-def test_a_phone_has_one_column(page: Page, place: Place, picture: Callable[..., None]) -> None:
+def test_a_phone_has_one_column(
+    page: Page, place: Place, frame: FrameLocator, picture: Callable[..., None]
+) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{place.airflow.base_url}/youcom/")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it scrolls sideways"
@@ -230,7 +232,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page: Page, place: Place, scheme: Any) -> None:
+def test_axe_finds_nothing(page: Page, place: Place, frame: FrameLocator, scheme: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
