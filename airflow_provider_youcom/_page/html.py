@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from airflow_provider_youcom._page import text
 from airflow_provider_youcom._page.forecast import forecast
 from airflow_provider_youcom._page.guard import VisibleAccount
+from airflow_provider_youcom._page.snapshot import Snapshot
 from airflow_provider_youcom.exceptions import PLATFORM_URL
 from airflow_provider_youcom.money import format_usd
 
@@ -59,12 +60,10 @@ class Shown:
     An account on the page.
 
     :param account: what the user may see of it.
-    :param known_at: when its ledger knew that, by the ledger's clock, in UTC.
-    :param now: the ledger's time now.
+    :param now: the ledger's time now, in UTC.
     """
 
     account: VisibleAccount
-    known_at: datetime
     now: datetime
 
     @property
@@ -79,13 +78,16 @@ class Shown:
         return self.read_at is not _NEVER and self.now - self.read_at > STALE_AFTER
 
 
-def render_credits(shown: Sequence[Shown], without_ledger: Sequence[str], problems: Sequence[str]) -> str:
+def render_credits(
+    shown: Sequence[Shown], without_ledger: Sequence[str], problems: Mapping[str, Snapshot | None]
+) -> str:
     """
     Return the page.
 
     :param shown: the accounts.
     :param without_ledger: the connections that name no ledger.
-    :param problems: why something is missing or old, each in one sentence.
+    :param problems: why something is missing or old, each in one sentence, with what is shown instead; None
+        if nothing is.
     """
     return _environment.get_template("credits.html.j2").render(
         shown=shown,
@@ -94,7 +96,6 @@ def render_credits(shown: Sequence[Shown], without_ledger: Sequence[str], proble
             key=lambda each: each.read_at,
             default=None,
         ),
-        known_first=min(shown, key=lambda each: each.known_at, default=None),
         without_ledger=without_ledger,
         problems=problems,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow.configuration import conf
@@ -30,13 +30,14 @@ class Known:
     :param deployment: the id of this deployment; empty if that is not known.
     :param snapshots: what each ledger knew, each ledger and each account once.
     :param without_ledger: the connections that name no ledger.
-    :param problems: why something is missing or old, each in one sentence.
+    :param problems: why something is missing or old, each in one sentence, with what is shown instead of
+        what could not be read; None if nothing is.
     """
 
     deployment: str
     snapshots: tuple[Snapshot, ...]
     without_ledger: tuple[str, ...]
-    problems: tuple[str, ...]
+    problems: Mapping[str, Snapshot | None]
 
 
 class Ledgers:
@@ -66,11 +67,12 @@ class Ledgers:
             *(self._snapshot_of(ledger, conn_id).latest(deadline) for ledger, conn_id in ledgers.items())
         )
         self._forget_all_but(ledgers)
-        problems = (
-            deployment.problem,
-            *(seen.problem for seen in named),
-            *(seen.problem for seen in snapshots),
-        )
+        problems: dict[str, Snapshot | None] = {
+            deployment.problem: None,
+            **dict.fromkeys(seen.problem for seen in named),
+            **{seen.problem: seen.value for seen in snapshots},
+        }
+        problems.pop("", None)
         return Known(
             deployment.value or "",
             _each_once([seen.value for seen in snapshots if seen.value is not None]),
@@ -79,7 +81,7 @@ class Ledgers:
                 for conn_id, seen in zip(conn_ids, named, strict=True)
                 if seen.value is None and not seen.problem
             ),
-            tuple(dict.fromkeys(filter(None, problems))),
+            problems,
         )
 
     def _ledger_of(self, conn_id: str) -> SharedRead[Ledger | None]:

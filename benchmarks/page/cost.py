@@ -55,11 +55,8 @@ def measure_cost(folder: Path, rows: int, pages: int) -> Cost:
 
     def make_page() -> str:
         snapshot = read_snapshot(ledger)
-        shown = [
-            Shown(what_may_be_seen(account, sight), snapshot.time, snapshot.now)
-            for account in snapshot.accounts
-        ]
-        return render_credits(shown, (), ())
+        shown = [Shown(what_may_be_seen(each, sight), snapshot.now) for each in snapshot.accounts]
+        return render_credits(shown, (), {})
 
     page = make_page()
     cost = Cost(rows, min(_cpu_ms(make_page) for _ in range(pages)), len(gzip.compress(page.encode())))
