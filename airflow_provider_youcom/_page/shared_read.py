@@ -81,9 +81,10 @@ class SharedRead(Generic[T]):
             if self._running is None and self._ended and now - self._ended < KEPT_FOR:
                 return None
             if self._running is None:
-                self._running = Future()
-                self._began = now
-                threading.Thread(target=self._run, args=[self._running], daemon=True).start()
+                running: Future[None] = Future()
+                # If there are no threads left, the next viewer tries again.
+                threading.Thread(target=self._run, args=[running], daemon=True).start()
+                self._running, self._began = running, now
             return self._running
 
     def _run(self, running: Future[None]) -> None:
