@@ -103,7 +103,9 @@ class AirflowApi:
         body: dict[str, Any] = {**self._release.trigger_defaults, "conf": dict(conf or {})}
         if run_id:
             body["dag_run_id"] = run_id
-        return str(self.request("POST", f"/dags/{dag_id}/dagRuns", json=body).json()["dag_run_id"])
+        # On a busy machine, Airflow 3 on SQLite may take longer than half a minute.
+        answer = self.request("POST", f"/dags/{dag_id}/dagRuns", json=body, timeout=120)
+        return str(answer.json()["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """

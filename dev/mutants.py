@@ -30,6 +30,7 @@ PACKAGE = "airflow_provider_youcom"
 LISTED = Path(__file__).with_name("mutants_that_change_nothing.txt")
 
 OF_THE_LEDGER = ["ledger/test_ledger.py", "ledger/test_abandoned.py"]
+OF_THE_LINE = ["ledger/test_line.py"]
 OF_GATES = ["test_gate.py", "triggers/test_check.py", "triggers/test_reserving.py"]
 OF_GATES += ["sensors/test_reserving.py"]
 # The modules, the most important first, and their tests, the fastest first.
@@ -37,18 +38,29 @@ TESTS = {
     "ledger/rule.py": ["ledger/test_rule.py", *OF_THE_LEDGER],
     "gate.py": ["test_gate.py", "sensors/test_reserving.py"],
     "ledger/abandoned.py": ["ledger/test_abandoned.py"],
-    "ledger/_decision.py": OF_THE_LEDGER,
+    "ledger/_decision.py": [*OF_THE_LEDGER, *OF_THE_LINE],
     "ledger/_ends.py": OF_THE_LEDGER,
-    "ledger/reservation.py": ["ledger/test_reservation.py", *OF_THE_LEDGER, *OF_GATES],
-    "ledger/ledger.py": [*OF_THE_LEDGER, "ledger/test_creation.py"],
+    "ledger/line_rule.py": ["ledger/test_line_rule.py", *OF_THE_LINE],
+    "ledger/place.py": ["ledger/test_place.py", *OF_THE_LINE],
+    "ledger/_line_transactions.py": OF_THE_LINE,
+    "ledger/_line_statements.py": OF_THE_LINE,
+    "ledger/line.py": OF_THE_LINE,
+    "ledger/reservation.py": [
+        "ledger/test_reservation.py",
+        "ledger/test_place.py",
+        *OF_THE_LEDGER,
+        *OF_THE_LINE,
+        *OF_GATES,
+    ],
+    "ledger/ledger.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_creation.py"],
     "triggers/_check.py": OF_GATES,
     "operators/release.py": ["operators/test_release.py"],
     "sensors/_reservation.py": ["sensors/test_reserving.py", "operators/test_release.py"],
     "crossing.py": ["test_crossing.py"],
     "ledger/claim.py": [*OF_THE_LEDGER, "sensors/test_reserving.py"],
-    "ledger/_statements.py": [*OF_THE_LEDGER, "ledger/test_purge.py"],
+    "ledger/_statements.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_purge.py"],
     "ledger/_purge.py": ["ledger/test_purge.py"],
-    "ledger/_rows.py": OF_THE_LEDGER,
+    "ledger/_rows.py": [*OF_THE_LEDGER, *OF_THE_LINE],
     "ledger/_amounts.py": OF_THE_LEDGER,
     "balance.py": ["test_balance.py", "ledger/test_ledger.py"],
     "money.py": ["test_money.py", "test_balance.py", "test_gate.py"],

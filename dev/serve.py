@@ -74,14 +74,14 @@ def add_month(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     Add a made-up month to the ledger, so that there is something to see at the first look.
 
     :param airflow: the Airflow, before its first gate reserves.
-    :param sandbox: the You.com whose accounts have had that month.
+    :param sandbox: the You.com whose first account has had that month.
     """
     # Airflow would make an id at the first reservation, and the month belongs to it.
     airflow.cli("variables", "set", DEPLOYMENT_VARIABLE, DEPLOYMENT)
+    conn_id, (api_key, _) = next(iter(ACCOUNTS.items()))
+    balance = BillingClient(api_key, sandbox.base_url, conn_name=conn_id).get_balance()
     engine = sa.create_engine(f"sqlite:///{airflow.home / 'ledger.db'}")
-    for conn_id, (api_key, _) in ACCOUNTS.items():
-        balance = BillingClient(api_key, sandbox.base_url, conn_name=conn_id).get_balance()
-        add_history(Ledger(engine), balance, DEPLOYMENT, HAVE_RUN)
+    add_history(Ledger(engine), balance, DEPLOYMENT, HAVE_RUN)
     engine.dispose()
 
 

@@ -25,6 +25,8 @@ PATIENCE = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "300",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "600",
+    # A task that cannot start since the API server is slow has failed.
+    "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     # Airflow 2.11 stops its webserver when that does not answer its monitor for 120 s.
     "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
 }

@@ -87,8 +87,10 @@ def _rules() -> Iterator[str]:
 
 def _ledger() -> Iterator[str]:
     from airflow_provider_youcom.ledger import figures as of_ledger
+    from airflow_provider_youcom.ledger.claim import Holder
+    from airflow_provider_youcom.ledger.place import AccountLine, Place
     from airflow_provider_youcom.ledger.reading import first_reading
-    from airflow_provider_youcom.ledger.reservation import Note
+    from airflow_provider_youcom.ledger.reservation import AccountNote, Note
     from airflow_provider_youcom.money import plain_text as text
 
     day = 24 * 60 * 60 * 1_000_000
@@ -99,11 +101,14 @@ def _ledger() -> Iterator[str]:
         readings.append(reading)
         pace = of_ledger.pace(readings, reading.read_at)
         fall = of_ledger.fall(readings, reading.read_at)
-        need = of_ledger.Need(decimal.Decimal("33.3333333"), is_held=True)
+        places = tuple(
+            Place("4f1c", Holder("", "", f"run {each}", ""), each, reading.read_at, 333333333, 0, 4, True)
+            for each in range(2)
+        )
         amounts = [reading.fallen_usd, reading.unreserved_usd, reading.balance_usd]
         amounts += [pace.usd_per_day] if pace else []
         amounts += [fall.usd, fall.unreserved_usd] if fall else []
-        amounts += of_ledger.missing_usd(reading.balance_usd, [need, need])
+        amounts += of_ledger.missing_usd(reading.balance_usd, AccountNote(line=AccountLine(places)))
         yield str([text(each) for each in amounts])
         yield str(of_ledger.runs_out(readings, reading.read_at))
         yield str(of_ledger.available(reading, []))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger import line_rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
-from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, line, reservations
+from airflow_provider_youcom.ledger._schema import accounts, holders, line, reservations
 from airflow_provider_youcom.ledger._statements import NOW
 
 _LONGEST_LIFE = line_rule.LONGEST_LIFE_SECONDS * US_PER_SECOND
@@ -25,9 +25,9 @@ _IS_HELD = line_rule.is_held(line.c, accounts.c.opened_units)
 _IN_ITS_ACCOUNT = line.join(accounts, line.c.account_id == accounts.c.account_id)
 
 PLACES = (
-    sa.select(line, _IS_HELD.label("is_held"))
+    sa.select(line, _IS_ALIVE.label("is_alive"), _IS_HELD.label("is_held"))
     .select_from(_IN_ITS_ACCOUNT)
-    .where(_IS_ALIVE)
+    .where(sa.not_(_IS_GONE))
     .order_by(line.c.account_id, line.c.number)
 )
 
@@ -57,6 +57,8 @@ HELD = (
 )
 LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 
+ACCOUNTS_OF = sa.select(line.c.account_id).where(line.c.holder_key == _HOLDER_KEY).order_by(line.c.account_id)
+
 # Three times the gap between the last two checks, within limits.
 _GAP = 3 * (NOW - line.c.seen_at)
 _SEEN = sa.update(line).values(
@@ -74,9 +76,10 @@ IN_LINE = sa.select(line.c.holder_key).where(line.c.account_id == _ACCOUNT_ID, l
 NEWEST_ATTEMPTS = sa.select(holders.c.holder_key, holders.c.newest_order, holders.c.newest_try).where(
     holders.c.account_id == _ACCOUNT_ID, holders.c.holder_key.in_(_KEYS)
 )
+# What stands, and what has ended since a note.
 OPENED_ATTEMPTS = sa.select(reservations.c.attempt_id).where(
-    STANDS,
     reservations.c.account_id == _ACCOUNT_ID,
+    reservations.c.end_number > sa.bindparam("counter", type_=sa.BigInteger),
     reservations.c.attempt_id.in_(sa.bindparam("attempts", expanding=True)),
 )
 ACCOUNT = sa.select(accounts.c.opened_units, accounts.c.newest_place, NOW.label("now")).where(
@@ -114,13 +117,17 @@ LOCK_UNMOVED = (
     .values(version=accounts.c.version + 1)
 )
 _LONGER = line_rule.LARGEST_PATIENCE // 2
+_OPENED = sa.select(accounts.c.opened_units).where(accounts.c.account_id == _ACCOUNT_ID).scalar_subquery()
 END_HOLD = (
     sa.update(line)
-    .where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS))
+    .where(
+        line.c.account_id == _ACCOUNT_ID,
+        line.c.holder_key.in_(_KEYS),
+        # Several checks may find at once that a hold has lasted too long. It ends once.
+        line_rule.is_held(line.c, _OPENED),
+    )
     .values(
         patience=sa.case((line.c.patience > _LONGER, line_rule.LARGEST_PATIENCE), else_=2 * line.c.patience),
-        opened_before=sa.select(accounts.c.opened_units)
-        .where(accounts.c.account_id == _ACCOUNT_ID)
-        .scalar_subquery(),
+        opened_before=_OPENED,
     )
 )

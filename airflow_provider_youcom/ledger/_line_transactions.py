@@ -39,7 +39,7 @@ def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_u
     seen = {**own, "life": life_us, "amount": claim.needed_units}
     if connection.execute(statements.SEEN_WITH_AMOUNT, seen).rowcount:
         return None
-    _add(connection, account_id, [claim], life_us)
+    _add(connection, account_id, [claim], life_us, counter=rule.NOT_ENDED - 1)
     number = connection.execute(statements.OWN_PLACE, own).scalar_one_or_none()
     if number is None:
         return None
@@ -47,13 +47,29 @@ def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_u
     return int(connection.execute(statements.IN_FRONT, in_front).scalar_one()) + 1
 
 
-def keep(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], life_us: int) -> None:
-    """Keep the places of gates that check together, and add those that are missing."""
+def accounts_of(connection: sa.engine.Connection, claim: Claim) -> list[str]:
+    """Return the accounts in which a gate has a place."""
+    own = {"this_holder": claim.attempt.holder.key}
+    return list(connection.execute(statements.ACCOUNTS_OF, own).scalars())
+
+
+def keep(
+    connection: sa.engine.Connection,
+    account_id: str,
+    claims: Sequence[Claim],
+    life_us: int,
+    counter: int,
+) -> None:
+    """
+    Keep the places of gates that check together, and add those that are missing.
+
+    :param counter: of the note by which they wait; whoever has opened since is not added.
+    """
     lock(connection, account_id)
     for part in _parts(claims):
         keys = {"this_account": account_id, "keys": [claim.attempt.holder.key for claim in part]}
         if connection.execute(statements.SEEN, {**keys, "life": life_us}).rowcount < len(part):
-            _add(connection, account_id, part, life_us)
+            _add(connection, account_id, part, life_us, counter)
 
 
 def end_holds(connection: sa.engine.Connection, account_id: str, keys: list[str], moved_at: int) -> None:
@@ -63,10 +79,16 @@ def end_holds(connection: sa.engine.Connection, account_id: str, keys: list[str]
         connection.execute(statements.END_HOLD, {**this_account, "keys": keys})
 
 
-def _add(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], life_us: int) -> None:
+def _add(
+    connection: sa.engine.Connection,
+    account_id: str,
+    claims: Sequence[Claim],
+    life_us: int,
+    counter: int,
+) -> None:
     this_account = {"this_account": account_id}
     connection.execute(statements.FORGET, this_account)
-    joining = _that_may_join(connection, account_id, claims)
+    joining = _that_may_join(connection, account_id, claims, counter)
     if not joining:
         return
     account = connection.execute(statements.ACCOUNT, this_account).one()
@@ -96,7 +118,9 @@ def _add(connection: sa.engine.Connection, account_id: str, claims: Sequence[Cla
     connection.execute(statements.NUMBERS_USED, {**this_account, "count": len(joining)})
 
 
-def _that_may_join(connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim]) -> list[Claim]:
+def _that_may_join(
+    connection: sa.engine.Connection, account_id: str, claims: Sequence[Claim], counter: int
+) -> list[Claim]:
     """Return those that are not in line, have not opened, and were not overtaken by a newer attempt."""
     keys = {"this_account": account_id, "keys": [claim.attempt.holder.key for claim in claims]}
     in_line = set(connection.execute(statements.IN_LINE, keys).scalars())
@@ -104,7 +128,8 @@ def _that_may_join(connection: sa.engine.Connection, account_id: str, claims: Se
         row.holder_key: (row.newest_order, row.newest_try)
         for row in connection.execute(statements.NEWEST_ATTEMPTS, keys)
     }
-    attempts = {"this_account": account_id, "attempts": [claim.attempt.id for claim in claims]}
+    ids = [claim.attempt.id for claim in claims]
+    attempts = {"this_account": account_id, "attempts": ids, "counter": counter}
     opened = set(connection.execute(statements.OPENED_ATTEMPTS, attempts).scalars())
     joining = {}
     for claim in claims:

@@ -23,14 +23,14 @@ def to_note(rows: Sequence[Any], places: Sequence[Any]) -> Note:
     Return a note.
 
     :param rows: one for each reservation that counts, in all accounts.
-    :param places: one for each gate in line, in all accounts.
+    :param places: one for each gate in line, in all accounts, also for those whose check is overdue.
     """
     grouped = defaultdict(list)
     for row in rows:
         grouped[row.account_id].append(row)
     lines = defaultdict(list)
     for place in places:
-        lines[place.account_id].append(to_place(place))
+        lines[place.account_id].append(place)
     return Note(
         # SQLite reads its clock anew for each row.
         time=min(row.now for row in rows),
@@ -42,7 +42,7 @@ def to_note(rows: Sequence[Any], places: Sequence[Any]) -> Note:
     )
 
 
-def _to_account_note(rows: Sequence[Any], places: Sequence[Place]) -> AccountNote:
+def _to_account_note(rows: Sequence[Any], places: Sequence[Any]) -> AccountNote:
     counting = [row for row in rows if row.amount_units is not None]
     standing = [row for row in counting if row.ended_at is None]
     runs: dict[str, int] = defaultdict(int)
@@ -58,7 +58,13 @@ def _to_account_note(rows: Sequence[Any], places: Sequence[Place]) -> AccountNot
         attempts=frozenset(row.attempt_id for row in standing),
         has_expired=any(row.is_expired for row in standing),
         runs_since=since,
-        line=AccountLine(tuple(places), rows[0].opened_units, rows[0].best_units, rows[0].moved_at),
+        line=AccountLine(
+            places=tuple(to_place(place) for place in places if place.is_alive),
+            opened_units=rows[0].opened_units,
+            best_units=rows[0].best_units,
+            moved_at=rows[0].moved_at,
+            late={place.holder_key: place.number for place in places if not place.is_alive},
+        ),
     )
 
 

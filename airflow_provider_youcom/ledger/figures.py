@@ -71,19 +71,6 @@ class Fall:
     since: datetime
 
 
-@dataclass(frozen=True)
-class Need:
-    """
-    What one gate in line needs.
-
-    :param amount_usd: how much, in dollars.
-    :param is_held: whether the gates behind it leave that amount alone.
-    """
-
-    amount_usd: Decimal
-    is_held: bool = False
-
-
 def available(reading: StoredReading, counting: Iterable[Reservation]) -> AvailableCredits:
     """
     Return what of a reading is available to someone who has nothing reserved, by the rule of a note.
@@ -157,21 +144,19 @@ def fall(readings: Sequence[StoredReading], now: datetime) -> Fall | None:
     )
 
 
-def missing_usd(available_usd: Decimal, line: Iterable[Need]) -> list[Decimal]:
+def missing_usd(available_usd: Decimal, account: AccountNote) -> list[Decimal]:
     """
-    Return what each gate in line lacks, in dollars: 0 if enough is there.
+    Return what each gate in line lacks, in dollars, in the order of the line: 0 if enough is there.
 
-    A gate leaves alone what is held for those in front of it.
+    A gate leaves alone what is held for others, by the rule of the line.
 
     :param available_usd: what is available to someone who has nothing reserved.
-    :param line: what the gates need, the first in line first.
+    :param account: the account's line, with since when each run has reserved.
     """
-    missing, held_usd = [], Decimal(0)
-    for need in line:
-        wanted_usd = add_exactly(need.amount_usd, held_usd)
+    missing = []
+    for place in account.line.places:
+        wanted_usd = add_exactly(place.amount_usd, account.held_before(place.holder).usd)
         missing.append(max(Decimal(0), subtract_usd(wanted_usd, available_usd)))
-        if need.is_held:
-            held_usd = wanted_usd
     return missing
 
 

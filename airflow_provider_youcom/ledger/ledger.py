@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -209,9 +210,14 @@ class Ledger(ReservationLists):
             outcome, decision = self._ready().write(decide)
         if outcome is Outcome.STALE:
             raise overtaken(claim)
-        return outcome, decision
+        return outcome, decision if decision.reservation else _with_place(decision, claim, note)
 
     def _ready(self) -> Database:
         if not self._id:
             self._id = prepare(self._database)
         return self._database
+
+
+def _with_place(decision: Decision, claim: Claim, note: Note) -> Decision:
+    place = note.of(decision.available.balance.account_id).line.position(claim.attempt.holder)
+    return replace(decision, available=replace(decision.available, place=place))

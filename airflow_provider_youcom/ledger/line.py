@@ -12,7 +12,7 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.ledger import _line_statements as statements
 from airflow_provider_youcom.ledger import _line_transactions as transactions
-from airflow_provider_youcom.ledger import line_rule
+from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._amounts import balance_to_units, seconds_to_us, within_bounds
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._rows import to_place
@@ -44,7 +44,7 @@ class Line:
         :param account_id: only those of this account. Default: None, for all accounts, one after the other.
         """
         rows = self._ready().read(lambda connection: connection.execute(statements.PLACES).all())
-        return [to_place(row) for row in rows if account_id in (None, row.account_id)]
+        return [to_place(row) for row in rows if row.is_alive and account_id in (None, row.account_id)]
 
     def join(self, claim: Claim, account_id: str, pause_seconds: float) -> int | None:
         """
@@ -64,21 +64,40 @@ class Line:
             )
         return None
 
-    def keep(self, claims: Sequence[Claim], account_id: str, pause_seconds: float) -> None:
+    def keep(
+        self, claims: Sequence[Claim], account_id: str, pause_seconds: float, note: Note | None = None
+    ) -> None:
         """
         Keep the places of gates that have just checked; those that have none take one.
 
         :param claims: what the gates wait for.
         :param account_id: You.com's ``data.id``.
         :param pause_seconds: the time until their next check.
+        :param note: the note by which they wait; whoever has opened since takes no place. Default: None, for
+            one from now.
         """
         life_us = _life_us(pause_seconds)
 
+        counter = note.of(account_id).counter if note else rule.NOT_ENDED - 1
+
         def keep(connection: sa.engine.Connection) -> None:
-            transactions.keep(connection, account_id, claims, life_us)
+            transactions.keep(connection, account_id, claims, life_us, counter)
 
         with _failures_are_logged():
             self._ready().write(keep)
+
+    def stay(self, claim: Claim, pause_seconds: float) -> None:
+        """
+        Keep the place of a gate that has checked, and got no answer that tells the account.
+
+        :param claim: what the gate waits for.
+        :param pause_seconds: the time until its next check.
+        """
+        with _failures_are_logged():
+            for account_id in self._ready().read(
+                lambda connection: transactions.accounts_of(connection, claim)
+            ):
+                self.keep([claim], account_id, pause_seconds)
 
     def follow(self, note: Note, balance: AccountBalance, hold_seconds: float) -> None:
         """

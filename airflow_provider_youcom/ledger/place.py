@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -84,12 +85,15 @@ class AccountLine:
     :param opened_units: the total of all that has ever been reserved.
     :param best_units: the most that has been available since the last opening.
     :param moved_at: when that rose or something opened, in microseconds since 1970 in UTC.
+    :param late: the numbers of the places of gates whose check is overdue, by ``Holder.key``. Nothing is held
+        for them until they check again.
     """
 
     places: tuple[Place, ...] = ()
     opened_units: int = 0
     best_units: int = 0
     moved_at: int = 0
+    late: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, holder: Holder) -> Place | None:
         """Return the place of a gate, or None if it is not in line."""
@@ -109,7 +113,8 @@ class AccountLine:
         :param run_since: see ``line_rule.bound``.
         """
         place = self.of(holder)
-        end = line_rule.bound(place.number if place else None, run_since)
+        number = place.number if place else self.late.get(holder.key)
+        end = line_rule.bound(number, run_since)
         count = bisect_left(self._held, end, key=lambda held: held.number)
         return Held(self._sums[count], count, self._held[0].holder) if count else NOTHING_HELD
 
@@ -130,7 +135,8 @@ class AccountLine:
         :param now: the time of the note.
         :param hold_us: how long nothing may move.
         """
-        if now - self.moved_at <= hold_us:
+        # If the clock was put back, a hold lasts at most twice as long.
+        if abs(now - self.moved_at) <= hold_us:
             return []
         return line_rule.held_in_vain(self._held, available_units)
 
@@ -138,9 +144,10 @@ class AccountLine:
         """
         Return the line after a decision.
 
-        :param opened_units: the total after it.
+        :param opened_units: the total after it, or one from before, since it never falls.
         :param opened: who has opened, if anybody.
         """
+        opened_units = max(opened_units, self.opened_units)
         if opened_units == self.opened_units and opened is None:
             return self
         places = tuple(

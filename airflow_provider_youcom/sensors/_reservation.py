@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_youcom._airflow import LEDGER_ID_KEY, ask, attempt_of_gate, tasks_behind
-from airflow_provider_youcom.exceptions import YouComError, YouComRefusedError
+from airflow_provider_youcom.exceptions import (
+    YouComError,
+    YouComLedgerUnavailableError,
+    YouComRefusedError,
+)
 from airflow_provider_youcom.ledger.claim import Claim, duration_seconds
 from airflow_provider_youcom.money import parse_usd
 
@@ -90,7 +94,10 @@ def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredit
 
 def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
     """Let a gate that goes on waiting for credits take its place in line, or keep it."""
-    if not gate.reserve or gate.on_shortfall != "wait" or verdict.balance is None:
+    if not gate.reserve or gate.on_shortfall != "wait":
+        return
+    if isinstance(verdict.error, YouComLedgerUnavailableError):
+        # It would be waited for once more.
         return
     pause_seconds = gate.poke_interval * (2 if gate.exponential_backoff else 1)
     try:
@@ -98,7 +105,12 @@ def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
     except YouComError as error:
         log.warning("This gate waits without a place in line: %s", error)
         return
-    position = claim and ledger.line.join(claim, verdict.balance["account_id"], pause_seconds)
+    if claim is None:
+        return
+    if verdict.balance is None:
+        ledger.line.stay(claim, pause_seconds)
+        return
+    position = ledger.line.join(claim, verdict.balance["account_id"], pause_seconds)
     if position:
         log.info("This gate has joined the line of those that wait for credits, at place %s.", position)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -62,9 +62,8 @@ class Noted:
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
         decision = await _ask_ledger(self.ledger, lambda: self._decide(claim, balance))
-        place = self.note.of(balance.account_id).line.position(claim.attempt.holder)
         self.note = self.note.after(decision)
-        return replace(decision.available, place=place if decision.reservation is None else None)
+        return decision.available
 
     async def follow(self, balance: AccountBalance) -> None:
         """Write down that more has come in, or end the holds that were in vain."""
@@ -101,7 +100,8 @@ class Check:
     :param account_id: the account of the last balance that was read, in this check or an earlier one; empty
         if there was none.
     :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
-    :param waiting: the claims of the gates that go on waiting, which each adds itself.
+    :param waiting: the claims of the gates that go on waiting, which each adds itself. All checks of a poll
+        have the same list: a gate that adds itself to a check of before is in line at the next one.
     """
 
     reading: AccountBalance | YouComError
@@ -136,26 +136,42 @@ async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | 
     :param last: the check before. The gates that went on waiting then keep their places in line.
     """
     hook = YouComHook(youcom_conn_id)
-    account_id = last.account_id if last else ""
+    account_id, waiting = (last.account_id, last.waiting) if last else ("", [])
+    in_line = _take_waiting(last) if last else None
     try:
         with no_key_in_errors():
             await hook.aconnect()
-            noted = await _note(hook, last, poke_interval) if hook.has_ledger else None
+            noted = await _note(hook, in_line, poke_interval) if hook.has_ledger else None
             balance = await hook.client.aget_balance()
     except YouComError as error:
-        return Check(error, account_id=account_id)
+        return Check(error, account_id=account_id, waiting=waiting)
     if isinstance(noted, Noted):
         await noted.follow(balance)
         await noted.store(balance)
-    return Check(balance, noted, balance.account_id)
+    return Check(balance, noted, balance.account_id, waiting=waiting)
 
 
-async def _note(hook: YouComHook, last: Check | None, poke_interval: float) -> Noted | YouComError:
+@dataclass(frozen=True)
+class _Waiting:
+    """The gates that wait for the credits of an account, by a note."""
+
+    claims: list[Claim]
+    account_id: str
+    note: Note | None
+
+
+def _take_waiting(check: Check) -> _Waiting:
+    """Return the gates that went on waiting after a check, each once, and empty its list."""
+    claims = list({claim.attempt.id: claim for claim in check.waiting}.values())
+    check.waiting.clear()
+    return _Waiting(claims, check.account_id, check.noted.note if isinstance(check.noted, Noted) else None)
+
+
+async def _note(hook: YouComHook, in_line: _Waiting | None, poke_interval: float) -> Noted | YouComError:
     try:
         ledger = await hook.aget_ledger()
-        if last and last.waiting:
-            waiting, account_id = list(last.waiting), last.account_id
-            await _write_line(ledger, lambda: ledger.line.keep(waiting, account_id, poke_interval))
+        if in_line:
+            await _keep(ledger, in_line, poke_interval)
         note = await _ask_ledger(ledger, ledger.note)
     except YouComError as error:
         return error
@@ -185,6 +201,25 @@ async def keep_house(work: Callable[[], None]) -> None:
     except Exception:
         # It is no reason to doubt the reading.
         log.exception("Reservations that nobody spends from any more could not be ended; trying again later.")
+
+
+async def keep_places(check: Check, poke_interval: float) -> None:
+    """
+    Keep the places of the gates that have seen a check, before the next check does.
+
+    :param check: the check.
+    :param poke_interval: seconds between two checks.
+    """
+    if isinstance(check.noted, Noted):
+        await _keep(check.noted.ledger, _take_waiting(check), poke_interval)
+
+
+async def _keep(ledger: Ledger, waiting: _Waiting, poke_interval: float) -> None:
+    if waiting.claims:
+        await _write_line(
+            ledger,
+            lambda: ledger.line.keep(waiting.claims, waiting.account_id, poke_interval, waiting.note),
+        )
 
 
 async def _write_line(ledger: Ledger, write: Callable[[], None]) -> None:

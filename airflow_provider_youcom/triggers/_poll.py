@@ -26,6 +26,8 @@ LONGEST_BACKOFF = 300.0
 # A secrets backend that does not answer makes Airflow report that the connection does not exist.
 LONGEST_MISSING = 3600.0
 _LONGEST_REPORT = 5.0
+# Places in line last for minutes: the next check is early enough to keep them if it is so near.
+_SOON = 10.0
 
 
 def poll_key(youcom_conn_id: object, poke_interval: object) -> Hashable | None:
@@ -62,6 +64,7 @@ async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGener
         await asyncio.sleep(_first_pause(options, time.time()))
     while True:
         started = clock()
+        is_first = check is None
         check = await _check(options, check)
         if not isinstance(check.reading, YouComConnectionNotFoundError):
             found_at = started
@@ -74,6 +77,8 @@ async def poll(options: Mapping[str, Any], longest_missing: float) -> AsyncGener
         if pause > max(SHORTEST_PAUSE, float(options["poke_interval"])):
             check.next_in_seconds = _rest_of_pause(pause, clock() - started)
         yield check
+        if is_first and pause > _SOON:
+            await _keep_places(options, check)
         await asyncio.sleep(_rest_of_pause(pause, clock() - started))
 
 
@@ -86,6 +91,14 @@ async def _check(options: Mapping[str, Any], last: Check | None) -> Check:
         # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
         log.exception("The balance check failed")
         return checking.Check(_unforeseen(error))
+
+
+async def _keep_places(options: Mapping[str, Any], first: Check) -> None:
+    """Keep the places of all gates that have seen the first check, which did not know of them."""
+    from airflow_provider_youcom.triggers._check import keep_places
+
+    await asyncio.sleep(SHORTEST_PAUSE)
+    await keep_places(first, float(options["poke_interval"]))
 
 
 async def _report(check: Check, youcom_conn_id: str) -> None:

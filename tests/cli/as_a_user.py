@@ -14,7 +14,8 @@ from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 
 Command = Callable[..., str]
-YOUCOM = [sys.executable, "-m", "airflow_provider_youcom"]
+# With -P, Python does not take the sources in the working directory for the installed provider.
+YOUCOM = [sys.executable, "-P", "-m", "airflow_provider_youcom"]
 
 
 def reserve_for(

@@ -58,5 +58,5 @@ def engine(url: str) -> Iterator[sa.engine.Engine]:
 
 @pytest.fixture
 def ledger(engine: sa.engine.Engine) -> Ledger:
-    """An empty ledger."""
-    return Ledger(engine)
+    """An empty ledger, which waits longer than users' ones do: a busy machine may answer late."""
+    return Ledger(engine, answer_within=60)

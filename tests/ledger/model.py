@@ -1,6 +1,8 @@
 """
 A model of runs that share one account: every interleaving of their steps, over the project's own rule.
 
+At each decision, the line may hold nothing or all that a gate needs, so the model covers every line.
+
 Time is counted in ticks: You.com posts a charge within one tick, and a process that Airflow has given up
 pays for up to one tick more. A state is a tuple, and holds times relative to now, so that states that can
 continue in the same ways are the same state: their number is finite although time has no end.
@@ -123,6 +125,10 @@ class Ledger:
     def locks(self) -> bool:
         return True
 
+    def held(self) -> tuple[int, ...]:
+        """Return what may be held for gates in front: whatever the line says, it is nothing or enough."""
+        return 0, NEED
+
     def opens_with(self, row: Row, attempt: int) -> bool:
         return row.stands and row.attempt == attempt
 
@@ -232,11 +238,12 @@ def _continue_check(
     elif check.phase == NOTED:
         yield world, run, check._replace(phase=ASKED, reading=world.posted)
     elif check.phase == ASKED:
-        available = check.reading - _counting(world, run, check, ledger)
-        if ledger.locks():
-            yield (world, *_decide(run, check, available, ledger))
-        else:
-            yield world, run, Check(check.attempt, SUMMED, reading=available)
+        for held in ledger.held():
+            available = check.reading - _counting(world, run, check, ledger) - held
+            if ledger.locks():
+                yield (world, *_decide(run, check, available, ledger))
+            else:
+                yield world, run, Check(check.attempt, SUMMED, reading=available)
     elif check.phase == SUMMED:
         yield (world, *_decide(run, check, check.reading, ledger))
 

@@ -57,7 +57,11 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
         connection.exec_driver_sql(f"UPDATE youcom_reservations SET {moved}")
         for table, column in (
             ("youcom_accounts", "purge_before"),
+            ("youcom_accounts", "moved_at"),
             ("youcom_holders", "newest_at"),
+            ("youcom_line", "joined_at"),
+            ("youcom_line", "seen_at"),
+            ("youcom_line", "alive_until"),
             ("youcom_readings", "time"),
             ("youcom_readings", "stored_at"),
         ):

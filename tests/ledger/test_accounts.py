@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -169,11 +170,13 @@ def test_an_answer_that_may_be_older_than_what_is_stored_is_refused(
     ledger.accounts.store(account_with(100), old)
     assert last(engine).balance_usd == 80
     pass_time(engine, 2 * MINUTE)
-    # It was asked for before the first answer was stored, so it may be the older one.
-    note = ledger.note()
+    # The second was asked for before the first answer was stored, so that one may be the newer one.
+    first, second = ledger.note(), ledger.note()
+    while second.time == first.time:
+        second = ledger.note()
     with another_process(engine) as one, another_process(engine) as other:
-        one.accounts.store(account_with(70), note)
-        other.accounts.store(account_with(75), note)
+        one.accounts.store(account_with(70), first)
+        other.accounts.store(account_with(75), second)
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (70, 10)
 
 
@@ -209,10 +212,37 @@ def test_of_two_processes_that_store_at_once_one_stores(
     monkeypatch.setattr(Database, "write", write_after_the_other)
     ledger.accounts.store(account_with(90), note)
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (80, 20)
-    # The other one has not forgotten that its reading is not there.
+    # Who was refused does not take its reading for stored.
     pass_time(engine, 2 * MINUTE)
-    ledger.accounts.store(account_with(75), ledger.note())
-    assert (last(engine).balance_usd, last(engine).fallen_usd) == (75, 25)
+    ledger.accounts.store(account_with(90), ledger.note())
+    assert (last(engine).balance_usd, last(engine).fallen_usd) == (90, 20)
+
+
+@pytest.mark.parametrize("merge_seconds", [1, 10 * 365 * DAY], ids=["rows of their own", "one row"])
+def test_many_who_check_at_once_never_see_a_balance_rise_that_only_falls(
+    engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, merge_seconds: int
+) -> None:
+    monkeypatch.setattr(reading, "MERGE_SECONDS", merge_seconds)
+    look(engine, 1000)
+    left = iter(range(999, 0, -1))
+    at_you_com = threading.Lock()
+
+    def check_often() -> None:
+        with another_process(engine) as ledger:
+            for _ in range(25):
+                note = ledger.note()
+                with at_you_com:
+                    usd = next(left)
+                ledger.accounts.store(account_with(usd), note)
+
+    checks = [threading.Thread(target=check_often) for _ in range(4)]
+    for each in checks:
+        each.start()
+    for each in checks:
+        each.join()
+    known = last(engine)
+    assert known.balance_usd < 990
+    assert known.fallen_usd == 1000 - known.balance_usd
 
 
 def test_what_fell_while_nothing_was_reserved_is_told_apart(ledger: Ledger, engine: sa.engine.Engine) -> None:

@@ -160,8 +160,7 @@ def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
         Ledger(sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")).note()
 
 
-def test_a_locked_ledger_is_unavailable(engine: sa.engine.Engine) -> None:
-    ledger = Ledger(engine, answer_within=0.2)
+def test_a_locked_ledger_is_unavailable(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday"), 40)
     is_locked, is_done = threading.Event(), threading.Event()
 
@@ -178,7 +177,7 @@ def test_a_locked_ledger_is_unavailable(engine: sa.engine.Engine) -> None:
         assert is_locked.wait(60)
         note = ledger.note()
         with pytest.raises(YouComLedgerUnavailableError, match="did not answer within 0.2 s"):
-            reserve(ledger, claim_of("tuesday"), 400, note)
+            reserve(Ledger(engine, answer_within=0.2), claim_of("tuesday"), 400, note)
     finally:
         is_done.set()
         holder.join()

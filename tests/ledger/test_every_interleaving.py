@@ -50,6 +50,11 @@ class NoLock(Ledger):
         return False
 
 
+class HeldAmountsArePaidOut(Ledger):
+    def held(self) -> tuple[int, ...]:
+        return tuple(-held for held in super().held())
+
+
 class NoSettleTime(Ledger):
     def counts_until(self, reason: EndReason, settle: int) -> int:
         return super().counts_until(reason, settle=0)
@@ -98,6 +103,7 @@ class NoGraceForAnEarlierTry(Ledger):
 CHANGES: list[tuple[type[Ledger], str]] = [
     (NoCounter, "charges posted at once, and no settle time"),
     (NoLock, "three runs and two top-ups"),
+    (HeldAmountsArePaidOut, "three runs and two top-ups"),
     (NoSettleTime, "three runs and two top-ups"),
     (SettledAtTheDecision, "three runs and two top-ups"),
     (EarlierTryServesTheNewOne, "one failed task cleared while the other pays"),

@@ -10,8 +10,10 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.ledger._amounts import UNITS_PER_DOLLAR
 from airflow_provider_youcom.ledger.claim import Attempt, Holder
-from airflow_provider_youcom.ledger.figures import Need, RunsOut, available, fall, missing_usd, pace, runs_out
+from airflow_provider_youcom.ledger.figures import RunsOut, available, fall, missing_usd, pace, runs_out
+from airflow_provider_youcom.ledger.place import AccountLine, Place
 from airflow_provider_youcom.ledger.reading import StoredReading, first_reading
 from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
 from airflow_provider_youcom.money import usd_to_cents
@@ -282,14 +284,29 @@ def test_what_is_available_is_rounded_down_like_the_rule_does() -> None:
     assert available(reading, []).available_usd == 1
 
 
+def gate_in_line(number: int, usd: int, *, is_held: bool = False) -> Place:
+    holder = Holder("production", "research", f"run {number}", "gate")
+    return Place("4f1c", holder, number, NOW, usd * UNITS_PER_DOLLAR, 0, 4, is_held)
+
+
 def test_each_gate_in_line_lacks_what_is_held_before_it() -> None:
-    line = [
-        Need(Decimal(20)),
-        Need(Decimal(50), is_held=True),
-        Need(Decimal(10)),
-        Need(Decimal(60), is_held=True),
+    places = (
+        gate_in_line(1, 20),
+        gate_in_line(2, 50, is_held=True),
+        gate_in_line(3, 10),
+        gate_in_line(4, 60, is_held=True),
+    )
+    account = AccountNote(line=AccountLine(places))
+    assert missing_usd(Decimal(40), account) == [0, 10, 20, 70]
+    assert missing_usd(Decimal(500), account) == [0, 0, 0, 0]
+    assert missing_usd(Decimal("-3.5"), account) == [
+        Decimal(each) for each in ("23.5", "53.5", "63.5", "113.5")
     ]
-    assert missing_usd(Decimal(40), line) == [0, 10, 20, 70]
-    assert missing_usd(Decimal(500), line) == [0, 0, 0, 0]
-    assert missing_usd(Decimal("-3.5"), [Need(Decimal(20))]) == [Decimal("23.5")]
-    assert missing_usd(Decimal(40), []) == []
+    assert missing_usd(Decimal(40), AccountNote()) == []
+
+
+def test_a_gate_whose_run_reserved_before_a_held_gate_joined_does_not_leave_that_alone() -> None:
+    held, free = gate_in_line(1, 50, is_held=True), gate_in_line(2, 10)
+    line = AccountLine((held, free))
+    assert missing_usd(Decimal(5), AccountNote(line=line, runs_since={free.holder.run_key: 0})) == [45, 5]
+    assert missing_usd(Decimal(5), AccountNote(line=line, runs_since={free.holder.run_key: 1})) == [45, 55]

@@ -156,17 +156,17 @@ def lock_of(engine: sa.engine.Engine) -> Iterator[None]:
 
 
 def test_a_purge_that_cannot_is_logged_and_raises_nothing(
-    engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
+    ledger: Ledger, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ledger = Ledger(engine, answer_within=0.2)
     end(ledger, "monday")
     pass_time(engine, 32 * DAY)
     caplog.set_level(logging.INFO, logger="airflow_provider_youcom.ledger._purge")
+    hasty = Ledger(engine, answer_within=0.2)
     with lock_of(engine):
-        assert ledger.purge() == 0
+        assert hasty.purge() == 0
         assert "Old entries of the ledger are left to the next purge: What is reserved" in caplog.text
         with pytest.raises(YouComLedgerUnavailableError):
-            reserve(ledger, claim_of("tuesday"), 1000)
+            reserve(hasty, claim_of("tuesday"), 1000)
     assert ledger.purge() == 1
 
 

@@ -20,7 +20,7 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger import rule as project_rule
 from airflow_provider_youcom.ledger._database import Database
-from airflow_provider_youcom.ledger._schema import accounts, holders, reservations
+from airflow_provider_youcom.ledger._schema import accounts, holders, line, reservations
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import AccountNote, Decision, Note
@@ -61,7 +61,7 @@ class Spending(RuleBasedStateMachine):
         self.ledger = Ledger(self.engine, answer_within=60)
         self.ledger.note()
         with self.engine.connect() as connection, connection.begin():
-            for table in (accounts, holders, reservations):
+            for table in (accounts, holders, line, reservations):
                 connection.execute(sa.delete(table))
         self.posted_usd = 4
         # Charges that are not posted yet: dollars, and the seconds within which they are posted.

@@ -108,9 +108,11 @@ def test_a_script_outside_of_airflow_is_part_of_the_sum(
     # Neither has an id, and that does not make them the same.
     monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_DEPLOYMENT_ID", "")
     hold(ledger, sandbox, 25, dag_id="", run_id="build-host:4711", deployment="")
+    hold(ledger, sandbox, 30, run_id="claims-to-be-a-run", deployment="")
     seen = viewer.page()
     assert "build-host" not in seen
-    assert "and 1 that you may not see, holding $25.00 together" in seen
+    assert "claims-to-be-a-run" not in seen
+    assert "and 2 that you may not see, holding $55.00 together" in seen
 
 
 def test_no_name_is_shown_while_the_id_of_this_deployment_is_unknown(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy
 
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
@@ -115,6 +116,12 @@ def runs(reserved_runs: ReservedRuns) -> Iterator[ReservedRuns]:
 def hold(you_com: Sandbox, api_key: str, usd: str) -> None:
     """Open an account for a key, which holds this much."""
     you_com.accounts[api_key] = Account("4f1c", Decimal(usd) * 100)
+
+
+def end_reschedule_intervals(airflow: LocalAirflow) -> None:
+    """Make the gates that wait in reschedule mode check now."""
+    with sqlalchemy.create_engine(airflow.database_url).begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE task_reschedule SET reschedule_date = end_date"))
 
 
 def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:

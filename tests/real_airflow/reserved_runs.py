@@ -17,6 +17,7 @@ import sqlalchemy
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.place import Place
 from airflow_provider_youcom.ledger.reservation import Reservation
 from airflow_provider_youcom.ledger.rule import GRACE_SECONDS, EndReason
 from airflow_provider_youcom.sandbox import Account, Sandbox
@@ -32,6 +33,8 @@ HOLDS_USD = {
     "youcom_reserving_worker": 9,
     "youcom_reserving_triggerer": 9,
     "youcom_reserving_scarce": 9,
+    "youcom_reserving_line": 0,
+    "youcom_reserving_disturbed_line": 0,
 }
 _MICROSECONDS = 1_000_000
 
@@ -99,6 +102,10 @@ class ReservedRuns:
     def end(self, reservation_id: str, reason: EndReason) -> None:
         """End a reservation."""
         self._ledger.end([reservation_id], reason, by="a test")
+
+    def balance_usd(self, key: str) -> Decimal:
+        """Return what an account holds, in dollars."""
+        return self._you_com.balance_usd(key)
 
     def add_credits(self, key: str, usd: int) -> None:
         """Add credits to an account."""
@@ -168,6 +175,14 @@ class ReservedRuns:
             (each.end_reason and each.end_reason.value, each.ended_by) for each in self.reservations(run_id)
         ]
 
+    def places(self, key: str) -> list[Place]:
+        """Return the places of the gates that wait in an account, the first in line first."""
+        return self._ledger.line.places(self._account_id(key))
+
+    def openings(self, key: str) -> list[Reservation]:
+        """Return what has been reserved in an account, the oldest first, whether it stands or not."""
+        return self._ledger.history(account_id=self._account_id(key))[::-1]
+
     def wait_for_ends(self, run_id: str, *ends: tuple[str | None, str]) -> None:
         """Wait until the reservations of a run have ended in this way."""
         self.airflow.wait_until(
@@ -197,6 +212,15 @@ class ReservedRuns:
             run_id=run_id,
         )
 
+    def let_time_pass_in_line(self, run_id: str, seconds: int) -> None:
+        """Let the ledger believe that a gate in line has not checked for so long."""
+        self._write(
+            "UPDATE youcom_line SET seen_at = seen_at - :time, alive_until = alive_until - :time"
+            " WHERE run_id = :run_id",
+            time=seconds * _MICROSECONDS,
+            run_id=run_id,
+        )
+
     def let_the_grace_pass(self, run_id: str) -> None:
         """Let the ledger believe that a run's work can no longer pay now that its reservation has ended."""
         self._write(
@@ -222,6 +246,9 @@ class ReservedRuns:
     def no_payment_was_refused(self) -> bool:
         """Return whether You.com has accepted every payment of every task."""
         return not (self._folder / "refused").exists()
+
+    def _account_id(self, key: str) -> str:
+        return self._you_com.accounts[key].account_id
 
     def _write(self, statement: str, **values: Any) -> None:
         with self._engine.begin() as connection:

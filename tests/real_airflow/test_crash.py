@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import sqlalchemy
 
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.real_airflow.conftest import hold
+from tests.real_airflow.conftest import end_reschedule_intervals, hold
 
 pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
@@ -56,9 +55,3 @@ def test_gates_that_wait_through_a_crash_open_once(
     assert {gate: tries[gate] for gate in GATES} == dict.fromkeys(GATES, 1)
     spent_cents = 10_320 - short_account.balance_cents
     assert spent_cents == 100 * len(GATES), "each gate lets through one task that spends a dollar"
-
-
-def end_reschedule_intervals(airflow: LocalAirflow) -> None:
-    """Make the gates that wait in reschedule mode check now."""
-    with sqlalchemy.create_engine(airflow.database_url).begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE task_reschedule SET reschedule_date = end_date"))

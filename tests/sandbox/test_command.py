@@ -20,7 +20,7 @@ from airflow_provider_youcom.sandbox import BALANCE_PATH
 
 pytestmark = pytest.mark.only_in_test
 
-COMMAND = [sys.executable, "-m", "airflow_provider_youcom.sandbox"]
+COMMAND = [sys.executable, "-P", "-m", "airflow_provider_youcom.sandbox"]
 # A process in a namespace of its own is the first one there, as in a container.
 AS_THE_FIRST = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--"]
 

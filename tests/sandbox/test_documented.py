@@ -59,7 +59,7 @@ def test_the_command_prints_what_the_page_shows():
 
 def test_each_option_is_in_the_table():
     help_text = subprocess.run(
-        [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--help"],
+        [sys.executable, "-P", "-m", "airflow_provider_youcom.sandbox", "--help"],
         check=True,
         capture_output=True,
         text=True,

@@ -252,8 +252,9 @@ def test_it_listens_on_this_machine_only(host: str):
 
 
 def test_it_runs_as_a_separate_program():
+    options = ["--port", "0", "--balance-usd", "3.20"]
     program = subprocess.Popen(
-        [sys.executable, "-m", "airflow_provider_youcom.sandbox", "--port", "0", "--balance-usd", "3.20"],
+        [sys.executable, "-P", "-m", "airflow_provider_youcom.sandbox", *options],
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -6,11 +6,14 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,7 +34,7 @@ from airflow_provider_youcom.exceptions import (
     YouComUnavailableError,
 )
 from airflow_provider_youcom.hooks.youcom import YouComHook
-from airflow_provider_youcom.ledger.claim import Claim
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
@@ -496,6 +499,15 @@ def three_others_have_passed(ledger: Ledger, sandbox: Sandbox) -> None:
     sandbox.set_balance(10)
 
 
+def let_time_pass_in_line(ledger_file: Path, seconds: int) -> None:
+    """Let the ledger believe that nobody in line has checked for so long."""
+    with closing(sqlite3.connect(ledger_file)) as connection, connection:
+        connection.execute(
+            "UPDATE youcom_line SET seen_at = seen_at - :time, alive_until = alive_until - :time",
+            {"time": seconds * 1_000_000},
+        )
+
+
 def wait_once(waiting: BalanceSensor, run: str) -> int | None:
     """Check once, and return the gate's place in line."""
     assert waiting.poke(try_of(run)) is False
@@ -515,6 +527,39 @@ def test_a_gate_that_waits_has_a_place_in_line_until_it_opens(
     sandbox.set_balance(30)
     assert gate(mode=mode).poke(try_of("monday"))
     assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+def test_a_gate_that_is_overtaken_while_you_com_answers_says_its_place(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(), "monday") == 1
+    sandbox.set_balance(30)
+    get_balance = YouComHook.get_balance
+
+    def let_another_reserve(hook: YouComHook) -> Any:
+        script = Attempt(Holder("", "", "script", ""), "script", "")
+        decision = ledger.reserve(Claim(script, Decimal(10)), lambda: get_balance(hook))
+        assert decision.reservation
+        return decision.available.balance
+
+    monkeypatch.setattr(YouComHook, "get_balance", let_another_reserve)
+    assert wait_once(gate(), "monday") == 1
+    assert "of which 1 run has reserved $10.00 (account" in task_log.text
+    assert task_log.text.count("Place 1 in line.") == 1
+
+
+def test_a_gate_keeps_its_place_while_you_com_does_not_answer(
+    ledger: Ledger, sandbox: Sandbox, tmp_path: Path
+):
+    sandbox.set_balance(10)
+    assert wait_once(gate(), "monday") == 1
+    let_time_pass_in_line(tmp_path / "ledger.db", seconds=300)
+    assert ledger.line.places() == []
+    sandbox.inject(Fault(status=503), times=None)
+    assert wait_once(gate(), "monday") == 1
+    assert gate().poke(try_of("tuesday")) is False
+    assert [place.holder.run_id for place in ledger.line.places()] == ["monday"]
 
 
 def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):

@@ -64,6 +64,19 @@ def test_a_gate_whose_own_reservation_stands_is_not_told_what_is_left_for_the_ot
     assert monday.reservation_id == again.reservation_id == standing.id
 
 
+def test_a_gate_that_opens_and_releases_between_two_checks_is_not_put_back_in_line(ledger: Ledger):
+    async def two_checks() -> None:
+        first = await check("youcom_default")
+        first.waiting.extend([claim_of("monday"), claim_of("tuesday", "1000")])
+        opened = ledger.reserve(claim_of("monday"), YouComHook().get_balance, settle_seconds=0).reservation
+        assert opened is not None
+        ledger.end([opened.id], EndReason.RELEASED, by="teardown")
+        await check("youcom_default", last=first)
+
+    asyncio.run(two_checks())
+    assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
 def test_a_reservation_has_the_settle_time_of_the_connection(
     ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import decimal
 import threading
 from decimal import Decimal
@@ -298,6 +299,37 @@ def test_gates_that_go_on_waiting_keep_their_places_at_the_next_check(ledger: Le
 
     asyncio.run(two_checks())
     assert [place.holder.run_id for place in ledger.line.places()] == ["run 0", "run 1", "run 2"]
+
+
+def test_a_gate_keeps_its_place_as_soon_as_the_first_check_of_a_triggerer_has_found_too_little(
+    ledger: Ledger, sandbox: Sandbox
+):
+    sandbox.set_balance(10)
+    hourly = dataclasses.replace(trigger("hourly", "30"), poke_interval=3600.0)
+
+    async def wait_until_it_is_in_line() -> None:
+        waiting = asyncio.create_task(anext(hourly.run()))
+        while not await asyncio.to_thread(ledger.line.places):
+            assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    asyncio.run(asyncio.wait_for(wait_until_it_is_in_line(), 60))
+
+
+def test_a_gate_that_is_always_one_check_late_keeps_its_place(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(10)
+    late = trigger("late", "30")
+
+    async def three_checks() -> None:
+        checks = BalanceTrigger.open_shared_stream(late.serialize()[1])
+        first, second = await anext(checks), await anext(checks)
+        await show(late, first)
+        await anext(checks)
+        assert second.waiting == []
+
+    asyncio.run(three_checks())
+    assert [place.holder.run_id for place in ledger.line.places()] == ["late"]
 
 
 async def show(gate: ReservingBalanceTrigger, check: _check.Check) -> None:

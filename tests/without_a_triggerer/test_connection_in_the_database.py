@@ -23,13 +23,13 @@ pytestmark = [
     pytest.mark.real_airflow,
     pytest.mark.scenario,
     pytest.mark.on_the_ends,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1200),
 ]
 
 
 def connections(*arguments: str) -> None:
     command = [sys.executable, "-m", "airflow", "connections", *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=600)
 
 
 def save_connection(base_url: str) -> None:
@@ -71,7 +71,7 @@ def waiting_gate() -> Iterator[subprocess.Popen[str]]:
 def test_the_gate_reads_it_while_it_waits_and_ends_at_once_when_it_is_removed(airflow_database: None):
     with waiting_gate() as process:
         remove_connection()
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
     assert f"There is no connection '{CONN_ID}' that Airflow can read: add one of type You.com" in said
     assert "any more" not in said
 
@@ -80,6 +80,6 @@ def test_the_gate_reads_it_while_it_waits_and_ends_at_once_when_it_is_removed(ai
 def test_sigterm_ends_the_wait(airflow_database: None):
     with waiting_gate() as process:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
+        process.communicate(timeout=600)
     remove_connection()
     assert process.returncode == 128 + signal.SIGTERM

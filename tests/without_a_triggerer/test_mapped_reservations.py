@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.real_airflow,
     pytest.mark.scenario,
     pytest.mark.on_the_ends,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(1200),
 ]
 
 

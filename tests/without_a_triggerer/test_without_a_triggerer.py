@@ -62,7 +62,7 @@ for name, arguments in json.loads(sys.argv[1]).items():
         traceback.print_exc()
 """
 # Airflow drops the timeout of a deferral here. Without its own timeout, a gate would wait forever.
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def said(airflow_database: None) -> dict[str, str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=1100,
             check=True,
         )
     parts = re.split(r"^=== (.+)\n", done.stdout, flags=re.MULTILINE)

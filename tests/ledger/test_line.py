@@ -1,0 +1,705 @@
+"""The line in each database: who joins and stays, who opens past whom, and what is held for how long."""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_youcom.balance import AccountBalance
+from airflow_provider_youcom.exceptions import YouComLedgerRefusedError
+from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.reservation import Note
+from airflow_provider_youcom.ledger.rule import EndReason
+from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
+from tests.ledger.waiting import ACCOUNT, HOLD_SECONDS, held, in_line, look, others_reserve
+
+pytestmark = pytest.mark.on_the_ends
+
+DOLLAR = 10_000_000
+HOUR = 3600
+MUCH = 10**7
+
+
+def keep(ledger: Ledger, *claims: Claim, pause_seconds: float = 60, note: Note | None = None) -> None:
+    ledger.line.keep(claims, ACCOUNT, pause_seconds, note)
+
+
+def scalar(engine: sa.engine.Engine, query: str) -> Any:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar()
+
+
+# Join, stay, leave.
+
+
+def test_a_gate_that_joins_is_told_its_place_once(ledger: Ledger) -> None:
+    before = ledger.note().time
+    assert [ledger.line.join(claim_of(run), ACCOUNT, 60) for run in ("monday", "tuesday")] == [1, 2]
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
+    after = ledger.note().time
+    monday, tuesday = ledger.line.places()
+    assert (monday.holder, monday.account_id) == (attempt_of("monday").holder, ACCOUNT)
+    assert (monday.amount_usd, monday.patience, monday.is_held) == (25, 4, False)
+    assert before <= monday.joined_at.timestamp() * 1_000_000 <= after
+    assert monday.number < tuesday.number
+
+
+def test_a_place_is_told_among_those_that_still_wait(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    ledger.line.join(claim_of("monday"), ACCOUNT, 60)
+    pass_time(engine, HOUR)
+    assert ledger.line.join(claim_of("tuesday"), ACCOUNT, 60) == 1
+
+
+def test_gates_that_check_together_keep_their_places_and_those_without_one_join(ledger: Ledger) -> None:
+    keep(ledger, claim_of("monday"), claim_of("tuesday"))
+    keep(ledger, claim_of("wednesday"), claim_of("tuesday"), claim_of("monday"))
+    assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
+    numbers = [place.number for place in ledger.line.places()]
+    assert numbers == sorted(set(numbers))
+    assert all(place.amount_usd == 25 for place in ledger.line.places())
+
+
+def test_two_attempts_of_a_gate_that_check_together_have_one_place(ledger: Ledger) -> None:
+    keep(ledger, claim_of("monday", attempt=1), claim_of("monday", attempt=2))
+    keep(ledger, claim_of("monday", attempt=1), claim_of("monday", attempt=2))
+    assert in_line(ledger) == ["monday"]
+
+
+def test_a_new_attempt_keeps_the_place_and_its_count_and_takes_what_it_needs_now(ledger: Ledger) -> None:
+    look(ledger, claim_of("monday", 30), 0)
+    look(ledger, claim_of("tuesday"), 0)
+    others_reserve(ledger, 81)
+    assert held(ledger) == []
+    look(ledger, claim_of("monday", 20, attempt=2), 0)
+    assert in_line(ledger) == ["monday", "tuesday"]
+    assert [place.amount_usd for place in ledger.line.places()] == [20, 25]
+    assert held(ledger) == ["monday"]
+
+
+def test_the_line_of_another_account_starts_anew(ledger: Ledger) -> None:
+    look(ledger, claim_of("monday"), 0)
+    look(ledger, claim_of("tuesday"), 0)
+    others_reserve(ledger, 200)
+    assert ledger.line.join(claim_of("tuesday"), "another", 60) == 1
+    (place,) = ledger.line.places("another")
+    assert (place.holder.run_id, place.is_held) == ("tuesday", False)
+    assert [place.account_id for place in ledger.line.places()] == [ACCOUNT, ACCOUNT, "another"]
+    other = ledger.decide(claim_of("wednesday"), account_with(25, "another"), ledger.note())
+    assert other.reservation is not None, "what is held in one account is not held in another"
+    assert in_line(ledger) == ["monday", "tuesday"]
+
+
+def test_what_happens_in_one_account_changes_nothing_in_the_line_of_another(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    def of_another() -> list[Any]:
+        with engine.connect() as connection:
+            return [
+                list(connection.exec_driver_sql(f"SELECT * FROM {table} WHERE account_id = 'another'"))
+                for table in ("youcom_line", "youcom_accounts")
+            ]
+
+    ledger.line.join(claim_of("tuesday", "0.0001"), "another", 10_000)
+    ledger.decide(claim_of("wednesday"), account_with(25, "another"), ledger.note())
+    assert [place.is_held for place in ledger.line.places("another")] == [True]
+    pass_time(engine, 100)
+    before = of_another()
+    assert ledger.line.join(claim_of("tuesday"), ACCOUNT, 60) == 1
+    keep(ledger, claim_of("tuesday"))
+    look(ledger, claim_of("tuesday"), 20, pause_seconds=10_000)
+    assert of_another() == before
+    others_reserve(ledger, 101)
+    pass_time(engine, HOLD_SECONDS + 30)
+    before = of_another()
+    look(ledger, claim_of("tuesday"), 0)
+    look(ledger, claim_of("monday", attempt=2), 25)
+    look(ledger, claim_of("tuesday"), 25)
+    assert of_another() == before
+    keep(ledger, claim_of("tuesday"))
+    ledger.line.keep([claim_of("monday", attempt=1), claim_of("tuesday")], "another", 60)
+    assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday", "monday"]
+    assert [ledger.line.join(claim_of(run), ACCOUNT, 60) for run in ("wednesday", "thursday")] == [1, 2]
+
+
+def test_an_opened_gate_leaves_the_line_of_its_account_alone(ledger: Ledger) -> None:
+    for run in ("monday", "tuesday"):
+        look(ledger, claim_of(run), 0)
+    ledger.line.join(claim_of("tuesday"), "another", 60)
+    look(ledger, claim_of("tuesday"), 25)
+    assert in_line(ledger) == ["monday"]
+    assert len(ledger.line.places("another")) == 1
+
+
+@pytest.mark.parametrize(
+    ("pause", "life"), [(10, 120), (60, 180), (10_000, HOUR)], ids=["two minutes", "three pauses", "an hour"]
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_a_place_is_alive_for_as_long_as_its_gate_checks(
+    ledger: Ledger, engine: sa.engine.Engine, pause: float, life: float, together: bool
+) -> None:
+    for _ in range(2):
+        if together:
+            keep(ledger, claim_of("monday"), pause_seconds=pause)
+        else:
+            ledger.line.join(claim_of("monday"), ACCOUNT, pause)
+        # The calls themselves take far less than these 30 s.
+        pass_time(engine, 30)
+    pass_time(engine, life - 60)
+    assert in_line(ledger) == ["monday"]
+    pass_time(engine, 30)
+    assert in_line(ledger) == []
+
+
+@pytest.mark.parametrize(("gap", "life"), [(1000, 3000), (2000, HOUR), (HOUR, HOUR)])
+def test_a_place_is_alive_for_three_times_the_gap_between_its_last_two_checks_up_to_an_hour(
+    ledger: Ledger, engine: sa.engine.Engine, gap: float, life: float
+) -> None:
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, gap)
+    assert in_line(ledger) == []
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, life - 30)
+    assert in_line(ledger) == ["monday"]
+    pass_time(engine, 60)
+    assert in_line(ledger) == []
+
+
+def test_a_long_gap_between_earlier_checks_does_not_matter(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, 1000)
+    keep(ledger, claim_of("monday"))
+    keep(ledger, claim_of("monday"))
+    pass_time(engine, 180)
+    assert in_line(ledger) == []
+
+
+def test_a_gate_whose_check_is_overdue_has_its_place_back_when_it_checks(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for run in ("monday", "tuesday"):
+        look(ledger, claim_of(run), 0)
+    # Dead after 180 s, and gone an hour later.
+    pass_time(engine, 180 + HOUR - 30)
+    look(ledger, claim_of("wednesday"), 0)
+    look(ledger, claim_of("tuesday", attempt=2), 0)
+    look(ledger, claim_of("monday"), 0)
+    assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_place_that_has_been_dead_for_an_hour_is_gone(
+    ledger: Ledger, engine: sa.engine.Engine, together: bool
+) -> None:
+    for run in ("monday", "tuesday", "wednesday"):
+        ledger.line.join(claim_of(run), ACCOUNT, 60)
+    pass_time(engine, HOUR)
+    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    pass_time(engine, 180)
+    if together:
+        keep(ledger, claim_of("monday"))
+    else:
+        assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) == 2
+    assert in_line(ledger) == ["tuesday", "monday"]
+    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2, "wednesday's is deleted as well"
+
+
+def test_places_are_numbered_by_a_counter_whatever_the_clock_does(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    ledger.line.join(claim_of("monday"), ACCOUNT, 60)
+    pass_time(engine, -1000)
+    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    pass_time(engine, 1000)
+    keep(ledger, claim_of("tuesday"), claim_of("wednesday"), claim_of("monday"))
+    pass_time(engine, -1000)
+    look(ledger, claim_of("wednesday"), 25)
+    ledger.line.join(claim_of("thursday"), ACCOUNT, 60)
+    assert in_line(ledger) == ["monday", "tuesday", "thursday"]
+    assert [place.number for place in ledger.line.places()] == [1, 2, 4], "a number is used once"
+    assert scalar(engine, "SELECT newest_place FROM youcom_accounts") == 4
+
+
+def test_a_gate_that_has_opened_is_not_in_line_after_a_late_write_of_its_last_check(ledger: Ledger) -> None:
+    look(ledger, claim_of("monday"), 0)
+    note = ledger.note()
+    opened = look(ledger, claim_of("monday"), 25)
+    keep(ledger, claim_of("monday"), claim_of("tuesday"), note=note)
+    keep(ledger, claim_of("monday"), note=None)
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
+    ledger.end([opened.reservation.id], EndReason.RELEASED, by="teardown")
+    keep(ledger, claim_of("monday"), note=note)
+    assert in_line(ledger) == ["tuesday"]
+
+
+@pytest.mark.parametrize("with_a_note", [True, False])
+def test_a_gate_whose_reservation_has_ended_waits_again(ledger: Ledger, with_a_note: bool) -> None:
+    opened = look(ledger, claim_of("monday"), 25)
+    ledger.end([opened.reservation.id], EndReason.BY_HAND, by="somebody")
+    keep(ledger, claim_of("monday"), note=ledger.note() if with_a_note else None)
+    assert in_line(ledger) == ["monday"]
+
+
+def test_a_gate_that_waits_again_on_a_worker_joins(ledger: Ledger) -> None:
+    opened = look(ledger, claim_of("monday"), 25)
+    ledger.end([opened.reservation.id], EndReason.BY_HAND, by="somebody")
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) == 1
+
+
+def test_an_attempt_that_a_newer_one_has_overtaken_does_not_join(ledger: Ledger) -> None:
+    opened = look(ledger, claim_of("monday", attempt=2), 25)
+    ledger.end([opened.reservation.id], EndReason.RELEASED, by="teardown")
+    keep(ledger, claim_of("monday", attempt=1))
+    assert ledger.line.join(claim_of("monday", attempt=1), ACCOUNT, 60) is None
+    assert in_line(ledger) == []
+    assert ledger.line.join(claim_of("monday", attempt=3), ACCOUNT, 60) == 1
+
+
+def test_a_gate_that_opens_although_its_check_was_overdue_is_not_in_line_if_the_clock_goes_back(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday"), 0)
+    pass_time(engine, 3 * HOUR)
+    look(ledger, claim_of("monday"), 25)
+    pass_time(engine, -3 * HOUR)
+    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 0
+
+
+def test_a_decision_whose_answer_is_lost_leaves_the_line_once(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday"), 0)
+    asked = (claim_of("monday"), account_with(25), ledger.note(), "one id")
+    for _ in range(2):
+        _, decision = call_decide(ledger, *asked)
+        assert decision.reservation is not None
+        assert decision.opened_units == 25 * DOLLAR
+        keep(ledger, claim_of("monday"))
+        assert in_line(ledger) == []
+    assert scalar(engine, "SELECT opened_units FROM youcom_accounts") == 25 * DOLLAR
+
+
+# Hold and pass.
+
+
+def test_whoever_finds_enough_opens_also_past_others(ledger: Ledger) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    assert look(ledger, claim_of("small", 10), 10).reservation is not None
+    assert in_line(ledger) == ["large"]
+
+
+def test_an_amount_is_held_once_more_than_four_times_as_much_has_passed(ledger: Ledger) -> None:
+    others_reserve(ledger, 1000)
+    look(ledger, claim_of("large", 100), 0)
+    others_reserve(ledger, 400)
+    assert held(ledger) == []
+    assert look(ledger, claim_of("passes", "0.0000001"), 1).reservation is not None
+    assert held(ledger) == ["large"]
+    short = look(ledger, claim_of("small", 10), "109.9999999")
+    assert short.reservation is None
+    assert (short.available.held_usd, short.available.held_for) == (100, "run large of DAG research")
+    assert look(ledger, claim_of("small", 10), 110).reservation is not None
+
+
+def test_the_transaction_leaves_alone_what_is_held_although_the_note_was_older(ledger: Ledger) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    note = ledger.note()
+    others_reserve(ledger, 401)
+    balance = account_with(401 + 109)
+    assert note.needs_decision(claim_of("small", 10), balance)
+    decision = ledger.decide(claim_of("small", 10), balance, note)
+    assert decision.reservation is None
+    assert (decision.available.available_usd, decision.available.held_usd) == (109, 100)
+    assert decision.available.held_for == "run large of DAG research"
+
+
+def test_whoever_stands_in_front_and_whoever_it_is_held_for_open(ledger: Ledger) -> None:
+    look(ledger, claim_of("front", 60), 0)
+    look(ledger, claim_of("large", 50), 0)
+    others_reserve(ledger, 201)
+    assert held(ledger) == ["large"]
+    assert look(ledger, claim_of("front", 60), 60).reservation is not None
+    assert look(ledger, claim_of("large", 50), 50).reservation is not None
+    assert in_line(ledger) == []
+
+
+def test_each_gate_leaves_alone_what_is_held_for_all_in_front(ledger: Ledger) -> None:
+    for run, usd in (("first", 10), ("second", 20), ("third", 5)):
+        look(ledger, claim_of(run, usd), 0)
+    others_reserve(ledger, 81)
+    assert held(ledger) == ["first", "second", "third"]
+    second = reserve(ledger, claim_of("second", 20), 81 + 29)
+    fourth = reserve(ledger, claim_of("fourth", 1), 81 + 35)
+    assert (second.available.held_usd, fourth.available.held_usd) == (10, 35)
+    assert second.available.held_for == "run first of DAG research"
+    assert fourth.available.held_for == "run first of DAG research and 2 more in line"
+    assert reserve(ledger, claim_of("fourth", 1), 81 + 36).reservation is not None
+
+
+def test_nothing_is_held_for_a_gate_that_does_not_check_any_more(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    others_reserve(ledger, 401)
+    pass_time(engine, 180)
+    assert held(ledger) == []
+    assert ledger.note().of(ACCOUNT).held_before(attempt_of("small").holder).units == 0
+    assert reserve(ledger, claim_of("small", 10), 401 + 10).reservation is not None
+
+
+def test_a_held_gate_whose_check_was_overdue_opens_at_its_next_check(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for run, usd in (("first", 100), ("second", 50)):
+        look(ledger, claim_of(run, usd), 0)
+    others_reserve(ledger, 401)
+    pass_time(engine, 500)
+    look(ledger, claim_of("second", 50), 0)
+    assert held(ledger) == ["second"]
+    assert look(ledger, claim_of("first", 100), 100).reservation is not None
+
+
+def test_a_gate_whose_place_is_gone_stands_in_front_of_nobody(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday", 10), 0)
+    look(ledger, claim_of("large", 100), 0)
+    pass_time(engine, 180 + HOUR // 2)
+    look(ledger, claim_of("large", 100), 0)
+    pass_time(engine, HOUR // 2)
+    others_reserve(ledger, 401)
+    assert held(ledger) == ["large"]
+    note = ledger.note()
+    assert note.of(ACCOUNT).held_before(attempt_of("monday").holder).usd == 100
+    assert reserve(ledger, claim_of("monday", 10), 401 + 109, note).reservation is None
+
+
+def test_gates_that_have_no_place_leave_alone_what_is_held_and_get_none(ledger: Ledger) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    others_reserve(ledger, 401)
+    balance = account_with(401 + 109)
+    for run in ("fails", "skips"):
+        decision = ledger.reserve(claim_of(run, 10), lambda: balance)
+        assert decision.reservation is None
+        assert (decision.available.available_usd, decision.available.held_usd) == (109, 100)
+        assert decision.available.held_for == "run large of DAG research"
+    assert in_line(ledger) == ["large"]
+
+
+def test_a_run_that_has_held_credits_since_before_a_gate_joined_passes_it_freely(ledger: Ledger) -> None:
+    first = reserve(ledger, claim_of("long", 10), 10)
+    look(ledger, claim_of("large", 100), 0)
+    reserve(ledger, claim_of("long", 10, task_id="second"), MUCH)
+    others_reserve(ledger, 401)
+    assert held(ledger) == ["large"]
+    assert look(ledger, claim_of("long", 10, task_id="third"), 10).reservation is not None
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    # The oldest that stands was made after the large gate had joined.
+    assert ledger.note().of(ACCOUNT).held_before(attempt_of("long").holder).usd == 100
+    assert look(ledger, claim_of("long", 10, task_id="fourth"), 10).reservation is None
+
+
+def mapped(index: int) -> Claim:
+    attempt = Attempt(Holder("production", "research", "mapped", "gate", index), f"mapped {index}", "1", 1)
+    return Claim(attempt, claim_of("mapped", 10).amount_usd)
+
+
+def test_the_second_index_of_a_mapped_gate_passes_only_who_joined_after_the_first_had_opened(
+    ledger: Ledger,
+) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    look(ledger, mapped(1), 0)
+    assert look(ledger, mapped(0), 10).reservation is not None
+    look(ledger, claim_of("later", 1), 0)
+    others_reserve(ledger, 401)
+    assert held(ledger) == ["large", "mapped", "later"]
+    assert look(ledger, mapped(1), 109).reservation is None
+    assert look(ledger, mapped(2), 109).reservation is None
+    assert look(ledger, mapped(1), 110).reservation is not None
+
+
+def test_code_outside_of_airflow_never_passes_freely(ledger: Ledger) -> None:
+    script = Holder("", "", "host:1", "report")
+    claims = [Claim(Attempt(script, f"{number}", "1"), mapped(0).amount_usd) for number in range(2)]
+    assert reserve(ledger, claims[0], MUCH).reservation is not None
+    look(ledger, claim_of("large", 100), 0)
+    others_reserve(ledger, 401)
+    late = reserve(ledger, claims[1], 411 + 109)
+    assert (late.reservation, late.available.held_usd) == (None, 100)
+    assert reserve(ledger, claims[1], 411 + 110).reservation is not None
+
+
+@pytest.mark.parametrize("usd", [10, 11, 19, 25, 109, 110])
+def test_the_note_says_what_the_transaction_decides(ledger: Ledger, usd: int) -> None:
+    reserve(ledger, claim_of("long", 1), 1)
+    for run, amount in (("first", 100), ("second", 15), ("third", 10)):
+        look(ledger, claim_of(run, amount), 0)
+    others_reserve(ledger, 401)
+    note, balance = ledger.note(), account_with(402 + usd)
+    for claim in (
+        claim_of("first", 100),
+        claim_of("second", 15),
+        claim_of("third", 10),
+        claim_of("long", 10, task_id="second"),
+        claim_of("fourth", 10),
+    ):
+        expected = note.needs_decision(claim, balance)
+        seen = note.of(ACCOUNT).held_before(claim.attempt.holder)
+        decision = ledger.decide(claim, balance, note)
+        assert (decision.reservation is not None) is expected
+        if decision.reservation is None:
+            assert decision.available.held_usd == seen.usd
+            assert decision.available.held_for == seen.whom
+        note = note.after(decision)
+        assert note.of(ACCOUNT).line.places == ledger.note().of(ACCOUNT).line.places
+        assert note.of(ACCOUNT).line.opened_units == ledger.note().of(ACCOUNT).line.opened_units
+
+
+# The end of a hold.
+
+
+def hold(ledger: Ledger, usd: int = 100, run: str = "large") -> None:
+    look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 4 * usd + 1)
+    assert run in held(ledger)
+
+
+def test_a_hold_ends_when_nothing_has_moved_for_its_time_and_twice_as_much_passes_before_the_next(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    look(ledger, claim_of("small", 10), 20)
+    pass_time(engine, HOLD_SECONDS - 30)
+    look(ledger, claim_of("small", 10), 20)
+    assert held(ledger) == ["large"]
+    pass_time(engine, 60)
+    look(ledger, claim_of("large", 100), 20, pause_seconds=10_000)
+    assert held(ledger) == []
+    assert look(ledger, claim_of("small", 10), 20).reservation is not None
+    others_reserve(ledger, 790)
+    assert held(ledger) == []
+    others_reserve(ledger, "0.0000001")
+    assert held(ledger) == ["large"]
+
+
+def test_hold_seconds_are_those_of_whoever_checks(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    hold(ledger)
+    pass_time(engine, 100)
+    look(ledger, claim_of("small", 10), 0, hold_seconds=130)
+    assert held(ledger) == ["large"]
+    look(ledger, claim_of("small", 10), 0, hold_seconds=70)
+    assert held(ledger) == []
+
+
+def test_patience_doubles_up_to_512_times_the_amount(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    look(ledger, claim_of("large", 1), 0, pause_seconds=10_000)
+    seen = []
+    for _ in range(9):
+        (place,) = ledger.line.places()
+        seen.append(place.patience)
+        others_reserve(ledger, place.patience)
+        assert held(ledger) == []
+        others_reserve(ledger, "0.0000001")
+        assert held(ledger) == ["large"]
+        pass_time(engine, HOLD_SECONDS + 30)
+        look(ledger, claim_of("large", 1), 0, pause_seconds=10_000)
+        assert held(ledger) == []
+    assert seen == [4, 8, 16, 32, 64, 128, 256, 512, 512]
+
+
+def test_checks_that_find_at_once_that_a_hold_is_over_end_it_once(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    note = ledger.note()
+    for _ in range(3):
+        ledger.line.follow(note, account_with(401), HOLD_SECONDS)
+    assert [place.patience for place in ledger.line.places()] == [8]
+
+
+def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    for run, usd in (("first", 30), ("second", 50), ("third", 20)):
+        look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 201)
+    look(ledger, claim_of("small", 1), 50)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS)
+    assert held(ledger) == ["first", "third"]
+    assert [place.patience for place in ledger.line.places()][:3] == [4, 8, 4]
+
+
+@pytest.mark.parametrize(("usd", "goes_on"), [(21, True), (20, False), (19, False)])
+def test_a_hold_goes_on_if_more_comes_in(
+    ledger: Ledger, engine: sa.engine.Engine, usd: int, goes_on: bool
+) -> None:
+    hold(ledger)
+    look(ledger, claim_of("small", 50), 20)
+    pass_time(engine, HOLD_SECONDS - 30)
+    look(ledger, claim_of("small", 50), usd)
+    pass_time(engine, 60)
+    look(ledger, claim_of("small", 50), usd)
+    assert held(ledger) == (["large"] if goes_on else [])
+
+
+def test_a_hold_goes_on_if_something_opens_and_what_it_leaves_is_the_new_measure(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("front", 15), 0)
+    hold(ledger)
+    look(ledger, claim_of("small", 50), 20)
+    pass_time(engine, HOLD_SECONDS - 30)
+    assert look(ledger, claim_of("front", 15), 20).reservation is not None
+    pass_time(engine, HOLD_SECONDS - 30)
+    look(ledger, claim_of("large", 100), 6, pause_seconds=10_000)
+    pass_time(engine, 60)
+    look(ledger, claim_of("small", 50), 6)
+    assert held(ledger) == ["large"], "more than the 5 that were left has come in"
+
+
+def test_a_hold_does_not_end_by_a_note_from_before_something_moved(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    old = ledger.note()
+    look(ledger, claim_of("small", 50), 1)
+    ledger.line.follow(old, account_with(401), HOLD_SECONDS)
+    assert held(ledger) == ["large"]
+
+
+def test_a_late_check_that_saw_less_does_not_lower_the_measure(ledger: Ledger) -> None:
+    look(ledger, claim_of("large", 100), 0)
+    old = ledger.note()
+    look(ledger, claim_of("large", 100), 20)
+    moved_at = ledger.note().of(ACCOUNT).line.moved_at
+    ledger.line.follow(old, account_with(10), HOLD_SECONDS)
+    line = ledger.note().of(ACCOUNT).line
+    assert (line.best_units, line.moved_at) == (20 * DOLLAR, moved_at)
+
+
+def test_most_checks_write_nothing_about_holds(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    hold(ledger)
+    note, version = ledger.note(), scalar(engine, "SELECT version FROM youcom_accounts")
+    ledger.line.follow(note, account_with(401), HOLD_SECONDS)
+    ledger.line.follow(note, account_with(0, "another"), HOLD_SECONDS)
+    assert scalar(engine, "SELECT version FROM youcom_accounts") == version
+
+
+# Figures.
+
+
+def test_the_total_is_the_sum_of_all_that_was_ever_reserved(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    first = look(ledger, claim_of("monday"), 25)
+    look(ledger, claim_of("monday"), 25)
+    ledger.end([first.reservation.id], EndReason.RELEASED, by="teardown")
+    look(ledger, claim_of("tuesday", "0.0000001"), 1)
+    look(ledger, claim_of("wednesday"), 1)
+    ledger.decide(claim_of("thursday"), account_with(40, "another"), ledger.note())
+    total = "SELECT opened_units FROM youcom_accounts WHERE account_id = '4f1c'"
+    rows = "SELECT sum(amount_units) FROM youcom_reservations WHERE account_id = '4f1c'"
+    assert scalar(engine, total) == scalar(engine, rows) == 25 * DOLLAR + 1
+    assert ledger.note().of(ACCOUNT).line.opened_units == 25 * DOLLAR + 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_balance_of_300_digits_is_no_trouble(ledger: Ledger, engine: sa.engine.Engine, sign: int) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    huge = AccountBalance(ACCOUNT, sign * Decimal("9" * 300), NOON)
+    decision = ledger.reserve(claim_of("small", 10), lambda: huge, hold_seconds=HOLD_SECONDS)
+    assert (decision.reservation is not None) is (sign > 0)
+    assert held(ledger) == (["large"] if sign > 0 else [])
+    again = ledger.reserve(claim_of("large"), lambda: huge)
+    assert (again.reservation is not None) is (sign > 0)
+
+
+@pytest.mark.parametrize("gates", [1_000, pytest.param(6_000, marks=pytest.mark.long)])
+def test_many_gates_that_check_together_stand_in_their_order(ledger: Ledger, gates: int) -> None:
+    claims = [claim_of(f"run {number}") for number in range(gates)]
+    keep(ledger, *claims[: gates // 2])
+    keep(ledger, *reversed(claims))
+    expected = [*range(gates // 2), *reversed(range(gates // 2, gates))]
+    assert in_line(ledger) == [f"run {number}" for number in expected]
+    assert [place.number for place in ledger.line.places()] == list(range(1, gates + 1))
+
+
+def test_a_look_of_a_thousand_gates_takes_three_statements(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    claims = [claim_of(f"run {number}") for number in range(1_000)]
+    keep(ledger, *claims)
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    def look_together(usd: int) -> int:
+        sent.clear()
+        keep(ledger, *claims, note=note)
+        new_note, balance = ledger.note(), account_with(usd)
+        ledger.line.follow(new_note, balance, HOLD_SECONDS)
+        assert not any(new_note.needs_decision(claim, balance) for claim in claims)
+        begins = ("BEGIN", "PRAGMA", "SELECT set_config", "UPDATE youcom_accounts SET version")
+        return len([each for each in sent if not each.startswith(begins)])
+
+    note = ledger.note()
+    assert [look_together(usd) for usd in (0, 5, 5, 0, 5)] == [3, 3, 3, 3, 3]
+    assert all(not each.startswith(("DELETE", "INSERT")) for each in sent)
+
+
+def test_gates_that_join_check_and_open_at_once_do_not_wait_for_each_other_for_ever(ledger: Ledger) -> None:
+    """Each thread checks the same gates in an order of its own, as workers and triggerers do."""
+    claims = [claim_of(f"run {number}", 1) for number in range(12)]
+    ledger.note()
+    failures: list[BaseException] = []
+    together = threading.Barrier(4)
+
+    def go(number: int) -> None:
+        mine = claims[number:] + claims[:number]
+        try:
+            together.wait(60)
+            for _ in range(3):
+                keep(ledger, *mine, note=(note := ledger.note()))
+                ledger.line.follow(note, account_with(5), 1e-6)
+                ledger.line.join(mine[0], ACCOUNT, 60)
+                ledger.decide(mine[number], account_with(6), ledger.note())
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=go, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    opened = [row.holder.run_id for row in ledger.standing()]
+    assert 1 <= len(opened) <= 4
+    assert set(in_line(ledger)) == {claim.attempt.holder.run_id for claim in claims} - set(opened)
+
+
+# Failures.
+
+
+def test_a_line_that_cannot_be_written_is_logged_and_fails_no_check(
+    ledger: Ledger, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    note = ledger.note()
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("ALTER TABLE youcom_line RENAME TO gone")
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
+    keep(ledger, claim_of("monday"))
+    ledger.line.follow(note, account_with(401), HOLD_SECONDS)
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("ALTER TABLE youcom_accounts RENAME TO also_gone")
+    ledger.line.follow(note, account_with(402), HOLD_SECONDS)
+    warnings = [record.getMessage() for record in caplog.records if "not written" in record.getMessage()]
+    assert len(warnings) == 4
+    assert all("The ledger 'youcom_ledger' cannot be used" in warning for warning in warnings)
+    with pytest.raises(YouComLedgerRefusedError):
+        ledger.line.places()
