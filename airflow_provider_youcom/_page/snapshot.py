@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,11 +13,10 @@ from airflow_provider_youcom._page.picture import Picture, Point, draw
 from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.ledger import figures
 from airflow_provider_youcom.ledger.claim import Holder
-from airflow_provider_youcom.ledger.figures import Fall, Need, Pace, RunsOut
+from airflow_provider_youcom.ledger.figures import Fall, Pace, RunsOut
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.overview import Overview, ReservedByDag
-from airflow_provider_youcom.ledger.place import Place
-from airflow_provider_youcom.ledger.reservation import Reservation
+from airflow_provider_youcom.ledger.reservation import AccountNote, Reservation
 
 _DAY = timedelta(days=1)
 
@@ -112,18 +110,16 @@ def read_snapshot(ledger: Ledger) -> Snapshot:
     """
     taken = time.monotonic()
     overviews = [ledger.accounts.overview(account_id) for account_id in ledger.accounts.ids()]
-    lines: dict[str, list[Place]] = defaultdict(list)
-    for place in ledger.line.places():
-        lines[place.account_id].append(place)
+    note = ledger.note()
     return Snapshot(
         ledger.id,
-        tuple(_account(overview, lines[overview.account_id]) for overview in overviews),
+        tuple(_account(overview, note.of(overview.account_id)) for overview in overviews),
         overviews[0].now if overviews else datetime.now(UTC),
         taken,
     )
 
 
-def _account(overview: Overview, line: Sequence[Place]) -> Account:
+def _account(overview: Overview, note: AccountNote) -> Account:
     readings, now = overview.readings, overview.now
     available = figures.available(readings[-1], overview.counting) if readings else None
     runs_out = figures.runs_out(readings, now)
@@ -136,16 +132,15 @@ def _account(overview: Overview, line: Sequence[Place]) -> Account:
             figures.fall(readings, now),
             _pictures(overview, runs_out),
         ),
-        tuple(_waiting(line, available)),
+        tuple(_waiting(note, available)),
         tuple(overview.counting),
         tuple(overview.reserved_by_dag),
     )
 
 
-def _waiting(line: Sequence[Place], available: AvailableCredits | None) -> Iterator[Waiting]:
-    available_usd = available.available_usd if available else Decimal(0)
-    missing = figures.missing_usd(available_usd, [Need(each.amount_usd, each.is_held) for each in line])
-    for number, (place, missing_usd) in enumerate(zip(line, missing, strict=True), 1):
+def _waiting(note: AccountNote, available: AvailableCredits | None) -> Iterator[Waiting]:
+    missing = figures.missing_usd(available.available_usd if available else Decimal(0), note)
+    for number, (place, missing_usd) in enumerate(zip(note.line.places, missing, strict=True), 1):
         yield Waiting(number, place.holder, place.amount_usd, missing_usd, place.joined_at, place.is_held)
 
 
