@@ -11,8 +11,6 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import Sandbox
 from tests.page.conftest import READABLE_DAG, Browser, hold, wait
 
-pytestmark = pytest.mark.on_one_airflow
-
 PATHS = ["", "credits.css", "credits.js", "icon-light.svg", "icon-dark.svg"]
 UNKNOWN = ["nothing", "a/b/c", "credits.css/", "docs", "redoc", "openapi.json", "%2e%2e%2fx"]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
@@ -24,7 +22,7 @@ def routes() -> set[str]:
     return {route.path for route in app.app.routes}
 
 
-def test_these_paths_reach_every_route() -> None:
+def test_these_paths_reach_every_route(api_server: Any) -> None:
     # A new route needs a path in the lists above.
     assert routes() == {"/", "/{name}", "/{path:path}"}
 

@@ -29,8 +29,6 @@ from dev.ledger_history import add_history, add_holding
 from tests.connections import connect
 from tests.page.conftest import DEPLOYMENT, Browser, hold, name_ledger, wait
 
-pytestmark = pytest.mark.on_one_airflow
-
 
 class Elements(HTMLParser):
     """The start tags of a page, with their attributes."""
