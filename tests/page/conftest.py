@@ -17,9 +17,9 @@ from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Reservation
 from airflow_provider_youcom.sandbox import Sandbox
-from tests.page.restricting_auth_manager import READABLE_DAG
 
 DEPLOYMENT = "this-deployment"
+READABLE_DAG = "nightly_research"
 DAGS = (READABLE_DAG, "secret_dag", "<b>bold</b>")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
-READABLE_DAG = "nightly_research"
+from tests.page.conftest import READABLE_DAG
 
 
 class RestrictingAuthManager(SimpleAuthManager):

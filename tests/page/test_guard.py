@@ -132,7 +132,11 @@ def break_the_secrets_backends(monkeypatch: pytest.MonkeyPatch) -> None:
         def get_variable(self, key: str, **_: Any) -> str:
             raise OSError(f"no {key} from vault.example with password swordfish")
 
-    monkeypatch.setattr(configuration, "ensure_secrets_loaded", lambda *_: [Broken()])
+        def get_connection(self, conn_id: str, **_: Any) -> None:
+            return None
+
+    load = configuration.ensure_secrets_loaded
+    monkeypatch.setattr(configuration, "ensure_secrets_loaded", lambda *given: [Broken(), *load(*given)])
 
 
 def test_the_page_is_not_made_if_airflow_does_not_say_what_the_user_may_read(
