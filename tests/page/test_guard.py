@@ -136,7 +136,11 @@ def break_the_secrets_backends(monkeypatch: pytest.MonkeyPatch) -> None:
             return None
 
     load = configuration.ensure_secrets_loaded
-    monkeypatch.setattr(configuration, "ensure_secrets_loaded", lambda *given: [Broken(), *load(*given)])
+
+    def load_with_broken(*given: Any, **named: Any) -> list[Any]:
+        return [Broken(), *load(*given, **named)]
+
+    monkeypatch.setattr(configuration, "ensure_secrets_loaded", load_with_broken)
 
 
 def test_the_page_is_not_made_if_airflow_does_not_say_what_the_user_may_read(
