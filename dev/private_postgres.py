@@ -164,7 +164,8 @@ class PrivatePostgres:
         self.start()
 
     def _clear_away(self) -> None:
-        self.stop()
+        # Writing the data of many tests to a slow disk takes a minute, only for it to be deleted.
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property

@@ -206,6 +206,19 @@ class TaskHistory:
         )
         return int(self._rows(query, dag_id, run_states or ("success", "failed", "running"))[0][0])
 
+    def payments_of_run(self, dag_id: str, run_id: str) -> int:
+        """
+        Count the payments of one run.
+
+        :param dag_id: its DAG.
+        :param run_id: its id.
+        """
+        query = (
+            "SELECT count(*) FROM task_instance WHERE dag_id=%s AND run_id=%s AND state='success'"
+            " AND task_id LIKE 'pay\\_%%'"
+        )
+        return int(self._rows(query, dag_id, run_id)[0][0])
+
     def gates_by_triggerer(self) -> dict[int, int]:
         """Count the gates that each triggerer holds, by the id of the triggerer's job."""
         query = "SELECT triggerer_id, count(*) FROM trigger WHERE triggerer_id IS NOT NULL GROUP BY 1"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_youcom._airflow import ask, current_attempt
 from airflow_provider_youcom.balance import AvailableCredits
 from airflow_provider_youcom.exceptions import YouComError, YouComShortfallError
-from airflow_provider_youcom.ledger.abandoned import end_lost, standing_of_earlier_tries
+from airflow_provider_youcom.ledger.abandoned import end_lost, standing_of_earlier_attempts
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.reservation import Reservation
@@ -37,7 +37,7 @@ def reserve_for_code(
     """
     attempt = current_attempt()
     claim = Claim(attempt, usd, reserve_for_seconds)
-    _end_what_earlier_tries_left(ledger, claim)
+    _end_what_earlier_attempts_left(ledger, claim)
     if attempt.holder.dag_id:
         # Only a task can ask Airflow.
         end_lost(ledger, attempt.holder, ask)
@@ -82,8 +82,8 @@ def _end(ledger: Ledger, reservation: Reservation, reason: EndReason) -> None:
     ledger.purge()
 
 
-def _end_what_earlier_tries_left(ledger: Ledger, claim: Claim) -> None:
-    left = [each.id for each in standing_of_earlier_tries(ledger, claim.attempt)]
+def _end_what_earlier_attempts_left(ledger: Ledger, claim: Claim) -> None:
+    left = [each.id for each in standing_of_earlier_attempts(ledger, claim.attempt)]
     ledger.end(left, EndReason.SUPERSEDED, by=f"attempt {claim.attempt.id}")
 
 

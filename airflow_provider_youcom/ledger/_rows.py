@@ -63,6 +63,7 @@ def _to_account_note(rows: Sequence[Any], places: Sequence[Any]) -> AccountNote:
             opened_units=rows[0].opened_units,
             best_units=rows[0].best_units,
             moved_at=rows[0].moved_at,
+            opened_at=rows[0].opened_at,
             late={place.holder_key: place.number for place in places if not place.is_alive},
         ),
     )

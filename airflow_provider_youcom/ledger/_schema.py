@@ -41,6 +41,8 @@ accounts = sa.Table(
     # The most that has been available since the last opening, and when it rose or something opened.
     sa.Column("best_units", sa.BigInteger, nullable=False),
     sa.Column("moved_at", sa.BigInteger, nullable=False),
+    # When something last opened.
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
     # The number of the newest place in line.
     sa.Column("newest_place", sa.BigInteger, nullable=False),
 )

@@ -81,6 +81,7 @@ def _note() -> sa.Select[Any]:
         accounts.c.opened_units,
         accounts.c.best_units,
         accounts.c.moved_at,
+        accounts.c.opened_at,
         reservations.c.amount_units,
         reservations.c.run_key,
         reservations.c.newest_place,
@@ -131,8 +132,8 @@ NOTE = _note()
 
 ADD_ACCOUNT = sa.text(
     "INSERT INTO youcom_accounts (account_id, version, counter, oldest_counter, purge_before,"
-    " opened_units, best_units, moved_at, newest_place)"
-    " VALUES (:this_account, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
+    " opened_units, best_units, moved_at, opened_at, newest_place)"
+    " VALUES (:this_account, 0, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
 )
 _LOCK = sa.update(accounts).where(accounts.c.account_id == _ACCOUNT_ID)
 LOCK = _LOCK.values(version=accounts.c.version + 1)
@@ -140,6 +141,7 @@ OPENED = _LOCK.values(
     opened_units=accounts.c.opened_units + sa.bindparam("amount", type_=sa.BigInteger),
     best_units=sa.bindparam("left", type_=sa.BigInteger),
     moved_at=sa.bindparam("now", type_=sa.BigInteger),
+    opened_at=sa.bindparam("now", type_=sa.BigInteger),
 )
 LOCK_TO_END = _LOCK.values(counter=accounts.c.counter + 1)
 

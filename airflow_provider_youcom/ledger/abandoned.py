@@ -26,7 +26,7 @@ _OVER = ("success", "failed")
 _ASK_FOR_SECONDS = 10.0
 
 
-def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
+def end_earlier_attempts(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     """
     End the reservations of earlier attempts of a gate, once no task behind it can spend from them any more.
 
@@ -35,12 +35,12 @@ def end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     :param ask: asks Airflow.
     """
     with _failures_are_logged():
-        _end_earlier_tries(ledger, attempt, ask)
+        _end_earlier_attempts(ledger, attempt, ask)
 
 
-def _end_earlier_tries(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
+def _end_earlier_attempts(ledger: Ledger, attempt: Attempt, ask: Ask) -> None:
     # Read before Airflow is asked: an attempt that reserves meanwhile keeps what it reserves.
-    earlier = standing_of_earlier_tries(ledger, attempt)
+    earlier = standing_of_earlier_attempts(ledger, attempt)
     if not earlier:
         return
     task_ids = tuple(sorted({task_id for each in earlier for task_id in each.task_ids}))
@@ -82,7 +82,7 @@ def _end_lost(ledger: Ledger, holder: Holder, ask: Ask) -> None:
         _end(ledger, left, EndReason.RUN_OVER, by=holder.name)
 
 
-def standing_of_earlier_tries(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
+def standing_of_earlier_attempts(ledger: Ledger, attempt: Attempt) -> list[Reservation]:
     """
     Return the standing reservations of earlier attempts of a gate.
 

@@ -64,17 +64,17 @@ class Holder:
 @dataclass(frozen=True)
 class Attempt:
     """
-    One try of a holder. At most one reservation stands for it at a time.
+    One attempt of a holder. At most one reservation stands for it at a time.
 
     On Airflow 3, ``id`` and ``order`` are both the task instance's own id: each retry and each clear
     renews it, and it sorts by time. On 2.11, ``order`` is ``f"{dag_run.id:020d}-{try_number:010d}"``, which
     sorts before every id of Airflow 3, and ``id`` is the holder's key with the order. If one task reserves
     several times, each reservation needs an ``id`` of its own, and they all have the same ``order``.
 
-    :param holder: whose try it is.
+    :param holder: whose attempt it is.
     :param id: unique among all attempts of all deployments.
     :param order: sorts the attempts of the holder by time, the oldest first; compared by code point.
-    :param try_number: Airflow's number of the try; 0 outside of a task. Default: 0.
+    :param try_number: Airflow's number of the attempt; 0 outside of a task. Default: 0.
     """
 
     holder: Holder
@@ -84,7 +84,7 @@ class Attempt:
 
     @property
     def age(self) -> rule.Age:
-        """The order and the number of the try, for ``rule.is_older``."""
+        """The order and the try number, for ``rule.is_older``."""
         return self.order, self.try_number
 
 

@@ -107,7 +107,7 @@ class Ledger(ReservationLists):
         :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
         :param hold_seconds: for how long credits are held for a gate in line while nothing opens and no more
             comes in, in seconds. Default: 1 hour.
-        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
+        :raises YouComRefusedError: if a newer attempt of the same holder has asked for credits.
         """
         while True:
             note = self.note()
@@ -136,7 +136,7 @@ class Ledger(ReservationLists):
         :param balance: You.com's answer, from after the note.
         :param note: from before You.com was asked.
         :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
-        :raises YouComRefusedError: if a newer try of the same holder has asked for credits.
+        :raises YouComRefusedError: if a newer attempt of the same holder has asked for credits.
         """
         outcome, decision = self._decide(claim, balance, note, settle_seconds)
         if outcome is Outcome.OUTDATED:

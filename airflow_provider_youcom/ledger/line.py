@@ -107,27 +107,25 @@ class Line:
 
         :param note: from before You.com was asked.
         :param balance: You.com's answer.
-        :param hold_seconds: for how long nothing may open or come in before a hold ends.
+        :param hold_seconds: for how long nothing may open or come in before a hold ends; if only nothing
+            opens, it ends after twice as long.
         """
         account = note.of(balance.account_id)
         available_units = balance_to_units(balance.balance_cents) - account.reserved_units
-        this_account = {"this_account": balance.account_id}
-        if account.line.has_come_in(available_units):
-            came_in = {**this_account, "available": within_bounds(available_units)}
-            with _failures_are_logged():
-                self._ready().write(lambda connection: connection.execute(statements.CAME_IN, came_in))
-            return
         hold_us = seconds_to_us(hold_seconds, "hold_seconds", least=1)
         in_vain = account.line.held_in_vain(available_units, note.time, hold_us)
-        if not in_vain:
-            return
-        keys = [place.holder.key for place in in_vain]
-        with _failures_are_logged():
-            self._ready().write(
-                lambda connection: transactions.end_holds(
-                    connection, balance.account_id, keys, account.line.moved_at
+        if in_vain:
+            keys = [place.holder.key for place in in_vain]
+            with _failures_are_logged():
+                self._ready().write(
+                    lambda connection: transactions.end_holds(
+                        connection, balance.account_id, keys, account.line.moved_at
+                    )
                 )
-            )
+        elif account.line.has_come_in(available_units):
+            came_in = {"this_account": balance.account_id, "available": within_bounds(available_units)}
+            with _failures_are_logged():
+                self._ready().write(lambda connection: connection.execute(statements.CAME_IN, came_in))
 
 
 def _life_us(pause_seconds: float) -> int:

@@ -3,8 +3,8 @@ The rule of the line: whose turn it is when gates wait for credits.
 
 Whoever finds enough opens, also past gates that joined the line earlier. Once others have reserved four times
 what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A hold ends
-when for ``hold_seconds`` nothing has opened and no more has come in. The gate's count then starts over, and
-twice as much must pass before its next hold.
+when for ``hold_seconds`` nothing has opened and no more has come in, or when for twice as long nothing has
+opened. The gate's count then starts over, and twice as much must pass before its next hold.
 
 The rule only makes less available than there is, so whether payments are covered does not depend on it. Like
 the rule of reservations, it uses no clock, no database and no Airflow.
@@ -19,6 +19,8 @@ DEFAULT_HOLD_SECONDS = 60 * 60
 FIRST_PATIENCE = 4
 """How many times its amount others may reserve before a gate's amount is held for the first time."""
 LARGEST_PATIENCE = FIRST_PATIENCE * 2**7
+HOLDS_WITHOUT_OPENING = 2
+"""For how many times ``hold_seconds`` a hold lasts at most if nothing opens, however much comes in."""
 SHORTEST_LIFE_SECONDS = 2 * 60
 LONGEST_LIFE_SECONDS = 60 * 60
 GONE_AFTER_SECONDS = 60 * 60
@@ -62,6 +64,20 @@ def longer_patience(patience: int) -> int:
     :param patience: what it was for that hold.
     """
     return min(2 * patience, LARGEST_PATIENCE)
+
+
+def has_lasted(now: int, moved_at: int, opened_at: int, hold: int) -> bool:
+    """
+    Return whether holds have lasted too long. All times have the same unit.
+
+    :param now: the time.
+    :param moved_at: when something last opened, or more came in.
+    :param opened_at: when something last opened. An amount that has been mistyped may take hours to come in,
+        in which nothing opens.
+    :param hold: ``hold_seconds``.
+    """
+    # If the clock was put back, a hold lasts at most twice as long.
+    return abs(now - moved_at) > hold or abs(now - opened_at) > HOLDS_WITHOUT_OPENING * hold
 
 
 def held_in_vain(held: Iterable[P], available_units: int) -> list[P]:

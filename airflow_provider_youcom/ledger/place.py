@@ -85,6 +85,7 @@ class AccountLine:
     :param opened_units: the total of all that has ever been reserved.
     :param best_units: the most that has been available since the last opening.
     :param moved_at: when that rose or something opened, in microseconds since 1970 in UTC.
+    :param opened_at: when something last opened, in microseconds since 1970 in UTC.
     :param late: the numbers of the places of gates whose check is overdue, by ``Holder.key``. Nothing is held
         for them until they check again.
     """
@@ -93,6 +94,7 @@ class AccountLine:
     opened_units: int = 0
     best_units: int = 0
     moved_at: int = 0
+    opened_at: int = 0
     late: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, holder: Holder) -> Place | None:
@@ -135,8 +137,8 @@ class AccountLine:
         :param now: the time of the note.
         :param hold_us: how long nothing may move.
         """
-        # If the clock was put back, a hold lasts at most twice as long.
-        if abs(now - self.moved_at) <= hold_us:
+        moved_at = now if self.has_come_in(available_units) else self.moved_at
+        if not line_rule.has_lasted(now, moved_at, self.opened_at, hold_us):
             return []
         return line_rule.held_in_vain(self._held, available_units)
 

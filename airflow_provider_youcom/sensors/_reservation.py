@@ -75,7 +75,7 @@ def in_this_ledger(hook: YouComHook, claim: Claim) -> Claim:
 def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredits:
     """Reserve what is claimed if it is available, and return what is."""
     # These import SQLAlchemy, which is not needed to parse a DAG.
-    from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
+    from airflow_provider_youcom.ledger.abandoned import end_earlier_attempts, end_lost
 
     ledger = hook.ledger
     if ledger.is_for_one_machine and not _runs_on_one_machine():
@@ -84,7 +84,7 @@ def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredit
             "each other's reservations: put the ledger into PostgreSQL."
         )
     # Before the note: what ends after it would count although it had ended.
-    end_earlier_tries(ledger, claim.attempt, ask)
+    end_earlier_attempts(ledger, claim.attempt, ask)
     end_lost(ledger, claim.attempt.holder, ask)
     decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds, hook.hold_seconds)
     if decision.reservation is not None:

@@ -57,7 +57,7 @@ class Noted:
         Reserve what is claimed if it is available, and return what is.
 
         :raises YouComLedgerUnavailableError: if the ledger does not answer.
-        :raises YouComRefusedError: if a newer try of the gate has asked for credits.
+        :raises YouComRefusedError: if a newer attempt of the gate has asked for credits.
         """
         if not self.note.needs_decision(claim, balance):
             return self.note.available(balance, claim.attempt.holder)
@@ -176,7 +176,7 @@ async def _note(hook: YouComHook, in_line: _Waiting | None, poke_interval: float
     except YouComError as error:
         return error
     except Exception as error:
-        # Each gate that reserves fails its try. It is no reason to doubt the balance that the others need.
+        # Each gate that reserves fails its attempt. It is no reason to doubt the balance that the others need.
         log.exception("The ledger was not read")
         return YouComError(
             "What is reserved is unknown, since the ledger was not read (unexpected "

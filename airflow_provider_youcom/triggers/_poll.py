@@ -88,7 +88,7 @@ async def _check(options: Mapping[str, Any], last: Check | None) -> Check:
     try:
         return await checking.check(options["youcom_conn_id"], float(options["poke_interval"]), last)
     except Exception as error:
-        # An unexpected error may not pass with time: each gate fails its try, and its retries apply.
+        # An unexpected error may not pass with time: each gate fails its attempt, and its retries apply.
         log.exception("The balance check failed")
         return checking.Check(_unforeseen(error))
 

@@ -69,11 +69,11 @@ class ReservingBalanceTrigger(BalanceTrigger):
     async def _end_what_is_over(self, noted: Noted, claim: Claim, available: AvailableCredits) -> None:
         """End reservations that nobody spends from any more, so that the next check does not count them."""
         from airflow_provider_youcom._airflow import ask_through
-        from airflow_provider_youcom.ledger.abandoned import end_earlier_tries, end_lost
+        from airflow_provider_youcom.ledger.abandoned import end_earlier_attempts, end_lost
         from airflow_provider_youcom.triggers._check import keep_house
 
         ask, attempt = ask_through(asyncio.get_running_loop()), claim.attempt
         if available.own_run_usd:
-            await keep_house(lambda: end_earlier_tries(noted.ledger, attempt, ask))
+            await keep_house(lambda: end_earlier_attempts(noted.ledger, attempt, ask))
         if noted.start_ending_lost():
             await keep_house(lambda: end_lost(noted.ledger, attempt.holder, ask))

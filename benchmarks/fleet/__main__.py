@@ -2,7 +2,8 @@
 Measure how a fleet of runs spends one account, which is topped up in steps, on a whole Airflow.
 
 Arms: gates that only check; gates that check, with a pool of one slot and a second check at the start of each
-paying task; gates that reserve. All runs wait on an empty account until the first top-up.
+paying task; gates that reserve; gates that reserve, with one larger run that joins
+first. All runs wait on an empty account until the first top-up.
 """
 
 from __future__ import annotations
@@ -88,6 +89,12 @@ def main() -> int:
         "--arms", default=",".join(ARMS), help="ids of DAGs, separated by commas (default: %(default)s)"
     )
     parser.add_argument(
+        "--large-run-usd",
+        type=Decimal,
+        default=usual.large_run_usd,
+        help="dollars that the larger run pays (default: %(default)s)",
+    )
+    parser.add_argument(
         "--top-up-usd", type=Decimal, default=usual.top_up_usd, help="dollars a step (default: %(default)s)"
     )
     parser.add_argument(
@@ -112,6 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     plan = Plan(
         runs=options.runs,
+        large_run_usd=options.large_run_usd,
         top_up_usd=options.top_up_usd,
         top_up_seconds=options.top_up_seconds,
         posted_after_seconds=options.posted_after_seconds,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from benchmarks.fleet.outcome import RESERVING, Outcome, lowest_usd
+from benchmarks.fleet.outcome import MIXED, RESERVING, Outcome, lowest_usd
 from benchmarks.fleet.watch import Watch
 from benchmarks.process_accounting import cpu_seconds
 from dev.airflow_api import LocalAirflowError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Airflow needs minutes. The rest allows for a busy machine.
 PATIENCE = 3600.0
+LARGE = "large"
 
 
 class Fleet:
@@ -86,9 +87,9 @@ class Fleet:
         balances = [(at - started, usd) for at, usd in watch.balances]
         return Outcome(
             arm=dag_id,
-            runs=self.plan.runs,
+            runs=len(self.plan.costs_usd(dag_id)),
             refused=self.sandbox.refused_count - refused,
-            dead=self.plan.runs - len(succeeded),
+            dead=len(self.plan.costs_usd(dag_id)) - len(succeeded),
             paid_usd=self._paid_usd(dag_id),
             lost_usd=self._paid_usd(dag_id, "failed"),
             lowest_usd=lowest_usd(balances),
@@ -102,12 +103,21 @@ class Fleet:
             balances=balances,
             reserved_at_the_end=len(self.ledger.standing()),
             checks_missed=watch.checks_missed if dag_id == RESERVING else 0,
+            large_opened_after=self._large_opened_after(dag_id, started),
         )
 
+    def _large_opened_after(self, dag_id: str, started: float) -> float | None:
+        opened = self.ledger.history(dag_id=dag_id, run_id=LARGE) if dag_id == MIXED else []
+        return opened[0].reserved_at.timestamp() - started if opened else None
+
     def _start_runs(self, dag_id: str) -> None:
+        runs = len(self.plan.costs_usd(dag_id))
+        if dag_id == MIXED:
+            self.airflow.trigger(dag_id, {"payment_usd": str(self.plan.large_payment_usd)}, LARGE)
+            self._wait("the large run to wait", lambda: bool(self.ledger.line.places()))
         for _ in range(self.plan.runs):
             self.airflow.trigger(dag_id)
-        self._wait("gates to wait", lambda: self.history.gates_in(dag_id, "deferred") == self.plan.runs)
+        self._wait("gates to wait", lambda: self.history.gates_in(dag_id, "deferred") == runs)
         self._wait("triggers to be assigned", lambda: not self.history.triggers_without_triggerer())
         # A gate may join while a poll is under way. Each one gets the result of the poll after that.
         asked = self.sandbox.request_count
@@ -115,7 +125,7 @@ class Fleet:
 
     def _top_up_until_all_is_done(self, dag_id: str) -> None:
         started = time.monotonic()
-        for step in range(self.plan.top_ups):
+        for step in range(self.plan.top_ups(dag_id)):
             self._sleep_until(started + step * self.plan.top_up_seconds)
             if not self.history.left_to_do(dag_id):
                 return
@@ -131,7 +141,12 @@ class Fleet:
         self.airflow.wait_until(what, reached, bool, PATIENCE)
 
     def _paid_usd(self, dag_id: str, *run_states: str) -> float:
-        return float(self.history.payments(dag_id, *run_states) * self.plan.payment_usd)
+        usd = self.history.payments(dag_id, *run_states) * self.plan.payment_usd
+        if dag_id == MIXED and (not run_states or self.airflow.run_state(dag_id, LARGE) in run_states):
+            # Each of its payments is larger by this.
+            more_usd = self.plan.large_payment_usd - self.plan.payment_usd
+            usd += self.history.payments_of_run(dag_id, LARGE) * more_usd
+        return float(usd)
 
     def _cpu(self) -> tuple[float, float]:
         return cpu_seconds(self.airflow.process_ids.values()), cpu_seconds([self.postgres.pid])

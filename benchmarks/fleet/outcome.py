@@ -9,8 +9,10 @@ ARMS = {
     "fleet_checking": "gates that check",
     "fleet_pool": "gates that check, a pool of one slot, and a second check",
     "fleet_reserving": "gates that reserve",
+    "fleet_mixed": "gates that reserve, one of a large run",
 }
 RESERVING = "fleet_reserving"
+MIXED = "fleet_mixed"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Outcome:
     reserved_at_the_end: int = 0
     checks_missed: int = 0
     """The most checks in a row that opened no gate although one could have been paid."""
+    large_opened_after: float | None = None
+    """When the gate of the large run opened; None if there was none, or it did not."""
 
 
 def lowest_usd(balances: list[tuple[float, float]]) -> float:

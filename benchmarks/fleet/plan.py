@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from benchmarks.fleet.outcome import MIXED
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -16,6 +18,7 @@ class Plan:
     :param runs: how many runs there are.
     :param payments: how often each of them pays.
     :param payment_usd: what it pays each time, in dollars.
+    :param large_run_usd: what the large run pays in all, in dollars; it joins first in the mixed arm.
     :param top_up_usd: what is added to the account at each step, in dollars.
     :param top_up_seconds: seconds between two steps.
     :param posted_after_seconds: how late You.com shows a charge in the balance.
@@ -26,6 +29,7 @@ class Plan:
     runs: int = 100
     payments: int = 3
     payment_usd: Decimal = Decimal(5)
+    large_run_usd: Decimal = Decimal(120)
     top_up_usd: Decimal = Decimal(45)
     top_up_seconds: float = 20.0
     posted_after_seconds: float = 8.0
@@ -38,9 +42,34 @@ class Plan:
         return self.payments * self.payment_usd
 
     @property
-    def top_ups(self) -> int:
-        """How many steps it takes until the account has received what all runs pay."""
-        return math.ceil(self.runs * self.run_usd / self.top_up_usd)
+    def large_payment_usd(self) -> Decimal:
+        """What the large run pays each time, in dollars."""
+        return self.large_run_usd / self.payments
+
+    def costs_usd(self, arm: str) -> list[Decimal]:
+        """
+        Return what each run of an arm pays in all, in dollars, in the order in which they start.
+
+        :param arm: the id of its DAG.
+        """
+        small = [self.run_usd] * self.runs
+        return [self.large_run_usd, *small] if arm == MIXED else small
+
+    def top_ups(self, arm: str) -> int:
+        """
+        Return how many steps it takes until the account has received what all runs pay.
+
+        :param arm: the id of its DAG.
+        """
+        return math.ceil(sum(self.costs_usd(arm)) / self.top_up_usd)
+
+    def last_top_up(self, arm: str) -> float:
+        """
+        Return when the last step is, in seconds after the first.
+
+        :param arm: the id of its DAG.
+        """
+        return (self.top_ups(arm) - 1) * self.top_up_seconds
 
 
 def ideal_ends(

@@ -15,6 +15,7 @@ TITLES = {
     "fleet_checking": "Gates that check",
     "fleet_pool": "Gates that check, a pool, a second check",
     "fleet_reserving": "Gates that reserve",
+    "fleet_mixed": "Gates that reserve, one of a large run",
 }
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fleet.outcome import ARMS, RESERVING, Outcome
+from benchmarks.fleet.outcome import ARMS, MIXED, RESERVING, Outcome
 from benchmarks.fleet.plan import Plan, ideal_ends
 from benchmarks.markdown_table import markdown_table
 
@@ -75,12 +75,17 @@ class FleetReport:
     def load(self) -> str:
         """Return what the runs pay and when, in words."""
         plan = self.plan
+        mixed = (
+            f" In the last arm, a run of ${plan.large_run_usd} joins first, and the account is topped up "
+            f"{plan.top_ups(MIXED)} times."
+        )
         return (
             f"{plan.runs} runs of {plan.payments} payments of ${plan.payment_usd}, whose gates all wait "
             f"on an empty account. It is topped up by ${plan.top_up_usd} every {plan.top_up_seconds:g} s, "
-            f"{plan.top_ups} times, which is what all runs need. Charges are posted after "
+            f"{plan.top_ups(RESERVING)} times, which is what all runs need. Charges are posted after "
             f"{plan.posted_after_seconds:g} s; the settle time is {plan.settle_seconds:g} s. "
             f"Gates check every {plan.interval:g} s."
+            f"{mixed if any(each.arm == MIXED for each in self.outcomes) else ''}"
         )
 
     def table(self, outcomes: list[Outcome]) -> str:
@@ -105,7 +110,7 @@ class FleetReport:
         :param outcome: says how long the fastest run took.
         """
         plan = self.plan
-        costs_usd = [plan.run_usd] * plan.runs
+        costs_usd = plan.costs_usd(outcome.arm)
         return ideal_ends(costs_usd, plan.top_up_usd, plan.top_up_seconds, outcome.run_seconds)
 
     def targets(self) -> list[tuple[str, bool]]:
@@ -137,11 +142,21 @@ class FleetReport:
         if outcome.arm == CHECKING:
             what = f"{outcome.refused} payments refused; if none is, the load is too weak to show anything"
             yield f"{name}: {what}", outcome.refused > 0
-        if outcome.arm == RESERVING:
+        if outcome.arm in {RESERVING, MIXED}:
+            standing = outcome.reserved_at_the_end
             yield f"{name}: {outcome.refused} payments refused", outcome.refused == 0
             yield f"{name}: {outcome.dead} runs died", outcome.dead == 0
-            standing, missed = outcome.reserved_at_the_end, outcome.checks_missed
             yield f"{name}: {standing} reservations stand at the end", standing == 0
+        if outcome.arm == MIXED:
+            # A top-up is less than the large run needs: without the line, it goes to a small one that waits.
+            opened, last = outcome.large_opened_after, self.plan.last_top_up(MIXED)
+            when = "never" if opened is None else f"after {opened:.0f} s"
+            what = (
+                f"the large run's gate opened {when}; without the line, after the last top-up, {last:.0f} s"
+            )
+            yield f"{name}: {what}", opened is not None and opened < last
+        if outcome.arm == RESERVING:
+            missed = outcome.checks_missed
             what = f"{missed} checks in a row opened no gate although one could have been paid"
             yield f"{name}: {what}, at most {MOST_CHECKS_MISSED}", missed <= MOST_CHECKS_MISSED
             ideal = max(self.ideal_ends(outcome))

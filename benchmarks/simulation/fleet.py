@@ -54,6 +54,10 @@ class Fleet:
 
     def simulate(self) -> Result:
         """Simulate all events, and return the outcome of the fleet."""
+        self._let_time_pass()
+        return self._result()
+
+    def _let_time_pass(self) -> None:
         self._await_next_run()
         self._at(self._top_up_every, self._top_up)
         events = self._events
@@ -66,7 +70,6 @@ class Fleet:
             else:
                 self._now, _, _, happen, arguments = heappop(events)
                 happen(*arguments)
-        return self._result()
 
     def _at(self, time: int, happen: Callable[..., None], *arguments: Any) -> None:
         heappush(self._events, (time, 1, next(self._sequence), happen, arguments))
@@ -103,16 +106,25 @@ class Fleet:
         as the note, which is the worst case: everything else happens between the reading and the decision.
         """
         if self.gates.available() < run.needed:
-            self._waiting.add(run)
+            self._wait(run)
             return
+        self._ask(run)
+
+    def _wait(self, run: Run) -> None:
+        self._waiting.add(run)
+
+    def _ask(self, run: Run) -> None:
         note, reading = self.gates.note(self._now), self.account.posted_cents
         self._at(self._now + round(run.answer * self._answer), self._decide, run, note, reading)
 
     def _decide(self, run: Run, note: Note, reading: int) -> None:
         if not self.gates.decide(run.number, run.needed, note, reading):
-            self._waiting.add(run)
+            self._wait(run)
             return
         self._waits.setdefault(run.size_cents, []).append(self._now - run.arrived_at)
+        self._open(run)
+
+    def _open(self, run: Run) -> None:
         self.account.watch(self._now)
         self.account.committed_cents += run.size_cents
         if run.crashes_after < PAYMENTS:

@@ -34,8 +34,10 @@ class Run:
         "paid",
         "pauses",
         "payments",
+        "quits_at",
         "size_cents",
         "teardown",
+        "whole",
     )
 
     def __init__(self, number: int, arrived_at: int, size_cents: int, life: int, dice: random.Random) -> None:
@@ -44,6 +46,9 @@ class Run:
         self.size_cents = size_cents
         self.needed = size_cents
         self.paid = 0
+        # When its gate stops waiting, if that is not by opening; and the run whose part it is.
+        self.quits_at: int | None = None
+        self.whole = number
         self.answer = dice.random()
         self.teardown = round(dice.random() * SLOWEST_TEARDOWN)
         self.crashes_after = int(dice.random() * PAYMENTS)

@@ -85,7 +85,7 @@ class Run(NamedTuple):
     tasks: tuple[int, int] = (NONE, NONE)
     rows: tuple[Row, ...] = ()
     newest: int = 0
-    # Checks of earlier tries that nobody waits for any more, and that may still decide.
+    # Checks of earlier attempts that nobody waits for any more, and that may still decide.
     lost_checks: tuple[Check, ...] = ()
     # How long each process that was given up may still pay.
     dying: tuple[int, ...] = ()
@@ -94,7 +94,7 @@ class Run(NamedTuple):
     late_ends: tuple[End, ...] = ()
     # The rows that stood when somebody began to ask whether this run is over.
     asked_about: tuple[int, ...] = ()
-    # Whether a task was retried without a delay, because Airflow had lost its try.
+    # Whether a task was retried without a delay, because Airflow had lost it.
     is_retried_soon: bool = False
 
 

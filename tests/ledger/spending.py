@@ -58,6 +58,7 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
         for table, column in (
             ("youcom_accounts", "purge_before"),
             ("youcom_accounts", "moved_at"),
+            ("youcom_accounts", "opened_at"),
             ("youcom_holders", "newest_at"),
             ("youcom_line", "joined_at"),
             ("youcom_line", "seen_at"),

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger import abandoned
-from airflow_provider_youcom.ledger.abandoned import MAY_SPEND, end_earlier_tries, end_lost
+from airflow_provider_youcom.ledger.abandoned import MAY_SPEND, end_earlier_attempts, end_lost
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
@@ -107,7 +107,7 @@ def test_an_earlier_try_is_ended_once_no_task_behind_the_gate_may_spend(ledger: 
         asked.append(question)
         return 0
 
-    end_earlier_tries(ledger, attempt_of("monday", 2), ask)
+    end_earlier_attempts(ledger, attempt_of("monday", 2), ask)
     assert ends(ledger) == {"monday": EndReason.SUPERSEDED}
     assert asked == [Tasks("research", "monday", ("search",), MAY_SPEND)]
 
@@ -129,7 +129,7 @@ def test_what_a_try_reserves_while_airflow_is_asked_is_not_ended(ledger: Ledger)
         reserve(ledger, claim_of("monday", attempt=2), 100)
         return 0
 
-    end_earlier_tries(ledger, attempt_of("monday", 3), ask_while_a_new_try_reserves)
+    end_earlier_attempts(ledger, attempt_of("monday", 3), ask_while_a_new_try_reserves)
     reasons = {each.attempt.order[-1]: each.end_reason for each in ledger.history()}
     assert reasons == {"1": EndReason.SUPERSEDED, "2": None}
 
@@ -141,7 +141,7 @@ def test_an_airflow_that_does_not_answer_ends_nothing(
         raise OSError("the API server is away")
 
     reserve(ledger, claim_of("monday"), 100)
-    end_earlier_tries(ledger, attempt_of("monday", 2), no_answer)
+    end_earlier_attempts(ledger, attempt_of("monday", 2), no_answer)
     a_minute_later(ledger, engine, no_answer)
     assert ends(ledger) == {"monday": None}
     assert "Airflow did not say which tasks and runs are over (OSError: the API server is" in caplog.text
@@ -160,7 +160,7 @@ def test_an_earlier_try_keeps_what_tasks_may_still_spend_and_the_log_says_so(
 
     reserve(ledger, claim_of("monday", 25), 100)
     reserve(ledger, claim_of("monday", 5.001, attempt=2), 100)
-    end_earlier_tries(ledger, attempt_of("monday", 3), ask)
+    end_earlier_attempts(ledger, attempt_of("monday", 3), ask)
     assert len(ledger.standing()) == 2
     assert caplog.messages[-1] == (
         f"An earlier attempt of this gate keeps its $25.00 and $5.01, since {told} of the tasks behind it "
@@ -178,7 +178,7 @@ def test_the_log_and_the_history_say_what_was_ended_and_by_whom(
         "The reservation of $5.01 for task gate of run monday in DAG research has ended: run over."
     ]
     reserve(ledger, claim_of("tuesday"), 100)
-    end_earlier_tries(ledger, attempt_of("tuesday", 2), lambda question: 0)
+    end_earlier_attempts(ledger, attempt_of("tuesday", 2), lambda question: 0)
     assert caplog.messages[1:] == [
         "The reservation of $25.00 for task gate of run tuesday in DAG research has ended: superseded."
     ]
@@ -195,7 +195,7 @@ def test_airflow_is_not_asked_when_nothing_stands(ledger: Ledger, engine: sa.eng
         asked.append(question)
         return 0
 
-    end_earlier_tries(ledger, attempt_of("monday", 2), ask)
+    end_earlier_attempts(ledger, attempt_of("monday", 2), ask)
     a_minute_later(ledger, engine, ask)
     assert asked == []
 
@@ -204,7 +204,7 @@ def test_a_ledger_that_cannot_be_read_is_logged_and_raises_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     no_database = Ledger(sa.create_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.db"))
-    end_earlier_tries(no_database, attempt_of("monday", 2), lambda question: 0)
+    end_earlier_attempts(no_database, attempt_of("monday", 2), lambda question: 0)
     end_lost(no_database, attempt_of("keeper").holder, lambda question: 0)
     assert len(caplog.messages) == 2
     for message in caplog.messages:
@@ -212,7 +212,7 @@ def test_a_ledger_that_cannot_be_read_is_logged_and_raises_nothing(
         assert "youcom_ledger" in message
 
 
-def test_only_earlier_tries_of_the_same_gate_are_found(ledger: Ledger) -> None:
+def test_only_earlier_attempts_of_the_same_gate_are_found(ledger: Ledger) -> None:
     gate = Holder("production", "research", "monday", "gate", 3)
     others = [
         Holder("staging", "research", "monday", "gate", 3),
@@ -224,11 +224,11 @@ def test_only_earlier_tries_of_the_same_gate_are_found(ledger: Ledger) -> None:
     for number, holder in enumerate([gate, *others]):
         reserve(ledger, Claim(Attempt(holder, id=f"{number}", order="b", try_number=1), Decimal(1)), 100)
     same = Attempt(gate, id="same", order="b", try_number=1)
-    assert abandoned.standing_of_earlier_tries(ledger, same) == []
+    assert abandoned.standing_of_earlier_attempts(ledger, same) == []
     older = Attempt(gate, id="older", order="a", try_number=0)
-    assert abandoned.standing_of_earlier_tries(ledger, older) == []
+    assert abandoned.standing_of_earlier_attempts(ledger, older) == []
     newer = Attempt(gate, id="newer", order="c", try_number=2)
-    assert [each.attempt.id for each in abandoned.standing_of_earlier_tries(ledger, newer)] == ["0"]
+    assert [each.attempt.id for each in abandoned.standing_of_earlier_attempts(ledger, newer)] == ["0"]
 
 
 def test_a_run_is_asked_about_once_under_its_own_dag(ledger: Ledger, engine: sa.engine.Engine) -> None:

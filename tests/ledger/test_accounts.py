@@ -218,6 +218,26 @@ def test_of_two_processes_that_store_at_once_one_stores(
     assert (last(engine).balance_usd, last(engine).fallen_usd) == (90, 20)
 
 
+def test_a_reading_does_not_take_the_place_of_one_that_is_not_the_last_any_more(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(engine, 100)
+    note = ledger.note()
+    really_write = Database.write
+
+    def write_after_the_other(database: Database, work: Callable[..., Any]) -> Any:
+        monkeypatch.setattr(Database, "write", really_write)
+        monkeypatch.setattr(reading, "MERGE_SECONDS", 1)
+        with another_process(engine) as other:
+            other.accounts.store(account_with(80), note)
+        return really_write(database, work)
+
+    monkeypatch.setattr(reading, "MERGE_SECONDS", 10 * 365 * DAY)
+    monkeypatch.setattr(Database, "write", write_after_the_other)
+    ledger.accounts.store(account_with(90), note)
+    assert [each.balance_usd for each in overview(engine).readings] == [100, 80]
+
+
 @pytest.mark.parametrize("merge_seconds", [1, 10 * 365 * DAY], ids=["rows of their own", "one row"])
 def test_many_who_check_at_once_never_see_a_balance_rise_that_only_falls(
     engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, merge_seconds: int

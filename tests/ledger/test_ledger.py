@@ -16,7 +16,7 @@ from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.ledger import _decision
 from airflow_provider_youcom.ledger._database import Database
-from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_tries
+from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_attempts
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
@@ -233,7 +233,7 @@ def test_a_retry_is_not_stale_although_an_earlier_try_was_made_by_a_clock_that_r
     retry = replace(retry, attempt=replace(retry.attempt, order="today"))
     reserve(ledger, ahead, 100)
     assert reserve(ledger, retry, 100).reservation is not None
-    assert standing_of_earlier_tries(ledger, retry.attempt)[0].attempt == ahead.attempt
+    assert standing_of_earlier_attempts(ledger, retry.attempt)[0].attempt == ahead.attempt
 
 
 def test_a_run_that_is_made_again_under_its_id_is_not_stale(ledger: Ledger) -> None:
@@ -241,7 +241,7 @@ def test_a_run_that_is_made_again_under_its_id_is_not_stale(ledger: Ledger) -> N
     new = replace(new, attempt=replace(new.attempt, id="made again", order="later than the old run"))
     reserve(ledger, old, 100)
     assert reserve(ledger, new, 100).reservation is not None
-    assert standing_of_earlier_tries(ledger, new.attempt)[0].attempt == old.attempt
+    assert standing_of_earlier_attempts(ledger, new.attempt)[0].attempt == old.attempt
 
 
 def test_a_decision_writes_the_accounts_row_before_it_reads_anything(

@@ -486,6 +486,19 @@ def test_a_hold_ends_when_nothing_has_moved_for_its_time_and_twice_as_much_passe
     assert held(ledger) == ["large"]
 
 
+def test_a_hold_ends_after_twice_its_time_without_an_opening_however_much_comes_in(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    for usd in (20, 30, 40):
+        look(ledger, claim_of("large", 100), usd, pause_seconds=10_000)
+        assert held(ledger) == ["large"]
+        pass_time(engine, 0.7 * HOLD_SECONDS)
+    look(ledger, claim_of("large", 100), 50, pause_seconds=10_000)
+    assert held(ledger) == []
+    assert look(ledger, claim_of("small", 10), 50).reservation is not None
+
+
 def test_hold_seconds_are_those_of_whoever_checks(ledger: Ledger, engine: sa.engine.Engine) -> None:
     hold(ledger)
     pass_time(engine, 100)
@@ -493,6 +506,15 @@ def test_hold_seconds_are_those_of_whoever_checks(ledger: Ledger, engine: sa.eng
     assert held(ledger) == ["large"]
     look(ledger, claim_of("small", 10), 0, hold_seconds=70)
     assert held(ledger) == []
+
+
+def test_a_hold_lasts_for_an_hour_by_default(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    hold(ledger)
+    for seconds, expected in ((HOUR // 2, ["large"]), (HOUR // 2 - 30, ["large"]), (60, [])):
+        pass_time(engine, seconds)
+        keep(ledger, claim_of("large", 100), pause_seconds=10_000)
+        ledger.reserve(claim_of("small", 10), lambda: account_with(401))
+        assert held(ledger) == expected
 
 
 def test_patience_doubles_up_to_512_times_the_amount(ledger: Ledger, engine: sa.engine.Engine) -> None:

@@ -107,7 +107,7 @@ class Waiting(RuleBasedStateMachine):
         self.now = 0.0
         self.line: dict[str, Waiter] = {}
         self.newest_place = self.total = self.best = self.ended = 0
-        self.moved_at = NEVER
+        self.moved_at = self.opened_at = NEVER
         self.reserved: list[Reserved] = []
         self.newest_attempts: dict[str, int] = {}
         # The last check of the triggerer: who goes on waiting, and by which note.
@@ -157,6 +157,20 @@ class Waiting(RuleBasedStateMachine):
         self.ledger.line.keep([gate.claim for gate in waiting], ACCOUNT, PAUSE, note)
         self.keep(waiting, note)
 
+    @rule(gate=GATE)
+    def a_busy_pool_delays_the_check_of_one_gate(self, gate: int) -> None:
+        self.pass_time(3)
+        self.look_together_in_the_triggerer(set(range(len(GATES))) - {gate})
+        self.look_on_a_worker(gate)
+
+    @rule(gate=GATE)
+    def enough_comes_in_for_a_gate(self, gate: int) -> None:
+        looking = self.gates[gate]
+        missing = looking.usd + self.left_alone(looking.holder) - self.available(self.ledger.note())
+        self.usd += max(0, missing)
+        self.look_on_a_worker(gate)
+        assert looking.has_opened
+
     @rule(gate=GATE, usd=DOLLARS)
     def clear(self, gate: int, usd: int) -> None:
         cleared = self.gates[gate]
@@ -205,20 +219,28 @@ class Waiting(RuleBasedStateMachine):
         note = self.ledger.note()
         self.ledger.line.follow(note, account_with(self.usd), HOLD)
         available = self.available(note)
-        if self.alive() and available > self.best:
-            self.best, self.moved_at = available, self.now
-        elif abs(self.now - self.moved_at) > HOLD:
-            left = available
-            for waiter in self.held():
-                if waiter.usd <= left:
-                    left -= waiter.usd
-                else:
-                    waiter.patience = min(2 * waiter.patience, 512)
-                    waiter.opened_before = self.total
+        comes_in = bool(self.alive()) and available > self.best
+        stands_still = not comes_in and abs(self.now - self.moved_at) > HOLD
+        ended = False
+        if stands_still or abs(self.now - self.opened_at) > 2 * HOLD:
+            ended = self.end_holds(available)
             assert sum(waiter.usd for waiter in self.held()) <= max(0, available)
-        else:
+        elif not comes_in:
             return note
+        if comes_in and not ended:
+            self.best, self.moved_at = available, self.now
         return self.ledger.note()
+
+    def end_holds(self, left: int) -> bool:
+        ended = False
+        for waiter in self.held():
+            if waiter.usd <= left:
+                left -= waiter.usd
+            else:
+                waiter.patience = min(2 * waiter.patience, 512)
+                waiter.opened_before = self.total
+                ended = True
+        return ended
 
     def would_open(self, gate: Gate, note: Note) -> bool:
         return self.available(note) - self.left_alone(gate.holder) >= gate.usd
@@ -253,7 +275,7 @@ class Waiting(RuleBasedStateMachine):
             Reserved(decision_id, gate.holder, gate.claim.attempt.id, gate.usd, self.newest_place)
         )
         self.total += gate.usd
-        self.best, self.moved_at = available - gate.usd, self.now
+        self.best, self.moved_at, self.opened_at = available - gate.usd, self.now, self.now
         self.line.pop(gate.holder.key, None)
         gate.has_opened = True
 

@@ -43,6 +43,7 @@ LINE = AccountLine(
     opened_units=1000 * DOLLAR,
     best_units=7 * DOLLAR,
     moved_at=10 * HOUR,
+    opened_at=10 * HOUR,
 )
 
 
@@ -136,8 +137,24 @@ def test_a_balance_beyond_what_the_ledger_can_write_comes_in_once() -> None:
 def test_holds_end_after_an_hour_without_movement_unless_they_can_be_paid(
     usd: int, now: int, in_vain: list[str]
 ) -> None:
-    found = LINE.held_in_vain(usd * DOLLAR, now, HOUR)
+    found = replace(LINE, best_units=60 * DOLLAR).held_in_vain(usd * DOLLAR, now, HOUR)
     assert [place.holder.run_id for place in found] == in_vain
+
+
+@pytest.mark.parametrize(
+    ("now", "in_vain"),
+    [
+        pytest.param(12 * HOUR, [], id="nothing has opened for exactly two hours"),
+        pytest.param(12 * HOUR + 1, ["thursday"], id="for longer"),
+    ],
+)
+def test_holds_end_after_two_hours_without_an_opening_although_more_has_just_come_in(
+    now: int, in_vain: list[str]
+) -> None:
+    found = replace(LINE, moved_at=now).held_in_vain(30 * DOLLAR, now, HOUR)
+    assert [place.holder.run_id for place in found] == in_vain
+    found = LINE.held_in_vain(30 * DOLLAR, now, HOUR)
+    assert [place.holder.run_id for place in found] == in_vain, "it comes in by this very check"
 
 
 def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:

@@ -162,12 +162,12 @@ class Spending(RuleBasedStateMachine):
 
     @rule(run=RUNS)
     def clear(self, run: str) -> None:
-        """The gate's new try supersedes the earlier reservations, once no task behind it runs."""
+        """The gate's new attempt supersedes the earlier reservations, once no task behind it runs."""
         self.give_up(run)
         self.ledger.end(
             [reservation.id for reservation in self.ledger.standing(run_id=run)],
             EndReason.SUPERSEDED,
-            by="a new try",
+            by="a new attempt",
         )
         dying = self.runs[run].dying
         self.runs[run] = Run(attempt=self.runs[run].attempt + 1, dying=dying)

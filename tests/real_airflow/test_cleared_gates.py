@@ -1,4 +1,4 @@
-"""A new try of a gate keeps the reservation that the tasks behind it still pay from, in both modes."""
+"""A new attempt of a gate keeps the reservation that the tasks behind it still pay from, in both modes."""
 
 from __future__ import annotations
 

@@ -27,11 +27,15 @@ def dag(dag_id: str) -> DAG:
     )
 
 
-def gate(**options: Any) -> BalanceSensor:
-    """Return a gate that waits until the account holds what its run pays."""
+def gate(min_usd: Any = PAYMENTS * PAYMENT_USD, **options: Any) -> BalanceSensor:
+    """
+    Return a gate that waits until the account holds what its run pays.
+
+    :param min_usd: what that is, in dollars.
+    """
     return BalanceSensor(
         task_id="gate",
-        min_usd=PAYMENTS * PAYMENT_USD,
+        min_usd=min_usd,
         poke_interval=INTERVAL,
         timeout=timedelta(hours=6).total_seconds(),
         deferrable=True,
@@ -40,9 +44,13 @@ def gate(**options: Any) -> BalanceSensor:
 
 
 @task
-def pay() -> None:
-    """Pay once."""
-    response = requests.post(SPEND_URL, json={"usd": str(PAYMENT_USD)}, timeout=60)
+def pay(usd: str = str(PAYMENT_USD)) -> None:
+    """
+    Pay once.
+
+    :param usd: how much, in dollars.
+    """
+    response = requests.post(SPEND_URL, json={"usd": usd}, timeout=60)
     if response.status_code == requests.codes.payment_required:
         raise AirflowFailException(response.text)
     response.raise_for_status()
@@ -70,7 +78,21 @@ with dag("fleet_checking"):
 with dag("fleet_pool"):
     gate() >> payments(check_and_pay)[0]
 
+
+@task
+def pay_share(dag_run: Any = None) -> None:
+    """Pay once, as much as the run's configuration says."""
+    pay.function(dag_run.conf.get("payment_usd", str(PAYMENT_USD)))
+
+
 with dag("fleet_reserving"):
     reserving = gate(reserve=True)
     with reserving.reservation():
         payments(pay)
+
+NEEDED_USD = f"{{{{ {PAYMENTS} * (dag_run.conf.get('payment_usd', '{PAYMENT_USD}') | float) }}}}"
+
+with dag("fleet_mixed"):
+    mixed = gate(NEEDED_USD, reserve=True)
+    with mixed.reservation():
+        payments(pay_share)

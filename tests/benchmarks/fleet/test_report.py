@@ -66,6 +66,17 @@ def test_a_target_that_a_reserving_fleet_misses_is_reported(report: FleetReport,
     assert target in what
 
 
+@pytest.mark.parametrize(("opened_after", "missed_it"), [(349.0, False), (350.0, True), (None, True)])
+def test_the_large_run_opens_before_it_would_without_the_line(
+    report: FleetReport, opened_after: float | None, missed_it: bool
+):
+    # 1 run of $120 and 100 of $15 need 36 top-ups, which take 350 s.
+    report.outcomes = [replace(OUTCOME, arm="fleet_mixed", large_opened_after=opened_after)]
+    assert bool(missed(report)) is missed_it
+    assert "a run of $120 joins first, and the account is topped up 36 times" in report.load()
+    assert len(report.targets()) == 4
+
+
 def test_the_load_is_too_weak_if_gates_that_only_check_see_no_refused_payment(report: FleetReport):
     checking = replace(OUTCOME, arm="fleet_checking")
     report.outcomes = [checking, OUTCOME]

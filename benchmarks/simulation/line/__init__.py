@@ -1,0 +1,1 @@
+"""What the line of waiting gates costs and gives, simulated beside gates without it."""
