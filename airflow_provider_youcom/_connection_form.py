@@ -11,6 +11,7 @@ from airflow_provider_youcom.ledger.rule import DEFAULT_SETTLE_SECONDS
 
 CONNECTION_TYPE = "youcom"
 CONNECTION_TYPE_NAME = "You.com"
+DEFAULT_CONN_ID = "youcom_default"
 
 
 def form_behaviour() -> dict[str, Any]:

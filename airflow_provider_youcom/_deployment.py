@@ -23,6 +23,7 @@ from airflow_provider_youcom._variables import (
     insert_variable,
     is_listed,
     read_variable,
+    read_variable_on_the_server,
     save_variable,
     tasks_have_the_database,
 )
@@ -70,6 +71,22 @@ def deployment_id() -> str:
             "deployment has."
         )
     return found
+
+
+def saved_deployment_id() -> str:
+    """
+    Return the id of this Airflow deployment in its API server; an empty string if none was made yet.
+
+    :raises YouComLedgerUnavailableError: if Airflow does not say what the id is.
+    """
+    try:
+        return (read_variable_on_the_server(DEPLOYMENT_VARIABLE) or "").strip()
+    except (VariableUnavailableError, VariableDeniedError):
+        # Without their words, which a secrets backend chooses: everybody who sees the page would read them.
+        raise YouComLedgerUnavailableError(
+            f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read, so no run is shown by name: check "
+            "Airflow's database and its secrets backends."
+        ) from None
 
 
 def _make() -> str:

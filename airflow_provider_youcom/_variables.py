@@ -46,6 +46,22 @@ def read_variable(key: str) -> str | None:
     return None if tasks_have_the_database() else _read_from_api(key)
 
 
+def read_variable_on_the_server(key: str) -> str | None:
+    """
+    Return what a Variable holds, in a process that has Airflow's database; None if there is none.
+
+    :raises VariableUnavailableError: if a secrets backend or the database fails.
+    """
+    from airflow.configuration import ensure_secrets_loaded
+
+    for backend in ensure_secrets_loaded():
+        with _translating(f"read {key}"):
+            text: str | None = backend.get_variable(key=key)
+        if text is not None:
+            return text
+    return None
+
+
 def save_variable(key: str, text: str, description: str) -> None:
     """
     Save a Variable, whatever it holds.

@@ -8,6 +8,7 @@ from airflow_provider_youcom import __version__
 from airflow_provider_youcom._connection_form import (
     CONNECTION_TYPE,
     CONNECTION_TYPE_NAME,
+    DEFAULT_CONN_ID,
     form_behaviour,
     form_fields,
 )
@@ -55,6 +56,21 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_youcom.triggers.reserving",
         ),
         "extra-links": [_LINK],
+        "config": {
+            "youcom": {
+                "description": "The credits page of the You.com provider.",
+                "options": {
+                    "page_conn_ids": {
+                        "description": "The You.com connections whose ledgers the page shows, separated by "
+                        "commas. Airflow 3.1.1 and later have the page.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "youcom_default, youcom_research",
+                        "default": DEFAULT_CONN_ID,
+                    }
+                },
+            }
+        },
         "cli": ["airflow_provider_youcom._cli.definition.get_youcom_cli_commands"],
     }
 

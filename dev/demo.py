@@ -44,7 +44,7 @@ _REPORT_SAYS = re.compile(r"\d+ answers: .*? left\.")
 
 NEXT_AFTER_SANDBOX = f"""
 Next:
-  make airflow                  leaves this Airflow running, to click through
+  make airflow                  leaves this Airflow running, to click through: see Credits in its navigation
   {KEY_VARIABLE}=... make demo     opens a gate with your own account, and spends nothing
   README.md                     puts the gate into your own DAG
 """
@@ -119,6 +119,7 @@ def show_with_sandbox(story: Story) -> None:
     with Sandbox(TOO_LITTLE_USD) as sandbox:
         story.tell(f"A You.com sandbox runs on this machine; its account holds {held(sandbox)}.")
         with new_airflow(story, connections_with_ledger(sandbox)) as airflow:
+            story.tell(f"Watch who waits and who holds credits: {airflow.base_url}/plugin/youcom-credits")
             runs = [GateRun(airflow, RESERVING_DAG, name) for name in ("run_a", "run_b")]
             hold(story, runs)
             sandbox.top_up(TOP_UP_USD)

@@ -47,6 +47,8 @@ WELCOME = """
 
     curl -d '{{"usd": "25"}}' {sandbox}/sandbox/top-up
 
+  Open Credits in the navigation, and watch them there: {airflow}/plugin/youcom-credits
+
   Trigger example_youcom_preflight_gate: its gate only looks, and reserves nothing.
 
   Ctrl-C stops it all. The next `make airflow` starts afresh.

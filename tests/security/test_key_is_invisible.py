@@ -13,8 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import requests
 from sqlalchemy.engine import make_url
 
+from airflow_provider_youcom._plugin import YouComPlugin
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
 from tests.busy_machine import PATIENCE
@@ -28,6 +30,7 @@ from tests.security.search import Search
 pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 HERE = Path(__file__).parent
+CREDITS_PAGE = "credits-page.html"
 # A proxy and a CA file are set for the whole process, so they would affect every connection.
 FAULTS = {
     f"fault_{number}": case
@@ -69,6 +72,8 @@ def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         **PATIENCE,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "FAULTY_CONNECTIONS": ",".join(FAULTS),
+        # The credits page reads every connection, also those that cannot be used.
+        "AIRFLOW__YOUCOM__PAGE_CONN_IDS": ",".join(json.loads(connections.read_text())),
         "PYTHONPATH": str(HERE / "http_debug"),
         "REQUESTS_CA_BUNDLE": str(ca_file()),
     }
@@ -91,9 +96,23 @@ def searched(airflow: LocalAirflow, you_com: Sandbox) -> Search:
     you_com.top_up(2000)
     for dag_id, run_id in runs.items():
         airflow.wait_for_run(dag_id, run_id, "success", "failed")
+    if YouComPlugin.external_views:
+        (airflow.home / CREDITS_PAGE).write_text(credits_page(airflow))
     search.files()
     search.database()
     return search
+
+
+def credits_page(airflow: LocalAirflow) -> str:
+    """The credits page, with the errors of the connections that cannot be used."""
+    token = requests.get(f"{airflow.base_url}/auth/token", timeout=60).json()["access_token"]
+    url, headers = f"{airflow.base_url}/youcom/", {"Authorization": f"Bearer {token}"}
+    # The ledger that is away may take longer than a viewer waits.
+    return airflow.wait_until(
+        "an error on the credits page",
+        lambda: requests.get(url, headers=headers, timeout=60).text,
+        lambda page: "ledger_away" in page,
+    )
 
 
 def test_the_run_meets_every_fault_and_ends_every_gate(searched: Search, airflow: LocalAirflow) -> None:
@@ -114,6 +133,15 @@ def test_the_run_meets_every_fault_and_ends_every_gate(searched: Search, airflow
     }
     log = airflow.task_log("canary", run_id, "every_fault")
     assert log.count("As expected") == sum(case.outcome != ACCEPTED for case in FAULTS.values())
+
+
+@pytest.mark.skipif(not YouComPlugin.external_views, reason="the page needs Airflow 3.1.1 or newer")
+def test_the_credits_page_shows_the_account_and_what_is_wrong_with_a_ledger(
+    searched: Search, airflow: LocalAirflow
+) -> None:
+    page = (airflow.home / CREDITS_PAGE).read_text()
+    assert "Available now" in page
+    assert "since the ledger &#39;ledger_away&#39;" in page
 
 
 def test_the_key_is_nowhere_in_what_airflow_wrote(

@@ -1,0 +1,120 @@
+"""
+The ledgers that the page shows: those of the connections in ``[youcom] page_conn_ids``.
+
+Airflow cannot list connections that are in the environment or in a secrets backend, so that setting names
+them. Neither their connections nor their databases are waited for longer than a viewer's patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow.configuration import conf
+
+from airflow_provider_youcom._connection_form import DEFAULT_CONN_ID
+from airflow_provider_youcom._deployment import saved_deployment_id
+from airflow_provider_youcom._page.shared_read import PATIENCE, SharedRead
+from airflow_provider_youcom._page.snapshot import Snapshot, read_snapshot
+from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Known:
+    """
+    What is known of all ledgers.
+
+    :param deployment: the id of this deployment; empty if that is not known.
+    :param snapshots: what each ledger knew, each ledger and each account once.
+    :param without_ledger: the connections that name no ledger.
+    :param problems: why something is missing or old, each in one sentence, with what is shown instead of
+        what could not be read; None if nothing is.
+    """
+
+    deployment: str
+    snapshots: tuple[Snapshot, ...]
+    without_ledger: tuple[str, ...]
+    problems: Mapping[str, Snapshot | None]
+
+
+class Ledgers:
+    """What the ledgers of some connections know, read once for all viewers."""
+
+    def __init__(self) -> None:
+        self._deployment = SharedRead(saved_deployment_id, "Airflow's database")
+        self._ledgers: dict[str, SharedRead[Ledger | None]] = {}
+        self._snapshots: dict[Ledger, SharedRead[Snapshot]] = {}
+
+    async def read(self, conn_ids: Sequence[str]) -> Known:
+        """
+        Return what the ledgers know now, or what they knew before if they do not answer.
+
+        :param conn_ids: connections to You.com.
+        """
+        deadline = time.monotonic() + PATIENCE
+        deployment, named = await asyncio.gather(
+            self._deployment.latest(deadline),
+            asyncio.gather(*(self._ledger_of(conn_id).latest(deadline) for conn_id in conn_ids)),
+        )
+        ledgers: dict[Ledger, str] = {}
+        for conn_id, seen in zip(conn_ids, named, strict=True):
+            if seen.value is not None:
+                ledgers.setdefault(seen.value, conn_id)
+        snapshots = await asyncio.gather(
+            *(self._snapshot_of(ledger, conn_id).latest(deadline) for ledger, conn_id in ledgers.items())
+        )
+        self._forget_all_but(ledgers)
+        problems: dict[str, Snapshot | None] = {
+            deployment.problem: None,
+            **dict.fromkeys(seen.problem for seen in named),
+            **{seen.problem: seen.value for seen in snapshots},
+        }
+        problems.pop("", None)
+        return Known(
+            deployment.value or "",
+            _each_once([seen.value for seen in snapshots if seen.value is not None]),
+            tuple(
+                conn_id
+                for conn_id, seen in zip(conn_ids, named, strict=True)
+                if seen.value is None and not seen.problem
+            ),
+            problems,
+        )
+
+    def _ledger_of(self, conn_id: str) -> SharedRead[Ledger | None]:
+        if conn_id not in self._ledgers:
+            self._ledgers[conn_id] = SharedRead(lambda: _open(conn_id), f"Airflow's connection {conn_id!r}")
+        return self._ledgers[conn_id]
+
+    def _snapshot_of(self, ledger: Ledger, conn_id: str) -> SharedRead[Snapshot]:
+        if ledger not in self._snapshots:
+            what = f"The ledger of connection {conn_id!r}"
+            self._snapshots[ledger] = SharedRead(lambda: read_snapshot(ledger), what)
+        return self._snapshots[ledger]
+
+    def _forget_all_but(self, ledgers: Collection[Ledger]) -> None:
+        # A ledger whose connection has changed is opened anew.
+        for each in self._snapshots.keys() - set(ledgers):
+            del self._snapshots[each]
+
+
+def conn_ids() -> list[str]:
+    """Return the connections to You.com whose ledgers the page shows."""
+    setting = conf.get("youcom", "page_conn_ids", fallback=DEFAULT_CONN_ID)
+    return list(dict.fromkeys(filter(None, (each.strip() for each in setting.split(",")))))
+
+
+def _open(conn_id: str) -> Ledger | None:
+    hook = YouComHook(conn_id)
+    return hook.ledger if hook.has_ledger else None
+
+
+def _each_once(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+    """Leave out a ledger that two connections lead to."""
+    by_ledger: dict[str, Snapshot] = {}
+    for each in snapshots:
+        by_ledger.setdefault(each.ledger_id, each)
+    return tuple(by_ledger.values())

@@ -1,0 +1,106 @@
+"""
+A read that all viewers share, so that a database that hangs holds one thread, and no viewer for long.
+
+The thread is a daemon of its own: a pool's thread would keep the API server from ending, and the pools of the
+API server are for its own requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from airflow_provider_youcom.exceptions import YouComError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Seconds that a viewer waits for a read, at most.
+PATIENCE = 2.0
+# Seconds for which viewers get what has been read before.
+KEPT_FOR = 5.0
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """
+    What is known of something that is read again and again.
+
+    :param value: the last answer; None if there was none yet.
+    :param problem: why there is no newer one, in one sentence; empty if it is new.
+    """
+
+    value: T | None
+    problem: str = ""
+
+
+class SharedRead(Generic[T]):
+    """
+    Reads at most once at a time, and at most every five seconds, however many ask.
+
+    :param read: reads; it may block. A ``YouComError`` of it is shown to viewers.
+    :param what: what is read, for the sentence of one that takes too long.
+    """
+
+    def __init__(self, read: Callable[[], T], what: str) -> None:
+        self._read = read
+        self._what = what
+        self._lock = threading.Lock()
+        self._seen: Seen[T] = Seen(None)
+        self._began = 0.0
+        self._ended = 0.0
+        self._running: Future[None] | None = None
+
+    async def latest(self, deadline: float) -> Seen[T]:
+        """
+        Return what has just been read, or what was read before if that takes too long.
+
+        :param deadline: until when to wait, by ``time.monotonic``.
+        """
+        running = self._start_unless_fresh()
+        if running is None:
+            return self._seen
+        # Whoever comes while it hangs waits for the rest of the patience only.
+        until = min(deadline, self._began + PATIENCE)
+        await asyncio.wait([asyncio.wrap_future(running)], timeout=max(0.0, until - time.monotonic()))
+        if running.done():
+            return self._seen
+        return Seen(self._seen.value, f"{self._what} has not answered within {PATIENCE:g} s.")
+
+    def _start_unless_fresh(self) -> Future[None] | None:
+        with self._lock:
+            now = time.monotonic()
+            if self._running is None and self._ended and now - self._ended < KEPT_FOR:
+                return None
+            if self._running is None:
+                running: Future[None] = Future()
+                # If there are no threads left, the next viewer tries again.
+                threading.Thread(target=self._run, args=[running], daemon=True).start()
+                self._running, self._began = running, now
+            return self._running
+
+    def _run(self, running: Future[None]) -> None:
+        problem = ""
+        value = self._seen.value
+        try:
+            value = self._read()
+        except YouComError as error:
+            problem = str(error)
+        except BaseException as error:  # noqa: BLE001 - viewers must not wait for a thread that has died
+            problem = f"{self._what} could not be read ({type(error).__name__})."
+            # Without its words: a driver may put a password there.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s The credits page shows what it knew before.\n%s", problem, frames)  # noqa: TRY400
+        with self._lock:
+            self._seen = Seen(value, problem)
+            self._ended = time.monotonic()
+            self._running = None
+        running.set_result(None)

@@ -1,0 +1,137 @@
+"use strict";
+// Everything on the page works without this: it only follows Airflow's UI around the frame, and the time.
+(() => {
+  const root = document.documentElement;
+
+  // Airflow's UI, if the page is in its frame.
+  let host = null;
+  try {
+    if (parent !== window) host = parent.document;
+  } catch {
+    host = null;
+  }
+
+  // The theme of Airflow's UI, while it changes. Its own colors, so that an administrator's theme counts too.
+  const TOKENS = { bg: "bg", fg: "fg", mute: "fg-muted", line: "border-emphasized", link: "fg-info" };
+  const followTheme = () => {
+    const ui = host.documentElement;
+    const dark = ui.classList.contains("dark") || ui.dataset.theme === "dark";
+    root.classList.toggle("dark", dark);
+    root.classList.toggle("light", !dark);
+    const style = getComputedStyle(ui);
+    for (const [ours, theirs] of Object.entries(TOKENS)) {
+      const color = style.getPropertyValue(`--chakra-colors-${theirs}`);
+      if (color) root.style.setProperty(`--${ours}`, color);
+    }
+    if (host.body) root.style.setProperty("--font", getComputedStyle(host.body).fontFamily);
+  };
+  if (host) {
+    followTheme();
+    new MutationObserver(followTheme).observe(host.documentElement, {
+      attributes: true,
+      attributeFilter: ["class", "data-theme", "style"],
+    });
+  }
+
+  // The frame may neither navigate the page around it nor open a window, so a link of that page does it.
+  const follow = (event) => {
+    const link = event.target.closest && event.target.closest("a[href]");
+    if (!link || !host || event.defaultPrevented || event.button > 1) return;
+    event.preventDefault();
+    const twin = host.createElement("a");
+    twin.href = link.href;
+    if ("outside" in link.dataset || event.ctrlKey || event.metaKey || event.shiftKey || event.button === 1) {
+      twin.target = "_blank";
+      twin.rel = "noopener noreferrer";
+    }
+    host.body.append(twin);
+    twin.click();
+    twin.remove();
+  };
+  addEventListener("click", follow);
+  addEventListener("auxclick", follow);
+
+  // The cursor of a picture, by pointer and by arrow keys.
+  const at = new WeakMap();
+  const numbers = (text) => text.split(" ").map(Number);
+  const show = (chart, index) => {
+    const points = chart.dataset.points.split(";").map(numbers);
+    const i = Math.max(0, Math.min(points.length - 1, index));
+    at.set(chart, i);
+    const [seconds, usd] = points[i];
+    const [fromSeconds, toSeconds, left, right] = numbers(chart.dataset.across);
+    const [fromUsd, toUsd, bottom, top] = numbers(chart.dataset.up);
+    const x = left + ((right - left) * (seconds - fromSeconds)) / (toSeconds - fromSeconds);
+    const y = bottom + ((top - bottom) * (usd - fromUsd)) / (toUsd - fromUsd);
+    const cursor = chart.querySelector(".cursor");
+    cursor.setAttribute("visibility", "visible");
+    cursor.children[0].setAttribute("transform", `translate(${x} 0)`);
+    cursor.children[1].setAttribute("transform", `translate(${x} ${y})`);
+    const when = new Date(seconds * 1000).toLocaleString("en-GB", {
+      day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: "UTC",
+    });
+    const amount = Math.abs(usd).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+    chart.parentElement.querySelector(".readout").textContent = `${when} UTC: ${usd < 0 ? "-" : ""}$${amount}`;
+  };
+  addEventListener("pointermove", (event) => {
+    const chart = event.target.closest && event.target.closest(".chart[data-points]");
+    if (!chart) return;
+    const box = chart.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * chart.viewBox.baseVal.width;
+    const [fromSeconds, toSeconds, left, right] = numbers(chart.dataset.across);
+    const seconds = fromSeconds + ((toSeconds - fromSeconds) * (x - left)) / (right - left);
+    const later = chart.dataset.points.split(";").findIndex((point) => numbers(point)[0] > seconds);
+    show(chart, later < 0 ? Infinity : later - 1);
+  });
+  addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const chart = document.activeElement.closest(".chart[data-points]");
+    if (!step || !chart) return;
+    event.preventDefault();
+    show(chart, at.has(chart) ? at.get(chart) + step * (event.shiftKey ? 10 : 1) : Infinity);
+  });
+
+  // The page is read again while somebody can see it and nobody is in the middle of something.
+  let last = Date.now();
+  let reading = false;
+  const isBusy = () => document.hidden || document.querySelector(".chart:hover") || String(getSelection());
+  const every = () => 1000 * document.querySelector("main").dataset.every;
+  const focused = () => {
+    const links = [...document.querySelectorAll("main a, main [tabindex]")];
+    return links.indexOf(document.activeElement);
+  };
+  const replace = (fresh) => {
+    const index = focused();
+    const label = index < 0 ? "" : document.activeElement.outerHTML;
+    document.querySelector("main").replaceWith(fresh);
+    const again = [...document.querySelectorAll("main a, main [tabindex]")];
+    const same = again.find((each) => each.outerHTML === label) || again[index];
+    if (same) same.focus({ preventScroll: true });
+  };
+  const refresh = async () => {
+    if (reading || isBusy() || Date.now() - last < every()) return;
+    reading = true;
+    try {
+      const answer = await fetch(location.href, { cache: "no-store" });
+      if (answer.status === 401) throw new Error("you are signed out");
+      if (!answer.ok) throw new Error(`Airflow answered ${answer.status}`);
+      const text = await answer.text();
+      const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main[data-every]");
+      if (!fresh) throw new Error("Airflow answered with another page");
+      // Whoever has begun to select text in the meantime keeps it.
+      if (!isBusy()) replace(fresh);
+    } catch (error) {
+      const why = error instanceof TypeError ? "Airflow does not answer" : error.message;
+      document.querySelector(".age").textContent = `Not up to date: ${why}.`;
+    } finally {
+      last = Date.now();
+      reading = false;
+    }
+  };
+  const begin = () => {
+    setInterval(refresh, 1000);
+    document.addEventListener("visibilitychange", refresh);
+  };
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", begin);
+  else begin();
+})();

@@ -1,0 +1,1 @@
+"""What the credits page costs, and what it does to Airflow's API server when its ledger hangs."""
