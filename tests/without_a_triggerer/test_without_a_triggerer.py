@@ -62,7 +62,7 @@ for name, arguments in json.loads(sys.argv[1]).items():
         traceback.print_exc()
 """
 # Airflow drops the timeout of a deferral here. Without its own timeout, a gate would wait forever.
-pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ INSTALLED = Path(__file__).parents[3] / "build" / "prism-5.14.2"
 
 pytestmark = [
     pytest.mark.airflow_process,
+    pytest.mark.scenario,
     pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed"),
     pytest.mark.long,
     pytest.mark.only_in_test,
