@@ -23,6 +23,8 @@ from airflow_provider_youcom.ledger.reading import StoredReading
 from airflow_provider_youcom.ledger.rule import KEEP_ENDED_SECONDS, EndReason
 from tests.ledger.spending import NOON, account_with, claim_of, pass_time, reserve
 
+pytestmark = pytest.mark.on_the_ends
+
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR

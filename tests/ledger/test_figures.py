@@ -18,6 +18,8 @@ from airflow_provider_youcom.ledger.reading import StoredReading, first_reading
 from airflow_provider_youcom.ledger.reservation import AccountNote, Note, Reservation
 from airflow_provider_youcom.money import usd_to_cents
 
+pytestmark = pytest.mark.on_one_airflow
+
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

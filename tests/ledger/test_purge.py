@@ -17,6 +17,8 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 from tests.ledger.spending import account_with, call_decide, claim_of, pass_time, reserve
 
+pytestmark = pytest.mark.on_the_ends
+
 DAY = 24 * 3600
 ENDED, DUE = 100_000, 3_300
 

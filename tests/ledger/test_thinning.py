@@ -19,6 +19,8 @@ from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.overview import Overview
 from tests.ledger.spending import pass_time
 
+pytestmark = pytest.mark.on_the_ends
+
 MINUTE_US = 60 * 1_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
