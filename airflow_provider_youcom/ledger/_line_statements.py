@@ -107,7 +107,7 @@ CAME_IN = (
         moved_at=NOW,
     )
 )
-# Nothing, if something has moved since the note.
+# Updates no row if something has moved since the note.
 LOCK_UNMOVED = (
     sa.update(accounts)
     .where(
