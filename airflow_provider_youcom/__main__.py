@@ -32,7 +32,7 @@ def main() -> None:
 
 def _command_groups() -> list[GroupCommand]:
     with _no_logs_on_standard_output():
-        # It chooses which warnings are shown, and would undo the choice below.
+        # This import chooses which warnings are shown. If it came later, it would undo the choice below.
         import airflow.configuration  # noqa: F401
 
         with warnings.catch_warnings():

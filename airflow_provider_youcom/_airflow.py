@@ -40,7 +40,7 @@ def current_attempt() -> Attempt:
         context = get_current_context()
     except Exception:  # noqa: BLE001 - each Airflow version has another exception for code outside of a task
         return _this_process()
-    return _this_try(context["ti"], context["dag_run"])
+    return _this_attempt(context["ti"], context["dag_run"])
 
 
 def attempt_of_gate(context: Any) -> Attempt:
@@ -156,7 +156,7 @@ def _this_process() -> Attempt:
     return Attempt(Holder("", "", name, ""), id=uuid.uuid4().hex, order="")
 
 
-def _this_try(task_instance: Any, dag_run: Any) -> Attempt:
+def _this_attempt(task_instance: Any, dag_run: Any) -> Attempt:
     # Several reservations of one attempt differ by their id, and are equally old.
     order = _order_of(task_instance, dag_run)
     return Attempt(holder_of(task_instance), uuid.uuid4().hex, order, task_instance.try_number)

@@ -82,7 +82,7 @@ def saved_deployment_id() -> str:
     try:
         return (read_variable_on_the_server(DEPLOYMENT_VARIABLE) or "").strip()
     except (VariableUnavailableError, VariableDeniedError):
-        # Without their words, which a secrets backend chooses: everybody who sees the page would read them.
+        # Without the text of the error, which a secrets backend chooses: all who see the page would read it.
         raise YouComLedgerUnavailableError(
             f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read, so no run is shown by name: check "
             "Airflow's database and its secrets backends."

@@ -43,8 +43,8 @@ def _can_show_pages() -> bool:
     return hasattr(AirflowPlugin, "external_views") and not airflow_version.startswith("3.1.0")
 
 
-# The URLs are relative, so that they are right below a path of [api] base_url too. Without the slash at its
-# end, Airflow answers the page's URL with its own UI.
+# The URLs are relative, so that they also work if [api] base_url has a path. Without the slash at its end,
+# Airflow answers the page's URL with its own UI.
 _VIEW = {
     "name": "Credits",
     "href": f"{URL_PREFIX[1:]}/",

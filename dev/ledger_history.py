@@ -63,7 +63,7 @@ def add_history(
     dag_ids: tuple[str, str, str] = DAG_IDS,
 ) -> None:
     """
-    Add 30 days of readings that end at a balance, and the runs that have spent, all of them ended.
+    Add 30 days of readings that end at a balance, and the runs that have spent, all of which have ended.
 
     Nightly and weekly runs reserve what they spend; somebody spends without reserving; top-ups come in.
 
@@ -118,7 +118,7 @@ def _runs(now: datetime, dag_ids: tuple[str, str, str]) -> Iterator[Run]:
 def _readings(
     balance: AccountBalance, runs: Sequence[Run], now: datetime, counter: int
 ) -> list[StoredReading]:
-    """Walk from now to the past, so that the history ends at the balance; then tell it from its beginning."""
+    """Go back from now, so that the history ends at the balance, and return it from its beginning."""
     spent, reserved = _spent(runs, now), _reserved(runs, now)
     level_usd, levels = balance.balance_usd, [balance.balance_usd]
     for step in range(1, _STEPS):
@@ -190,7 +190,7 @@ def _add_runs(ledger: Ledger, balance: AccountBalance, runs: Sequence[Run], depl
 
 
 def _reserve(ledger: Ledger, balance: AccountBalance, run: Run, deployment: str) -> str:
-    # However little it holds now.
+    # The account may hold too little now.
     plenty = AccountBalance(balance.account_id, usd_to_cents(Decimal(1_000_000)), balance.checked_at)
     attempt_id = f"{deployment}/{run.dag_id}/{run.run_id}"
     holder = Holder(deployment, run.dag_id, run.run_id, "enough_credit")

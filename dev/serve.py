@@ -35,7 +35,7 @@ ACCOUNTS = {
 LEDGER = "youcom_ledger"
 DEPLOYMENT = "make-airflow"
 RESERVING = "example_youcom_reserved_run"
-# Those that have run in the month before, nightly, daily and weekly.
+# The DAGs of the made-up month: nightly, daily and weekly.
 HAVE_RUN = (RESERVING, "example_youcom_preflight_gate", "example_youcom_backlog")
 
 WELCOME = """
@@ -71,12 +71,12 @@ def add_connections(airflow: LocalAirflow, sandbox: Sandbox) -> None:
 
 def add_month(airflow: LocalAirflow, sandbox: Sandbox) -> None:
     """
-    Add a made-up month to the ledger, so that there is something to see at the first look.
+    Add a made-up month to the ledger, so that the credits page has something to show at once.
 
     :param airflow: the Airflow, before its first gate reserves.
     :param sandbox: the You.com whose first account has had that month.
     """
-    # Airflow would make an id at the first reservation, and the month belongs to it.
+    # Airflow would make an id only at the first reservation, and the month's runs need it.
     airflow.cli("variables", "set", DEPLOYMENT_VARIABLE, DEPLOYMENT)
     conn_id, (api_key, _) = next(iter(ACCOUNTS.items()))
     balance = BillingClient(api_key, sandbox.base_url, conn_name=conn_id).get_balance()

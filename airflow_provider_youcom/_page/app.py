@@ -44,7 +44,7 @@ _SENTENCES = {
 
 _ledgers = Ledgers()
 _application = FastAPI(
-    # Each route asks for the user itself; this holds also for a route that forgets to.
+    # Each route asks for the user itself. This protects a route that does not.
     dependencies=[Depends(user_who_may_enter)],
     docs_url=None,
     redoc_url=None,
@@ -78,7 +78,7 @@ async def static_file(name: str) -> Response:
 
 @_application.api_route("/{path:path}", methods=_ANY)
 async def anything_else(request: Request) -> None:
-    """Answer what no other route does, for users who may enter only."""
+    """Answer requests that no other route takes: only users who may enter learn that there is no page."""
     raise HTTPException(404 if request.method in _READ else 405)
 
 
@@ -94,5 +94,5 @@ async def explain(request: Request, error: HTTPException) -> HTMLResponse:
 
 @_application.exception_handler(Exception)
 async def explain_failure(request: Request, error: Exception) -> HTMLResponse:
-    """Return a page with a sentence for an error that nobody foresaw; the server logs it."""
+    """Return an error that nobody foresaw as a page with a sentence; the server logs the error."""
     return await explain(request, HTTPException(500))

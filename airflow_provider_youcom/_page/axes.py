@@ -1,4 +1,4 @@
-"""What stands at the axes of a picture."""
+"""The sizes of a picture, and the labels at its axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Size:
     :param name: its class in the style sheet.
     :param width: in pixels.
     :param height: in pixels.
-    :param days_between: days between two dates at the axis of a month.
+    :param days_between: days between two dates, if the picture shows a month.
     :param columns: how many columns of points it has room for.
     """
 
@@ -47,9 +47,9 @@ class Label:
 
 def round_step(spread: float) -> float:
     """
-    Return a round distance between amounts, with which there are about four of them.
+    Return a round distance between the labels of amounts, so that there are about four of them.
 
-    :param spread: the highest amount less the lowest, in dollars.
+    :param spread: the highest amount minus the lowest, in dollars.
     """
     rough = max(spread, 0.01) / 4
     power = 10.0 ** math.floor(math.log10(rough))
@@ -69,7 +69,7 @@ def dollars(usd: float, step: float) -> str:
 
 def dates(now: datetime, days: int, size: Size) -> list[tuple[datetime, str]]:
     """
-    Return the times with a label, and what it says.
+    Return the times that have a label, each with its text.
 
     :param now: the present.
     :param days: how many days the picture goes back.

@@ -1,8 +1,8 @@
 """
 Who may see the page, and what of it: whatever is unclear stays hidden.
 
-A mounted app inherits nothing of Airflow's own authentication. All that is named on the page passes through
-``what_may_be_seen``, and its type is the only one that the page is made from.
+A mounted app inherits nothing of Airflow's own authentication. Every name on the page passes through
+``what_may_be_seen``: the page is made only from what it returns.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from airflow_provider_youcom.ledger.overview import ReservedByDag
 from airflow_provider_youcom.ledger.reservation import Reservation
 from airflow_provider_youcom.money import add_exactly
 
-# What Airflow's menu needs, too: 401 for a visitor without a login, 403 for a user without the right.
+# The same permission as for Airflow's menu: 401 for a visitor without a login, 403 for a user without it.
 _may_enter = requires_access_view(AccessView.PLUGINS)
 
 
 async def user_who_may_enter(user: GetUserDep, _: Annotated[None, Depends(_may_enter)]) -> Any:
     """
-    Return the user, who may see Airflow's plugins.
+    Return the user, if the user may see Airflow's plugins.
 
     :param user: who asks.
     """

@@ -16,10 +16,10 @@ from airflow_provider_youcom._page.snapshot import Snapshot
 from airflow_provider_youcom.exceptions import PLATFORM_URL
 from airflow_provider_youcom.money import format_usd
 
-# As many rows as people read; a page with a thousand would be slow for all.
+# Nobody reads more rows, and a page with a thousand would be slow for all.
 MOST_ROWS = 50
 MOST_DAGS = 10
-# A reading is stored after five minutes at the latest, as long as somebody checks.
+# As long as somebody checks, a reading is stored at least every five minutes.
 STALE_AFTER = timedelta(minutes=15)
 EXPIRES_SOON = timedelta(hours=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -68,7 +68,7 @@ class Shown:
 
     @property
     def read_at(self) -> datetime:
-        """When its balance was read, in UTC; before all times if it never was."""
+        """When its balance was read, in UTC; the earliest of all times if it never was."""
         available = self.account.figures.available
         return available.balance.checked_at if available else _NEVER
 

@@ -1,8 +1,8 @@
 """
 The ledgers that the page shows: those of the connections in ``[youcom] page_conn_ids``.
 
-Airflow cannot list connections that are in the environment or in a secrets backend, so that setting names
-them. Neither their connections nor their databases are waited for longer than a viewer's patience.
+Airflow cannot list connections that are in the environment or in a secrets backend, so the setting names
+them. No viewer waits for a connection or a database for longer than ``PATIENCE``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The picture of a balance: where its lines are, and what stands at its axes. The template draws it."""
+"""The picture of a balance: where its lines are, and the labels at its axes. The template draws it."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _within(points: Sequence[Point], begin: datetime) -> list[Point]:
 
 
 def _thinned(points: Sequence[Point], begin: datetime, now: datetime, columns: int) -> list[Point]:
-    """Return of each column of pixels the first, the lowest, the highest and the last point."""
+    """Return the first, the lowest, the highest and the last point of each column of pixels."""
     width = (now - begin) / columns
     by_column: dict[int, list[Point]] = {}
     for point in points:
@@ -195,7 +195,7 @@ def _cone(
 
 
 def _meets(last: Point, end: datetime, daily_usd: float) -> tuple[datetime, float]:
-    """Return where a falling balance is at the end of the picture, or where it reaches 0 before that."""
+    """Return where a falling balance reaches 0, or where it is at the end of the picture if it does not."""
     days = (end - last.at) / _DAY
     usd = float(last.usd)
     if usd - daily_usd * days >= 0:

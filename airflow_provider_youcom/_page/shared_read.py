@@ -47,7 +47,7 @@ class SharedRead(Generic[T]):
     Reads at most once at a time, and at most every five seconds, however many ask.
 
     :param read: reads; it may block. A ``YouComError`` of it is shown to viewers.
-    :param what: what is read, for the sentence of one that takes too long.
+    :param what: what is read, for the sentence about a read that fails or takes too long.
     """
 
     def __init__(self, read: Callable[[], T], what: str) -> None:
@@ -68,7 +68,7 @@ class SharedRead(Generic[T]):
         running = self._start_unless_fresh()
         if running is None:
             return self._seen
-        # Whoever comes while it hangs waits for the rest of the patience only.
+        # A viewer who comes while it hangs does not wait for the whole patience again.
         until = min(deadline, self._began + PATIENCE)
         await asyncio.wait([asyncio.wrap_future(running)], timeout=max(0.0, until - time.monotonic()))
         if running.done():
@@ -96,7 +96,7 @@ class SharedRead(Generic[T]):
             problem = str(error)
         except BaseException as error:  # noqa: BLE001 - viewers must not wait for a thread that has died
             problem = f"{self._what} could not be read ({type(error).__name__})."
-            # Without its words: a driver may put a password there.
+            # Without the text of the error: a driver may put a password there.
             frames = "".join(traceback.format_tb(error.__traceback__))
             log.error("%s The credits page shows what it knew before.\n%s", problem, frames)  # noqa: TRY400
         with self._lock:

@@ -59,7 +59,7 @@ def span(duration: timedelta) -> str:
 
 def words(duration: timedelta) -> str:
     """
-    Return a duration in whole days, or in whole hours if it is below two days, rounded.
+    Return a duration, rounded to whole days, or to whole hours if it is shorter than two days.
 
     :param duration: any duration.
     """

@@ -41,7 +41,7 @@ class Settings:
     :param client: asks You.com, with the connection's key.
     :param ledger_conn_id: the connection to the ledger of reservations, or an empty string.
     :param settle_seconds: how late You.com may post a charge.
-    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more comes in.
+    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more come in.
     """
 
     client: BillingClient

@@ -1,4 +1,4 @@
-"""The row of an account, which every transaction that decides, ends or writes the line writes first."""
+"""The row of an account. Each transaction that reserves, ends or writes the line writes this row first."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class _Reservation:
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _SINCE = sa.bindparam("since", type_=sa.BigInteger)
 _OF_ACCOUNT = readings.c.account_id == _ACCOUNT_ID
-# Under another name, since the statements around it read or write the table too.
+# An alias, since the statements around it read or write the table too.
 _others = readings.alias("others")
 _NEWEST_NUMBER = (
     sa.select(sa.func.max(_others.c.number)).where(_others.c.account_id == _ACCOUNT_ID).scalar_subquery()
@@ -50,7 +50,7 @@ def _newest() -> Any:
     """Select the time, the newest reading if there is one, and whether anything may have counted since."""
     moment = sa.select(NOW.label("now")).subquery("moment")
     newest = sa.select(*readings.c).where(_OF_ACCOUNT, readings.c.number == _NEWEST_NUMBER).subquery("newest")
-    # If any reservation counts, so does the one with the greatest of both, which two indexes find.
+    # If any reservation counts, so would one with the greatest of both values, which two indexes find.
     was_reserved = rule.counts(
         _Reservation(_greatest(reservations.c.end_number), _greatest(reservations.c.counts_until)), newest.c
     )

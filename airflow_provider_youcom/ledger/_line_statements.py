@@ -107,7 +107,7 @@ CAME_IN = (
         moved_at=NOW,
     )
 )
-# Nothing, if something has moved since the note.
+# Updates no row if something has moved since the note.
 LOCK_UNMOVED = (
     sa.update(accounts)
     .where(
@@ -116,7 +116,7 @@ LOCK_UNMOVED = (
     )
     .values(version=accounts.c.version + 1)
 )
-_LONGER = line_rule.LARGEST_PATIENCE // 2
+_HALF_OF_LARGEST = line_rule.LARGEST_PATIENCE // 2
 _OPENED = sa.select(accounts.c.opened_units).where(accounts.c.account_id == _ACCOUNT_ID).scalar_subquery()
 STILL_HELD = sa.select(line.c.holder_key).where(
     line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS), line_rule.is_held(line.c, _OPENED)
@@ -134,7 +134,9 @@ START_OVER = (
         ),
     )
     .values(
-        patience=sa.case((line.c.patience > _LONGER, line_rule.LARGEST_PATIENCE), else_=2 * line.c.patience),
+        patience=sa.case(
+            (line.c.patience > _HALF_OF_LARGEST, line_rule.LARGEST_PATIENCE), else_=2 * line.c.patience
+        ),
         opened_before=_OPENED,
     )
 )

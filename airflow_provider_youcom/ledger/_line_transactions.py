@@ -12,14 +12,14 @@ from airflow_provider_youcom.ledger._account_lock import lock
 from airflow_provider_youcom.ledger.claim import Claim, Holder
 from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held, Place
 
-# A statement may have so many parameters in every database.
+# Each supported database allows this many parameters in a statement.
 _KEYS_AT_ONCE = 5_000
 
 
 def held_before(
     connection: sa.engine.Connection, account_id: str, holder: Holder, run_since: int | None
 ) -> Held:
-    """Return what someone leaves alone."""
+    """Return what someone leaves alone, since it is held for gates that joined before."""
     this_account = {"this_account": account_id}
     number = connection.execute(
         statements.OWN_PLACE, {**this_account, "this_holder": holder.key}

@@ -23,7 +23,7 @@ def to_note(rows: Sequence[Any], places: Sequence[Any]) -> Note:
     Return a note.
 
     :param rows: one for each reservation that counts, in all accounts.
-    :param places: one for each gate in line, in all accounts, also for those whose check is overdue.
+    :param places: one for each gate in line, in all accounts, including gates whose check is overdue.
     """
     grouped = defaultdict(list)
     for row in rows:

@@ -35,8 +35,8 @@ accounts = sa.Table(
     sa.Column("oldest_counter", sa.BigInteger, nullable=False),
     # What stopped counting before this may be deleted, since such a note is refused.
     sa.Column("purge_before", sa.BigInteger, nullable=False),
-    # The total of all that has ever been reserved. A gate in line notes it, and what has passed the gate
-    # since is a subtraction: counters in the rows of the line would rewrite all of them at each opening.
+    # The total of all that has ever been reserved. A gate that joins the line notes it, so one subtraction
+    # tells what has passed it since. A counter in each row of the line would change at each opening.
     sa.Column("opened_units", sa.BigInteger, nullable=False),
     # The most that has been available since the last opening, and when it rose or something opened.
     sa.Column("best_units", sa.BigInteger, nullable=False),
@@ -106,7 +106,7 @@ reservations = sa.Table(
     sa.Column("asked_at", sa.BigInteger, nullable=False),
     sa.Column("end_number", sa.BigInteger, nullable=False),
     sa.Column("counts_until", sa.BigInteger, nullable=False),
-    # The newest place in line when it was made: its run passes freely whoever joined later.
+    # The newest place in line when it was made: its run passes all gates that joined later.
     sa.Column("newest_place", sa.BigInteger, nullable=False),
     sa.Column("ended_at", sa.BigInteger),
     sa.Column("end_reason", sa.String(32)),
@@ -120,7 +120,7 @@ readings = sa.Table(
     sa.Column("account_id", sa.Text, primary_key=True),
     # Two processes that store at once give their readings the same number, and one of them is refused.
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    # Of the note. Both have the names that ``rule.counts`` asks for.
+    # Those of the note, under the names that ``rule.counts`` asks for.
     sa.Column("time", sa.BigInteger, nullable=False),
     sa.Column("counter", sa.BigInteger, nullable=False),
     sa.Column("stored_at", sa.BigInteger, nullable=False),

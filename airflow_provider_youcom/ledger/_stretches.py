@@ -1,4 +1,4 @@
-"""The days that a pace comes from, and what their differences tell of the days to come."""
+"""The days from which a pace is computed, and what their differences tell about the days to come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ _DIGITS_OF_A_ROOT = 10**12
 
 @dataclass(frozen=True)
 class Stretch:
-    """The time between two readings: for how many days, one or more, it is known what fell, and how much."""
+    """
+    The time between two readings.
+
+    :param days: for how many days of it the fall is known, one or more.
+    :param usd: how much fell, in dollars.
+    """
 
     days: Fraction
     usd: Fraction
@@ -65,7 +70,7 @@ def days_left(left_usd: Fraction, lately: Sequence[Stretch]) -> tuple[Fraction, 
     """
     days, usd = total(lately)
     mean = usd / days
-    # As if there were one day more, half as far from the mean as it can be: a few equal days promise nothing.
+    # One more day is added, half as far from the mean as a day can be: a few equal days prove nothing.
     squares = sum((each.usd - mean * each.days) ** 2 / each.days for each in lately)
     variance = ((mean / 2) ** 2 + squares) / len(lately)
     spread = Fraction(_T[min(len(lately), len(_T)) - 1]) ** 2 * variance

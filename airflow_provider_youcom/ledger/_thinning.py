@@ -17,7 +17,7 @@ _DELETE_AFTER_US = 90 * 24 * _HOUR_US
 ROWS_AT_ONCE = 500
 
 _next = readings.alias("next")
-# Numbers have gaps only where an hour has been thinned.
+# The numbers of readings have gaps only where an hour has been thinned.
 _NOT_THE_LAST_OF_ITS_HOUR = sa.exists().where(
     _next.c.account_id == readings.c.account_id,
     _next.c.number == readings.c.number + 1,

@@ -28,8 +28,8 @@ from airflow_provider_youcom.money import plain_text
 
 log = logging.getLogger(__name__)
 
-# Whoever stores the last of as many readings deletes those that are not kept. ``Ledger.purge`` does so as
-# well, but without gates that reserve nobody calls it.
+# After so many readings, the process that has stored the last one deletes those that are not kept.
+# ``Ledger.purge`` does so too, but nobody calls it if no gate reserves.
 _READINGS_BETWEEN_THINNING = 500
 _THIN_SECONDS = 2.0
 
@@ -83,7 +83,7 @@ class Accounts:
         if newest is None:
             reading = first_reading(balance, note, row.now)
         else:
-            # A clock that went back does not tell what counted meanwhile.
+            # If the clock went back, nobody knows what counted meanwhile.
             was_reserved = row.was_reserved or note.time <= newest.time
             reading = newest.followed_by(balance, note, row.now, was_reserved)
         if not database.write(lambda connection: _write(connection, reading, newest)):
@@ -95,7 +95,7 @@ class Accounts:
 
 @contextmanager
 def _failures_are_logged() -> Iterator[None]:
-    """Go on without the history: it is no reason to doubt a check."""
+    """Log what fails: a check does not depend on the history."""
     try:
         yield
     except YouComError as error:

@@ -23,7 +23,7 @@ from airflow_provider_youcom.money import add_exactly, subtract_usd
 WINDOW = timedelta(days=7)
 """The figures are about the last 7 days."""
 
-# A week tells nothing about what is later.
+# The readings of a week tell nothing about a time after that.
 _FARTHEST_DAYS = 3 * 365
 
 
@@ -33,8 +33,8 @@ class Pace:
     How fast the balance has fallen lately, top-ups left out.
 
     :param usd_per_day: in dollars a day, rounded up to a hundred-thousandth of a cent.
-    :param watched: the time that this is about: from the first reading of the last 7 days to the last,
-        without the time in which the balance rose.
+    :param watched: the time from the first reading of the last 7 days to the last, without the time in which
+        the balance rose.
     """
 
     usd_per_day: Decimal
@@ -151,7 +151,7 @@ def missing_usd(available_usd: Decimal, account: AccountNote) -> list[Decimal]:
     A gate leaves alone what is held for others, by the rule of the line.
 
     :param available_usd: what is available to someone who has nothing reserved.
-    :param account: the account's line, with since when each run has reserved.
+    :param account: the account's line, and since when each run has reserved.
     """
     missing = []
     for place in account.line.places:

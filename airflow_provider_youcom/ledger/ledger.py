@@ -84,7 +84,7 @@ class Ledger(ReservationLists):
             raise another_ledger(self._database.name, self.id, expected_id)
 
     def note(self) -> Note:
-        """Return what is reserved in all accounts, and who waits; call it before You.com is asked."""
+        """Return what is reserved in all accounts, and who waits; call it before you ask You.com."""
 
         def read(connection: sa.engine.Connection) -> Note:
             rows = connection.execute(statements.NOTE).all()
@@ -106,7 +106,7 @@ class Ledger(ReservationLists):
         :param ask: returns You.com's answer; it may block.
         :param settle_seconds: how late You.com may post a charge, in seconds. Default: 60.
         :param hold_seconds: for how long credits are held for a gate in line while nothing opens and no more
-            comes in, in seconds. Default: 1 hour.
+            come in, in seconds. Default: 1 hour.
         :raises YouComRefusedError: if a newer attempt of the same holder has asked for credits.
         """
         while True:

@@ -27,9 +27,9 @@ class Line:
     """
     The gates that wait for credits. ``Ledger.line`` is the line of a ledger.
 
-    A gate that goes on waiting has a place for as long as it checks; one that opens leaves it with its
-    reservation. A failure of the database is logged and never raised, except by ``places``: without a place,
-    a gate waits as it would if there were no line.
+    A gate that goes on waiting has a place for as long as it checks. A gate that opens leaves the line in the
+    transaction in which it reserves. A failure of the database is logged and never raised, except by
+    ``places``: without a place, a gate waits as it would if there were no line.
 
     :param ready: returns the database, with its tables.
     """
@@ -88,7 +88,7 @@ class Line:
 
     def stay(self, claim: Claim, pause_seconds: float) -> None:
         """
-        Keep the place of a gate that has checked, and got no answer that tells the account.
+        Keep the place of a gate that has checked, but got no answer that names the account.
 
         :param claim: what the gate waits for.
         :param pause_seconds: the time until its next check.

@@ -1,11 +1,11 @@
 """
 The rule of the line: whose turn it is when gates wait for credits.
 
-Whoever finds enough opens, also past gates that joined the line earlier. Once others have reserved four times
-what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A hold ends
-when for ``hold_seconds`` nothing has opened and no more has come in, or when for twice as long nothing has
-opened. The count of the gate, and of all that need at least as much, then starts over, and twice as much must
-pass before their next hold.
+A gate that finds enough opens, even if others joined the line earlier. Once others have reserved more than
+four times what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A
+hold ends when nothing has opened and no more has come in for ``hold_seconds``, or when nothing has opened for
+twice as long. The counts of the gate, and of all that need at least as much, then start over, and twice as
+much must pass before their next hold.
 
 The rule only makes less available than there is, so whether payments are covered does not depend on it. Like
 the rule of reservations, it uses no clock, no database and no Airflow.
@@ -21,7 +21,7 @@ FIRST_PATIENCE = 4
 """How many times its amount others may reserve before a gate's amount is held for the first time."""
 LARGEST_PATIENCE = FIRST_PATIENCE * 2**7
 HOLDS_WITHOUT_OPENING = 2
-"""For how many times ``hold_seconds`` a hold lasts at most if nothing opens, however much comes in."""
+"""A hold ends if nothing opens for this many times ``hold_seconds``, however much comes in."""
 SHORTEST_LIFE_SECONDS = 2 * 60
 LONGEST_LIFE_SECONDS = 60 * 60
 GONE_AFTER_SECONDS = 60 * 60
@@ -48,7 +48,7 @@ def is_held(place: Any, opened_units: Any) -> Any:
 
 def bound(place_number: int | None, run_since: int | None) -> int:
     """
-    Return the number of the first place for which someone does not leave anything alone.
+    Return a number of a place: someone leaves alone what is held for places with lower numbers.
 
     :param place_number: the number of the gate's own place; None if it has none.
     :param run_since: the newest place when the oldest standing reservation of its run was made; None if its
@@ -124,8 +124,8 @@ def life_seconds(pause_seconds: float) -> float:
     """
     Return for how long a gate that has just checked counts as waiting, at least.
 
-    If its last two checks lay further apart, it is three times that gap, up to an hour: an interval that
-    doubles, or a task that queues for a worker, does not lose its place.
+    If its last two checks lay further apart, it is three times that gap, up to an hour: a gate keeps its
+    place if its interval doubles, or if its task queues for a worker.
 
     :param pause_seconds: the time until its next check, as planned.
     """

@@ -109,7 +109,7 @@ class AccountLine:
 
     def held_before(self, holder: Holder, run_since: int | None) -> Held:
         """
-        Return what someone leaves alone.
+        Return what someone leaves alone, since it is held for gates that joined before.
 
         :param holder: who wants to reserve.
         :param run_since: see ``line_rule.bound``.

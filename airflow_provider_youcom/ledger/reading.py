@@ -15,7 +15,7 @@ from airflow_provider_youcom.money import add_exactly, cents_to_usd
 STORE_AGAIN_SECONDS = 5 * 60
 """A balance that has not changed is stored again after this time."""
 MERGE_SECONDS = 60
-"""Of the readings within a minute of the clock, the last is kept."""
+"""Of the readings in the same minute, only the last is kept."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class StoredReading:
     """
     What an account held, and the totals of what has happened to its balance since its first reading.
 
-    What fell between two readings is the difference of their totals. So it is the same when the readings in
-    between are deleted, and a top-up in between does not hide it.
+    What fell between two readings is the difference of their totals. It stays the same when the readings in
+    between are deleted, and no top-up in between hides it.
 
     :param account_id: You.com's ``data.id``.
     :param number: the number of the reading among those of the account.
     :param time: the time of the note, before You.com was asked; microseconds since 1970 in UTC, by the
         ledger's clock.
     :param counter: the counter of the note: how many reservations of the account had ended.
-    :param stored_at: when it was stored, after You.com had answered; likewise.
+    :param stored_at: when it was stored, after You.com had answered; also in microseconds.
     :param balance_cents: what the account held, in cents, exact; may be negative.
     :param fallen_usd: by how much the balance has fallen, in dollars. What it has risen by is left out.
     :param unreserved_usd: how much of that fell while nothing was reserved, in dollars.

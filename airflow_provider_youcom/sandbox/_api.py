@@ -15,7 +15,7 @@ from airflow_provider_youcom.sandbox._you_com import Refusal, YouCom
 
 BALANCE_PATH = "/v1/billing/account_balance"
 RESEARCH_PATH = "/v1/research"
-# https://docs.you.com/administration/billing
+# https://you.com/docs/administration/billing
 _RESEARCH_PRICES_USD = {
     "lite": Decimal("0.012"),
     "standard": Decimal("0.05"),

@@ -97,7 +97,7 @@ def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
     if not gate.reserve or gate.on_shortfall != "wait":
         return
     if isinstance(verdict.error, YouComLedgerUnavailableError):
-        # It would be waited for once more.
+        # The gate would wait for the ledger once more.
         return
     pause_seconds = gate.poke_interval * (2 if gate.exponential_backoff else 1)
     try:

@@ -29,7 +29,7 @@ LEDGER_SECONDS = 20.0
 # that hangs holds up neither another ledger nor the checks of other connections.
 _THREADS_FOR_A_LEDGER = 4
 _threads: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
-# A check is not kept waiting for long, only to store what it has read.
+# A check does not wait for longer than this to store what it has read.
 _STORE_SECONDS = 1.0
 _storing: WeakKeyDictionary[Ledger, Threads] = WeakKeyDictionary()
 # They also ask Airflow, which may take long.
@@ -43,7 +43,7 @@ class Noted:
 
     :param note: what it held, and what those who share this check have reserved since.
     :param settle_seconds: how late You.com may post a charge.
-    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more comes in.
+    :param hold_seconds: for how long credits are held for a gate while nothing opens and no more come in.
     """
 
     ledger: Ledger
@@ -101,7 +101,7 @@ class Check:
         if there was none.
     :param next_in_seconds: when the next check is, if that is later than an interval; None if it is not.
     :param waiting: the claims of the gates that go on waiting, which each adds itself. All checks of a poll
-        have the same list: a gate that adds itself to a check of before is in line at the next one.
+        have the same list: a gate that adds itself to an earlier check is in line at the next one.
     """
 
     reading: AccountBalance | YouComError
@@ -133,7 +133,7 @@ async def check(youcom_conn_id: str, poke_interval: float = 60.0, last: Check | 
 
     :param youcom_conn_id: the connection. It is read each time, since its key may have been rotated.
     :param poke_interval: seconds between two checks. Default: 60.
-    :param last: the check before. The gates that went on waiting then keep their places in line.
+    :param last: the check before, if any. The gates that went on waiting after it keep their places in line.
     """
     hook = YouComHook(youcom_conn_id)
     account_id, waiting = (last.account_id, last.waiting) if last else ("", [])
@@ -161,7 +161,7 @@ class _Waiting:
 
 
 def _take_waiting(check: Check) -> _Waiting:
-    """Return the gates that went on waiting after a check, each once, and empty its list."""
+    """Empty the list of the gates that went on waiting after a check, and return each of them once."""
     claims = list({claim.attempt.id: claim for claim in check.waiting}.values())
     check.waiting.clear()
     return _Waiting(claims, check.account_id, check.noted.note if isinstance(check.noted, Noted) else None)
@@ -205,7 +205,7 @@ async def keep_house(work: Callable[[], None]) -> None:
 
 async def keep_places(check: Check, poke_interval: float) -> None:
     """
-    Keep the places of the gates that have seen a check, before the next check does.
+    Keep the places of the gates that have seen a check, without waiting for the next check.
 
     :param check: the check.
     :param poke_interval: seconds between two checks.

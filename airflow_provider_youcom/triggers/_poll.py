@@ -26,7 +26,7 @@ LONGEST_BACKOFF = 300.0
 # A secrets backend that does not answer makes Airflow report that the connection does not exist.
 LONGEST_MISSING = 3600.0
 _LONGEST_REPORT = 5.0
-# Places in line last for minutes: the next check is early enough to keep them if it is so near.
+# Places in line last for minutes. A next check within this time is early enough to keep them.
 _SOON = 10.0
 
 

@@ -1,7 +1,8 @@
 """
 Measure when a large run gets its turn among many small ones, with the line and without it.
 
-In a whole Airflow, all of them wait on an empty account, the large one first. It is topped up in steps.
+In a whole Airflow, all of them wait on an empty account, the large one first. The account is topped up in
+steps.
 """
 
 from __future__ import annotations

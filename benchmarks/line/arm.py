@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Airflow needs minutes. The rest allows for a busy machine.
 PATIENCE = 3600.0
 LARGE = "large"
-# So much would have to pass that nothing is ever held.
+# Others would have to reserve so much that nothing is ever held.
 NO_LINE = f"""
 CREATE FUNCTION endless_patience() RETURNS trigger AS $$
 BEGIN
@@ -59,7 +59,7 @@ def measure(
     arm: str, airflow: LocalAirflow, sandbox: Sandbox, ledger: Ledger, history: TaskHistory, plan: Plan
 ) -> Outcome:
     """
-    Let all runs of one arm wait, the large one first, top up until all are paid for, and return the outcome.
+    Let all runs of one arm wait, the large one first, top up for all of them, and return the outcome.
 
     :param arm: the id of its DAG, which is the id of its connection and the key of its account too.
     :param airflow: where it runs.
@@ -92,7 +92,7 @@ def measure(
         lambda seen: seen == 1 + plan.smalls,
         PATIENCE,
     )
-    # A triggerer that has just started may take long for its first checks, and the top-ups would pile up.
+    # The first checks of a new triggerer may take long, in which top-ups would pile up.
     asked = sandbox.request_count
     airflow.wait_until(
         "ten more checks", lambda: sandbox.request_count, lambda seen: seen >= asked + 10, PATIENCE

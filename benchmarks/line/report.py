@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WITH, WITHOUT = "with_the_line", "without_the_line"
 LEAST_WAITING = 10
-# Credits count twice while a run pays. What several runs release together can be enough for the large one.
+# While a run pays, its credits count twice. What several runs release can be enough for the large one.
 MOST_WAITING_WITHOUT = 2
 SLOWEST = 1.15
 _COLUMNS = (
@@ -93,7 +93,7 @@ class LineReport:
         with_line, without = self.outcomes[WITH], self.outcomes[WITHOUT]
         what = f"{with_line.smalls_waiting} small gates waited when the large one opened"
         yield f"with the line: {what}, at least {LEAST_WAITING}", with_line.smalls_waiting >= LEAST_WAITING
-        # If more did, the load would be too weak to show anything.
+        # If more waited, the load would be too low to show anything.
         what = f"{without.smalls_waiting} small gates waited when the large one opened"
         yield (
             f"without the line: {what}, at most {MOST_WAITING_WITHOUT}",

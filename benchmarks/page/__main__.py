@@ -18,14 +18,14 @@ from pathlib import Path
 LARGEST_COST_RATIO = 10.0
 LARGEST_PAGE_BYTES = 100_000
 LARGEST_LATENCY_RATIO = 2.0
-# An API server may take so many times as long to end while the ledger hangs.
+# How many times as long an API server may take to stop while the ledger hangs.
 LARGEST_END_RATIO = 1.5
 FEW_ROWS = 3
 
 
 def measure_pages(folder: Path, rows: int) -> bool:
     """
-    Print what pages cost, and return whether it is little enough.
+    Print what pages cost, and return whether they are cheap enough.
 
     :param folder: for the ledgers.
     :param rows: how many gates wait, and how many runs hold credits.

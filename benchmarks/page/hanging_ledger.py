@@ -28,7 +28,7 @@ from dev.private_postgres import PrivatePostgres
 DEPLOYMENT = "deployment-of-this-benchmark"
 LEDGER = "ledger"
 SENTENCE = 'role="alert"'
-# What a viewer waits between two pages. Less than a browser's 30 s, so that all have much to do.
+# How long a viewer waits between two pages: less than a browser's 30 s, for more load.
 PAUSE = 2.0
 
 
@@ -66,7 +66,7 @@ class Stage:
 
     @contextmanager
     def hanging_ledger(self) -> Iterator[None]:
-        """Let the ledger answer nothing within the block."""
+        """Let the ledger hang within the block."""
         with closing(self._server.connect(LEDGER)) as connection:
             connection.autocommit = False
             connection.cursor().execute("LOCK TABLE youcom_readings IN ACCESS EXCLUSIVE MODE")

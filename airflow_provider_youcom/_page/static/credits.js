@@ -1,5 +1,5 @@
 "use strict";
-// Everything on the page works without this: it only follows Airflow's UI around the frame, and the time.
+// Without this script, the page shows the same facts. It adds the theme and the links of Airflow's UI, and fresh data.
 (() => {
   const root = document.documentElement;
 
@@ -11,7 +11,7 @@
     host = null;
   }
 
-  // The theme of Airflow's UI, while it changes. Its own colors, so that an administrator's theme counts too.
+  // Follow the theme of Airflow's UI, with its own colors, so that an administrator's theme counts too.
   const TOKENS = { bg: "bg", fg: "fg", mute: "fg-muted", line: "border-emphasized", link: "fg-info" };
   const followTheme = () => {
     const ui = host.documentElement;
@@ -91,7 +91,7 @@
     show(chart, at.has(chart) ? at.get(chart) + step * (event.shiftKey ? 10 : 1) : Infinity);
   });
 
-  // The page is read again while somebody can see it and nobody is in the middle of something.
+  // Read the page again while it is visible, unless the viewer selects text or points at a picture.
   let last = Date.now();
   let reading = false;
   const isBusy = () => document.hidden || document.querySelector(".chart:hover") || String(getSelection());

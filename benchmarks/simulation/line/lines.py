@@ -12,7 +12,7 @@ from benchmarks.simulation.runs import Run
 
 class Place:
     """
-    The place of a gate that waits, as the provider's rule wants it.
+    The place of a gate that waits, with the attributes that the provider's rule reads.
 
     :param number: rises with each gate that joins.
     :param run: the gate's run.
@@ -92,7 +92,7 @@ class FirstCome(FirstFit):
     """First come, first served: nobody opens before those who joined earlier."""
 
     def held_before(self, run: Run) -> int:
-        """Return more than there ever is, unless nobody is in front."""
+        """Return more than the account ever holds, unless nobody is in front."""
         first = next(iter(self.places), run.number)
         return 0 if first == run.number else line_rule.NO_BOUND
 

@@ -13,7 +13,7 @@ COLOURS = ("#9aa0a6", "#c4b5f0", "#7c5cd6")
 
 def plot_line(outcomes: list[Outcome], note: str, path: Path) -> None:
     """
-    Plot how long small and large runs wait by each rule, if less or more is wanted than there is.
+    Plot how long small and large runs wait by each rule, if less or more is wanted than comes in.
 
     :param outcomes: of the simulation.
     :param note: how it was simulated.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from benchmarks.simulation.account import MICROSECONDS
 from benchmarks.simulation.result import GROUPS_USD, Waits
 
-# The group of runs that were split; their waits are those of their last parts.
+# The group of the runs that were split. Each waits until its last part opens.
 IN_PARTS = "in parts"
 
 

@@ -21,7 +21,7 @@ def unchanged(runs: Iterator[Run]) -> Iterator[Run]:
 
 def with_one(needed_usd: int) -> Change:
     """
-    Return a change that adds one run of $10 whose gate wants much more, after a tenth of a thousand runs.
+    Return a change that adds, after a hundred runs, one run of $10 whose gate wants much more.
 
     :param needed_usd: what the gate wants, in dollars.
     """
@@ -40,7 +40,7 @@ def with_one(needed_usd: int) -> Change:
 
 def dying(share: float) -> Change:
     """
-    Return a change that lets some gates die within an hour of their arrival, if they still wait.
+    Return a change that lets some gates die within an hour of their arrival, unless they have opened.
 
     :param share: of all runs, from 0 to 1.
     """

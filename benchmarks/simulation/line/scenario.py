@@ -1,4 +1,4 @@
-"""What is varied from line to line."""
+"""What the scenarios of a simulated line vary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.simulation.scenario import Scenario
 @dataclass(frozen=True)
 class LineScenario(Scenario):
     """
-    What is varied, beside what every simulated fleet varies.
+    What a scenario varies, in addition to what every simulated fleet varies.
 
     :param rule: whose turn it is.
     :param hold_seconds: for how long nothing may move before a hold ends, in seconds.

@@ -1,4 +1,4 @@
-"""In which settings the line is simulated, and what must hold in them."""
+"""The settings in which the line is simulated, and the targets that must be met in them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ SETTINGS: dict[str, LineScenario] = {
     BELOW: LineScenario(top_ups=_BELOW, timeout_seconds=DAY_SECONDS),
     FAR_BELOW: LineScenario(top_ups=AutoTopUp(300_00, 100_00), timeout_seconds=DAY_SECONDS),
 }
-# First come, first served stands still behind what never comes, until its gate gives up.
+# With first come, first served, all wait behind a gate that never gets enough, until it gives up.
 WITHOUT_FIRST_COME = {TYPED_LESS, NEVER_LESS, TYPED_MORE, NEVER_MORE, ONE_ABOVE, BELOW, FAR_BELOW}
 
-# What runs of $100 to $400 wait at p99, times first come, first served.
+# How long runs of $100 to $400 may wait (p99), compared with first come, first served.
 LARGEST_RATIO = 1.5
-# What all others wait at p99 beside a mistyped amount, times without it.
+# How long all others may wait (p99) beside a mistyped amount, compared with no such amount.
 LARGEST_RATIO_MISTYPED = 1.3
-# The share of the time in which nobody opens, if Auto Top-Up brings less than one gate needs.
+# For what share of the time nobody may open, if Auto Top-Up brings less than one gate needs.
 LARGEST_STILL_SHARE = 0.1
 
 
