@@ -101,10 +101,19 @@ def _open(connection: sa.engine.Connection, row: dict[str, Any], account: Any, l
     """Add a reservation, and take its gate out of the line."""
     connection.execute(statements.ADD_RESERVATION, row)
     this_account = {"this_account": row["account_id"]}
-    opened = {"amount": row["amount_units"], "left": within_bounds(left_units), "now": account.now}
+    # A run that passes freely is no sign that those in line can be paid.
+    passes_freely = bool(row["dag_id"]) and account.run_since is not None
+    opened = {
+        "amount": row["amount_units"],
+        "left": within_bounds(left_units),
+        "now": account.now,
+        "opened_at": account.opened_at if passes_freely else account.now,
+    }
     connection.execute(statements.OPENED, {**this_account, **opened})
     if account.somebody_waits:
         connection.execute(line_statements.LEAVE, {**this_account, "this_holder": row["holder_key"]})
+        paid = {**this_account, "amount": row["amount_units"]}
+        connection.execute(line_statements.FIRST_PATIENCE_AGAIN, paid)
 
 
 def _remember_attempt(

@@ -57,10 +57,14 @@ HELD = (
 )
 LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 
-ACCOUNTS_OF = sa.select(line.c.account_id).where(line.c.holder_key == _HOLDER_KEY).order_by(line.c.account_id)
+ACCOUNTS_OF = (
+    sa.select(line.c.account_id, line.c.holder_key)
+    .where(line.c.holder_key.in_(_KEYS), sa.not_(_IS_GONE))
+    .order_by(line.c.account_id, line.c.number)
+)
 
-# Three times the gap between the last two checks, within limits.
-_GAP = 3 * (NOW - line.c.seen_at)
+# Four times the gap between the last two checks, within limits.
+_GAP = 4 * (NOW - line.c.seen_at)
 _SEEN = sa.update(line).values(
     seen_at=NOW,
     alive_until=NOW + sa.case((_GAP >= _LONGEST_LIFE, _LONGEST_LIFE), (_GAP > _LIFE, _GAP), else_=_LIFE),
@@ -141,6 +145,19 @@ START_OVER = (
     )
 )
 # Those whose holds have been in vain.
-PUT_OFF = sa.select(line.c.amount_units, line.c.patience).where(
-    line.c.account_id == _ACCOUNT_ID, line.c.patience > line_rule.FIRST_PATIENCE
+PUT_OFF = (
+    sa.select(line.c.amount_units, sa.func.max(line.c.patience).label("patience"))
+    .where(line.c.account_id == _ACCOUNT_ID, line.c.patience > line_rule.FIRST_PATIENCE)
+    .group_by(line.c.amount_units)
 )
+# An amount that has been paid was not in vain after all.
+FIRST_PATIENCE_AGAIN = (
+    sa.update(line)
+    .where(
+        line.c.account_id == _ACCOUNT_ID,
+        line.c.amount_units <= sa.bindparam("amount", type_=sa.BigInteger),
+        line.c.patience > line_rule.FIRST_PATIENCE,
+    )
+    .values(patience=line_rule.FIRST_PATIENCE)
+)
+ACCOUNTS_OF_THE_GONE = sa.select(line.c.account_id).where(_IS_GONE).distinct()

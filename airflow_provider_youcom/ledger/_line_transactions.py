@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -11,6 +13,8 @@ from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._account_lock import lock
 from airflow_provider_youcom.ledger.claim import Claim, Holder
 from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held, Place
+
+T = TypeVar("T")
 
 # Each supported database allows this many parameters in a statement.
 _KEYS_AT_ONCE = 5_000
@@ -47,10 +51,14 @@ def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_u
     return int(connection.execute(statements.IN_FRONT, in_front).scalar_one()) + 1
 
 
-def accounts_of(connection: sa.engine.Connection, claim: Claim) -> list[str]:
-    """Return the accounts in which a gate has a place."""
-    own = {"this_holder": claim.attempt.holder.key}
-    return list(connection.execute(statements.ACCOUNTS_OF, own).scalars())
+def by_account(connection: sa.engine.Connection, claims: Sequence[Claim]) -> dict[str, list[Claim]]:
+    """Return the claims of gates that have a place, by the account in which they have it."""
+    by_key = {claim.attempt.holder.key: claim for claim in claims}
+    found: dict[str, list[Claim]] = defaultdict(list)
+    for part in _parts(list(by_key)):
+        for row in connection.execute(statements.ACCOUNTS_OF, {"keys": part}):
+            found[row.account_id].append(by_key[row.holder_key])
+    return dict(found)
 
 
 def keep(
@@ -72,19 +80,21 @@ def keep(
             _add(connection, account_id, part, life_us, counter)
 
 
-def end_holds(connection: sa.engine.Connection, in_vain: Sequence[Place], moved_at: int) -> None:
+def end_holds(connection: sa.engine.Connection, in_vain: Sequence[Place], moved_at: int) -> bool:
     """
-    End holds that were in vain, unless something has opened or come in since the note.
+    End holds that were in vain, and return whether: something may have opened or come in since the note.
 
     The counts of all that need at least as much start over, too.
     """
     this_account = {"this_account": in_vain[0].account_id}
     keys = {**this_account, "keys": [place.holder.key for place in in_vain]}
     if connection.execute(statements.LOCK_UNMOVED, {**this_account, "moved": moved_at}).rowcount == 0:
-        return
-    # Several checks may find at once that a hold has lasted too long. It ends once.
-    if connection.execute(statements.STILL_HELD, keys).first() is not None:
-        connection.execute(statements.START_OVER, {**keys, "least": line_rule.least_units(in_vain)})
+        return False
+    # Several checks may find at once that holds have lasted too long. They end once.
+    if len(connection.execute(statements.STILL_HELD, keys).all()) < len(in_vain):
+        return False
+    connection.execute(statements.START_OVER, {**keys, "least": line_rule.least_units(in_vain)})
+    return True
 
 
 def _add(
@@ -150,6 +160,12 @@ def _that_may_join(
     return list(joining.values())
 
 
-def _parts(claims: Sequence[Claim]) -> Iterator[Sequence[Claim]]:
-    for start in range(0, len(claims), _KEYS_AT_ONCE):
-        yield claims[start : start + _KEYS_AT_ONCE]
+def forget(connection: sa.engine.Connection, account_id: str) -> None:
+    """Delete the places of gates that have not checked for long."""
+    lock(connection, account_id)
+    connection.execute(statements.FORGET, {"this_account": account_id})
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _KEYS_AT_ONCE):
+        yield items[start : start + _KEYS_AT_ONCE]

@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from airflow_provider_youcom.exceptions import YouComError
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._database import Database
+from airflow_provider_youcom.ledger._line_statements import ACCOUNTS_OF_THE_GONE
+from airflow_provider_youcom.ledger._line_transactions import forget
 from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, reservations
 from airflow_provider_youcom.ledger._statements import LOCK, LOCK_TO_END, NOW
 from airflow_provider_youcom.ledger._thinning import thin
@@ -96,6 +98,10 @@ def purge(database: Database, keep: int) -> int:
             due = {"this_account": row.account_id, "before": row.purge_before, "limit": ROWS_AT_ONCE}
             purged += _repeat(database, _delete_reservations, due, deadline)
             _repeat(database, _delete_holders, due, deadline)
+        for account_id in database.read(
+            lambda connection: connection.execute(ACCOUNTS_OF_THE_GONE).scalars().all()
+        ):
+            _forget(database, account_id)
         thin(database, deadline)
     except YouComError as error:
         log.info("Old entries of the ledger are left to the next purge: %s", error)
@@ -110,6 +116,10 @@ def _tell(database: Database, account_id: str, before: int) -> None:
         connection.execute(_TELL, {**account, "before": before})
 
     database.write(tell)
+
+
+def _forget(database: Database, account_id: str) -> None:
+    database.write(lambda connection: forget(connection, account_id))
 
 
 def _repeat(database: Database, work: Any, due: dict[str, Any], deadline: float) -> int:

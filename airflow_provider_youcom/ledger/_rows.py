@@ -70,9 +70,12 @@ def _to_account_note(rows: Sequence[Any], places: Sequence[Any]) -> AccountNote:
 
 
 def to_place(row: Any) -> Place:
+    holder = Holder(row.deployment, row.dag_id, row.run_id, row.task_id, row.map_index)
+    # Computing a thousand of these digests would keep the event loop of the triggerer busy.
+    vars(holder)["key"] = row.holder_key
     return Place(
         account_id=row.account_id,
-        holder=Holder(row.deployment, row.dag_id, row.run_id, row.task_id, row.map_index),
+        holder=holder,
         number=row.number,
         joined_at=to_datetime(row.joined_at),
         amount_units=row.amount_units,

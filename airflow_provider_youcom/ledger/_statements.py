@@ -118,6 +118,7 @@ def _account() -> sa.Select[Any]:
             holders.c.newest_order,
             holders.c.newest_try,
             accounts.c.opened_units,
+            accounts.c.opened_at,
             accounts.c.newest_place,
             sa.exists().where(line.c.account_id == accounts.c.account_id).label("somebody_waits"),
             *reserved.c,
@@ -141,7 +142,7 @@ OPENED = _LOCK.values(
     opened_units=accounts.c.opened_units + sa.bindparam("amount", type_=sa.BigInteger),
     best_units=sa.bindparam("left", type_=sa.BigInteger),
     moved_at=sa.bindparam("now", type_=sa.BigInteger),
-    opened_at=sa.bindparam("now", type_=sa.BigInteger),
+    opened_at=sa.bindparam("opened_at", type_=sa.BigInteger),
 )
 LOCK_TO_END = _LOCK.values(counter=accounts.c.counter + 1)
 

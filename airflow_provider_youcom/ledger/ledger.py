@@ -112,8 +112,10 @@ class Ledger(ReservationLists):
         while True:
             note = self.note()
             balance = ask()
-            self.line.follow(note, balance, hold_seconds)
             self.accounts.store(balance, note)
+            if self.line.follow(note, balance, hold_seconds):
+                # By this note, credits are held that are not held any more.
+                continue
             if not note.needs_decision(claim, balance):
                 return Decision(note.available(balance, claim.attempt.holder), None)
             outcome, decision = self._decide(claim, balance, note, settle_seconds)

@@ -86,24 +86,23 @@ class Line:
         with _failures_are_logged():
             self._ready().write(keep)
 
-    def stay(self, claim: Claim, pause_seconds: float) -> None:
+    def stay(self, claims: Sequence[Claim], pause_seconds: float) -> None:
         """
-        Keep the place of a gate that has checked, but got no answer that names the account.
+        Keep the places of gates that have checked, but got no answer that names the account.
 
-        :param claim: what the gate waits for.
-        :param pause_seconds: the time until its next check.
+        :param claims: what the gates wait for.
+        :param pause_seconds: the time until their next check.
         """
         with _failures_are_logged():
-            for account_id in self._ready().read(
-                lambda connection: transactions.accounts_of(connection, claim)
-            ):
-                self.keep([claim], account_id, pause_seconds)
+            by_account = self._ready().read(lambda connection: transactions.by_account(connection, claims))
+            for account_id, of_account in by_account.items():
+                self.keep(of_account, account_id, pause_seconds)
 
-    def follow(self, note: Note, balance: AccountBalance, hold_seconds: float) -> None:
+    def follow(self, note: Note, balance: AccountBalance, hold_seconds: float) -> bool:
         """
-        Write down that more has come in, or end the holds that were in vain.
+        Write down that more has come in, or end the holds that were in vain; return whether holds have ended.
 
-        Most checks have nothing to write.
+        Most checks have nothing to write. A note from before does not know of holds that have ended.
 
         :param note: from before You.com was asked.
         :param balance: You.com's answer.
@@ -117,11 +116,14 @@ class Line:
         if in_vain:
             moved_at = account.line.moved_at
             with _failures_are_logged():
-                self._ready().write(lambda connection: transactions.end_holds(connection, in_vain, moved_at))
+                return self._ready().write(
+                    lambda connection: transactions.end_holds(connection, in_vain, moved_at)
+                )
         elif account.line.has_come_in(available_units):
             came_in = {"this_account": balance.account_id, "available": within_bounds(available_units)}
             with _failures_are_logged():
                 self._ready().write(lambda connection: connection.execute(statements.CAME_IN, came_in))
+        return False
 
 
 def _life_us(pause_seconds: float) -> int:
@@ -134,3 +136,6 @@ def _failures_are_logged() -> Iterator[None]:
         yield
     except YouComError as error:
         log.warning("The places of gates in line were not written: %s", error)
+    except Exception:
+        # It is no reason to doubt the check.
+        log.exception("The places of gates in line were not written")

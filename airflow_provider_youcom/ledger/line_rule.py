@@ -71,6 +71,19 @@ def first_patience(amount_units: int, places: Iterable[Any]) -> int:
     return max(patiences, default=FIRST_PATIENCE)
 
 
+def patience_after(place: Any, paid_units: int) -> int:
+    """
+    Return how many times its amount must pass before a gate's next hold, after another has opened.
+
+    An amount that has just been paid is not in vain, so gates that need no more are as patient as at first.
+
+    :param place: its place.
+    :param paid_units: what the other has reserved.
+    """
+    patience: int = place.patience if place.amount_units > paid_units else FIRST_PATIENCE
+    return patience
+
+
 def longer_patience(patience: int) -> int:
     """
     Return how many times its amount must pass before the next hold of a gate whose hold was in vain.
@@ -124,7 +137,7 @@ def life_seconds(pause_seconds: float) -> float:
     """
     Return for how long a gate that has just checked counts as waiting, at least.
 
-    If its last two checks lay further apart, it is three times that gap, up to an hour: a gate keeps its
+    If its last two checks lay further apart, it is four times that gap, up to an hour: a gate keeps its
     place if its interval doubles, or if its task queues for a worker.
 
     :param pause_seconds: the time until its next check, as planned.

@@ -44,6 +44,18 @@ class Place:
         """What the gate needs, in dollars."""
         return units_to_usd(self.amount_units)
 
+    def after(self, opened_units: int, paid_units: int) -> Place:
+        """
+        Return this place after others have opened.
+
+        :param opened_units: the total of all that has ever been reserved.
+        :param paid_units: what has just been reserved.
+        """
+        patience = line_rule.patience_after(self, paid_units)
+        place = self if patience == self.patience else replace(self, patience=patience)
+        is_held = line_rule.is_held(place, opened_units)
+        return place if is_held == place.is_held else replace(place, is_held=is_held)
+
 
 @dataclass(frozen=True)
 class Held:
@@ -142,20 +154,19 @@ class AccountLine:
             return []
         return line_rule.held_in_vain(self._held, available_units)
 
-    def after(self, opened_units: int, opened: Holder | None) -> AccountLine:
+    def after(self, opened_units: int, opened: Holder | None, paid_units: int = 0) -> AccountLine:
         """
         Return the line after a decision.
 
         :param opened_units: the total after it, or one from before, since it never falls.
         :param opened: who has opened, if anybody.
+        :param paid_units: what has just been reserved. Default: 0, for nothing.
         """
         opened_units = max(opened_units, self.opened_units)
         if opened_units == self.opened_units and opened is None:
             return self
         places = tuple(
-            replace(place, is_held=line_rule.is_held(place, opened_units))
-            for place in self.places
-            if place.holder != opened
+            place.after(opened_units, paid_units) for place in self.places if place.holder != opened
         )
         return replace(self, places=places, opened_units=opened_units)
 

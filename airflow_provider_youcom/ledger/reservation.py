@@ -131,20 +131,23 @@ class Note:
         available, reservation = decision.available, decision.reservation
         account = self.of(available.balance.account_id)
         reserved_units = usd_to_units(available.reserved_usd)
-        runs = dict(account.runs)
+        runs, paid_units = dict(account.runs), 0
         if reservation is not None:
             own_units = usd_to_units(reservation.amount_usd)
             reserved_units += own_units
             if reservation.attempt.id not in account.attempts:
                 run_key = reservation.holder.run_key
                 runs[run_key] = runs.get(run_key, 0) + own_units
+                paid_units = own_units
         changed = replace(
             account,
             reserved_units=max(account.reserved_units, reserved_units),
             reserved_runs=max(account.reserved_runs, available.reserved_runs + (reservation is not None)),
             runs=runs,
             has_expired=False,
-            line=account.line.after(decision.opened_units, reservation.holder if reservation else None),
+            line=account.line.after(
+                decision.opened_units, reservation.holder if reservation else None, paid_units
+            ),
         )
         return replace(self, accounts={**self.accounts, available.balance.account_id: changed})
 

@@ -108,7 +108,7 @@ def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
     if claim is None:
         return
     if verdict.balance is None:
-        ledger.line.stay(claim, pause_seconds)
+        ledger.line.stay([claim], pause_seconds)
         return
     position = ledger.line.join(claim, verdict.balance["account_id"], pause_seconds)
     if position:

@@ -72,7 +72,8 @@ class Noted:
     async def store(self, balance: AccountBalance) -> None:
         """Store what was read in the ledger. A failure is logged."""
         accounts, note = self.ledger.accounts, self.note
-        with suppress(TimeoutError):
+        # It also fails if no thread can be started.
+        with suppress(TimeoutError, RuntimeError):
             await _storing.setdefault(self.ledger, Threads(1)).run(
                 lambda: accounts.store(balance, note), _STORE_SECONDS
             )
@@ -215,19 +216,24 @@ async def keep_places(check: Check, poke_interval: float) -> None:
 
 
 async def _keep(ledger: Ledger, waiting: _Waiting, poke_interval: float) -> None:
-    if waiting.claims:
-        await _write_line(
-            ledger,
-            lambda: ledger.line.keep(waiting.claims, waiting.account_id, poke_interval, waiting.note),
-        )
+    line, claims, account_id = ledger.line, waiting.claims, waiting.account_id
+    if not claims:
+        return
+    if account_id:
+        await _write_line(ledger, lambda: line.keep(claims, account_id, poke_interval, waiting.note))
+    else:
+        # You.com has not answered since this poll began.
+        await _write_line(ledger, lambda: line.stay(claims, poke_interval))
 
 
-async def _write_line(ledger: Ledger, write: Callable[[], None]) -> None:
+async def _write_line(ledger: Ledger, write: Callable[[], object]) -> None:
     """Write the line. A failure is logged, since the reading does not depend on it."""
     try:
         await _ask_ledger(ledger, write)
     except YouComLedgerUnavailableError as error:
         log.warning("The places of gates in line were not written: %s", error)
+    except Exception:
+        log.exception("The places of gates in line were not written")
 
 
 async def _ask_ledger(ledger: Ledger, call: Callable[[], Result]) -> Result:

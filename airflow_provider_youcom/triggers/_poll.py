@@ -90,7 +90,9 @@ async def _check(options: Mapping[str, Any], last: Check | None) -> Check:
     except Exception as error:
         # An unexpected error may not pass with time: each gate fails its attempt, and its retries apply.
         log.exception("The balance check failed")
-        return checking.Check(_unforeseen(error))
+        if last is None:
+            return checking.Check(_unforeseen(error))
+        return checking.Check(_unforeseen(error), account_id=last.account_id, waiting=last.waiting)
 
 
 async def _keep_places(options: Mapping[str, Any], first: Check) -> None:

@@ -48,7 +48,7 @@ class ReservingBalanceTrigger(BalanceTrigger):
 
     def _go_on_waiting(self, check: Check) -> None:
         # Those with another policy do not wait for credits, only for You.com to answer.
-        if self.on_shortfall == "wait" and check.account_id:
+        if self.on_shortfall == "wait":
             check.waiting.append(self._claim())
 
     def _xcoms(self, verdict: Verdict) -> dict[str, Any]:

@@ -278,8 +278,17 @@ class Waiting(RuleBasedStateMachine):
             Reserved(decision_id, gate.holder, gate.claim.attempt.id, gate.usd, self.newest_place)
         )
         self.total += gate.usd
-        self.best, self.moved_at, self.opened_at = available - gate.usd, self.now, self.now
+        passes_freely = bool(gate.holder.dag_id) and any(
+            row.end_number == NO_BOUND and row.holder.run_key == gate.holder.run_key
+            for row in self.reserved[:-1]
+        )
+        self.best, self.moved_at = available - gate.usd, self.now
+        if not passes_freely:
+            self.opened_at = self.now
         self.line.pop(gate.holder.key, None)
+        for waiter in self.line.values():
+            if waiter.usd <= gate.usd:
+                waiter.patience = 4
         gate.has_opened = True
 
     # What the rule says.
@@ -310,7 +319,7 @@ class Waiting(RuleBasedStateMachine):
         self.line = {key: each for key, each in self.line.items() if each.alive_until > self.now - HOUR}
 
     def see(self, waiter: Waiter) -> None:
-        life = min(max(LIFE, 3 * (self.now - waiter.seen_at)), HOUR)
+        life = min(max(LIFE, 4 * (self.now - waiter.seen_at)), HOUR)
         waiter.seen_at, waiter.alive_until = self.now, self.now + life
 
     def join(self, gate: Gate) -> None:

@@ -124,6 +124,8 @@ class TheLine(FirstFit):
         """Let a gate open, which passes those that go on waiting."""
         super().open(run, left_cents, now)
         self._best, self._moved_at, self._opened_at = left_cents, now, now
+        for place in self.places.values():
+            place.patience = line_rule.patience_after(place, run.needed)
 
     def held_before(self, run: Run) -> int:
         """Return what is held for gates that joined before."""
