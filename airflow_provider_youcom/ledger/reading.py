@@ -81,8 +81,9 @@ class StoredReading:
         :param note: from before You.com was asked for the other one.
         :param now: the ledger's time.
         """
-        # A reading from the future was stored before the ledger's clock went back.
-        return self.stored_at < note.time or self.stored_at > now
+        # A reading from the future was stored before the ledger's clock went back. A server that is busy may
+        # read its clock a little before it sees what another process has stored.
+        return self.stored_at < note.time or self.stored_at > now + MERGE_SECONDS * US_PER_SECOND
 
     def is_of_the_same_minute(self, note: Note) -> bool:
         """

@@ -27,7 +27,12 @@ from tests.faults.places import answers
 from tests.security.canary import CANARY_KEY, forms_of
 from tests.security.search import Search
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
+pytestmark = [
+    pytest.mark.real_airflow,
+    pytest.mark.scenario,
+    pytest.mark.on_the_ends,
+    pytest.mark.timeout(1800),
+]
 
 HERE = Path(__file__).parent
 CREDITS_PAGE = "credits-page.html"
@@ -95,7 +100,7 @@ def searched(airflow: LocalAirflow, you_com: Sandbox) -> Search:
     search.processes()
     you_com.top_up(2000)
     for dag_id, run_id in runs.items():
-        airflow.wait_for_run(dag_id, run_id, "success", "failed")
+        airflow.wait_for_run(dag_id, run_id, "success", "failed", timeout=1200)
     if YouComPlugin.external_views:
         (airflow.home / CREDITS_PAGE).write_text(credits_page(airflow))
     search.files()
