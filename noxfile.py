@@ -126,7 +126,7 @@ def matrix(session: nox.Session, airflow: str) -> None:
     _install(session, airflow)
     left_out = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}"
     if airflow not in (OLDEST, NEWEST):
-        left_out += " or on_the_ends"
+        left_out += " or on_the_ends or long"
     _pytest(session, f"not ({left_out})", "-q", *_workers(session, 2))
 
 
@@ -137,7 +137,7 @@ def pythons(session: nox.Session) -> None:
     _install(session, NEWEST)
     left_out = f"only_in_test or real_airflow or {OF_OTHER_SESSIONS}"
     if session.python != NEWER_PYTHONS[-1]:
-        left_out += " or airflow_process"
+        left_out += " or airflow_process or long"
     _pytest(session, f"not ({left_out})", "-q")
 
 
