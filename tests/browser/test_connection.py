@@ -33,6 +33,7 @@ def test_the_form_shows_what_a_connection_to_you_com_needs_and_nothing_else(
         "Retries per call",
         "Ledger connection",
         "Settle time (seconds)",
+        "Hold time (seconds)",
     ]
     assert not ui.shows_extra()
     assert ui.field("Base URL").get_attribute("placeholder") == "https://api.you.com"

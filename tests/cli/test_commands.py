@@ -300,7 +300,7 @@ def test_standard_output_is_json_alone_whatever_airflow_prints_while_it_is_impor
     monday = reserve_for("monday", "30")
     Path(tmp_path, "airflow_local_settings.py").write_text("print('These are the settings of our company')")
     done = subprocess.run(
-        [*YOUCOM, "reservations", "--output", "json", "--verbose"],
+        [*YOUCOM, "reservations", "--output", "json"],
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         text=True,
