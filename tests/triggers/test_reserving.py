@@ -17,6 +17,7 @@ from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger import _line_transactions
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
 from airflow_provider_youcom.triggers import _check, _poll
@@ -342,13 +343,26 @@ async def show(gate: ReservingBalanceTrigger, check: _check.Check) -> None:
         pass
 
 
+@pytest.mark.parametrize("where", ["in the database", "on the way to it"])
+@pytest.mark.parametrize(
+    "error", [YouComLedgerUnavailableError("The ledger did not answer."), RuntimeError("no thread")]
+)
 def test_a_line_that_cannot_be_written_does_not_fail_the_check(
-    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ledger: Ledger,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+    error: Exception,
 ):
     def fail(*arguments: Any) -> None:
-        raise YouComLedgerUnavailableError("The ledger did not answer.")
+        raise error
 
-    monkeypatch.setattr(_line_transactions, "keep", fail)
+    if where == "in the database":
+        monkeypatch.setattr(_line_transactions, "keep", fail)
+    else:
+        monkeypatch.setattr(Line, "keep", fail)
+        monkeypatch.setattr(Line, "follow", fail)
 
     async def checks() -> _check.Check:
         first = await _check.check("youcom_default", 60)
@@ -356,4 +370,4 @@ def test_a_line_that_cannot_be_written_does_not_fail_the_check(
         return await _check.check("youcom_default", 60, first)
 
     assert isinstance(asyncio.run(checks()).noted, _check.Noted)
-    assert "The places of gates in line were not written: The ledger did not answer." in caplog.text
+    assert "The places of gates in line were not written" in caplog.text
