@@ -6,9 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
+import sqlalchemy
 
 from airflow_provider_youcom.ledger.line_rule import FIRST_PATIENCE
-from tests.real_airflow.conftest import end_reschedule_intervals
+from dev.local_airflow import LocalAirflow
+from tests.real_airflow.conftest import end_reschedule_intervals, minor_version
 from tests.real_airflow.reserved_runs import ReservedRuns
 
 pytestmark = [
@@ -156,6 +158,23 @@ def keep_in_queue(runs: ReservedRuns, run_id: str, minutes: int) -> None:
     runs.airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "up_for_reschedule")
     runs.start("busy_pool", run_id)
     runs.wait_until_held(run_id, "occupy_the_pool")
+    wait_until_the_scheduler_knows_of_each_check(runs.airflow)
     end_reschedule_intervals(runs.airflow)
     runs.airflow.wait_for_task("rescheduled_run", "rescheduled", "gate", "scheduled")
     runs.let_time_pass_in_line("rescheduled", 60 * minutes)
+
+
+def wait_until_the_scheduler_knows_of_each_check(airflow: LocalAirflow) -> None:
+    """Airflow fails a task that is scheduled again before the end of its last check has been noticed."""
+    with sqlalchemy.create_engine(airflow.database_url).connect() as connection:
+        query = "SELECT count(*) FROM task_reschedule JOIN task_instance ON ti_id = task_instance.id"
+        if minor_version(airflow) < (3, 0):
+            query = "SELECT count(*) FROM task_reschedule"
+        where = " WHERE dag_id = 'rescheduled_run'"
+        checks = connection.execute(sqlalchemy.text(query + where)).scalar_one()
+    scheduler_log = airflow._log("scheduler")
+    airflow.wait_until(
+        "the end of each check in the scheduler's log",
+        lambda: scheduler_log.read_text().count("TaskInstance Finished: dag_id=rescheduled_run"),
+        lambda finished: finished >= checks,
+    )
