@@ -92,7 +92,7 @@ def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredit
     return decision.available
 
 
-def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
+def join_line(gate: BalanceSensor, hook: YouComHook, verdict: Verdict, context: Context) -> None:
     """Let a gate that goes on waiting for credits take its place in line, or keep it."""
     if not gate.reserve or gate.on_shortfall != "wait":
         return
@@ -101,7 +101,7 @@ def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
         return
     pause_seconds = gate.poke_interval * (2 if gate.exponential_backoff else 1)
     try:
-        claim, ledger = claim_of(gate, context), _hook(gate).ledger
+        claim, ledger = claim_of(gate, context), hook.ledger
     except YouComError as error:
         log.warning("This gate waits without a place in line: %s", error)
         return
@@ -113,12 +113,6 @@ def join_line(gate: BalanceSensor, verdict: Verdict, context: Context) -> None:
     position = ledger.line.join(claim, verdict.balance["account_id"], pause_seconds)
     if position:
         log.info("This gate has joined the line of those that wait for credits, at place %s.", position)
-
-
-def _hook(gate: BalanceSensor) -> YouComHook:
-    from airflow_provider_youcom.hooks.youcom import YouComHook
-
-    return YouComHook(gate.youcom_conn_id)
 
 
 def stands(hook: YouComHook, reservation_id: str | None, context: Context) -> bool:

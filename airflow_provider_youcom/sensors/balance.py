@@ -141,7 +141,7 @@ class BalanceSensor(BaseSensorOperator):
         verdict = self._check(context)
         if not verdict.keeps_waiting(self.silent_fail):
             return PokeReturnValue(True, verdict)
-        _reservation.join_line(self, verdict, context)
+        _reservation.join_line(self, self._hook(), verdict, context)
         if self.deferrable:
             # Raises a BaseException, which Airflow's poke loop lets through.
             self._defer(context)
