@@ -180,6 +180,11 @@ class LocalAirflow(AirflowApi):
                 return f"{name} has died ({process.returncode}):\n{self._log_tail(name, 60)}"
         return ""
 
+    def component_log(self, name: str) -> str:
+        """Return the log of a component; empty if it has never run."""
+        path = self._log(name)
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def log_tails(self) -> str:
         """Return the end of each component's log."""
         return "\n".join(f"--- {name}\n{self._log_tail(name, 15)}" for name in self._started)
@@ -239,9 +244,7 @@ class LocalAirflow(AirflowApi):
         return self.home / "logs" / f"{name}.log"
 
     def _log_tail(self, name: str, lines: int) -> str:
-        path = self._log(name)
-        text = path.read_text(errors="replace") if path.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(self.component_log(name).splitlines()[-lines:])
 
 
 def _free_ports(count: int) -> list[int]:

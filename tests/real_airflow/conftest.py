@@ -124,6 +124,30 @@ def end_reschedule_intervals(airflow: LocalAirflow) -> None:
         connection.execute(sqlalchemy.text("UPDATE task_reschedule SET reschedule_date = end_date"))
 
 
+def wait_until_logged(
+    words: str,
+    airflow: LocalAirflow,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    *,
+    try_number: int = 1,
+    map_index: int = -1,
+) -> None:
+    """
+    Wait until the log of a gate contains these words.
+
+    Airflow 3 reads what triggers log 4 kB at a time, between other work, and forgets a trigger once it has
+    ended. Its last lines may come late, or stand in the triggerer's own log.
+    """
+    airflow.wait_until(
+        f"{words!r} in the log of {task_id} of {run_id}",
+        lambda: airflow.task_log(dag_id, run_id, task_id, try_number, map_index),
+        lambda log: words in log or words in airflow.component_log("triggerer"),
+        timeout=120,
+    )
+
+
 def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:
     """Return the version as a tuple, for instance (3, 3)."""
     return _version_of(airflow.version)

@@ -13,6 +13,7 @@ import requests
 
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
+from tests.real_airflow.conftest import wait_until_logged
 from tests.real_airflow.decision_table import GATES, MODES, RESERVING, ROWS, Gate
 from tests.real_airflow.reserved_runs import ReservedRuns
 
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.real_airflow, pytest.mark.timeout(1200)]
 class Outcome:
     """How a gate's task ended."""
 
+    run_id: str
     state: str
     tries: int
     xcom: str | None
@@ -63,7 +65,9 @@ def outcomes(
         for gate in GATES
     ],
 )
-def test_a_gate_ends_as_the_table_says(gate: Gate, outcomes: dict[tuple[str, str], Outcome]) -> None:
+def test_a_gate_ends_as_the_table_says(
+    gate: Gate, airflow: LocalAirflow, outcomes: dict[tuple[str, str], Outcome]
+) -> None:
     row, outcome = gate.row, outcomes[gate.row.name, gate.mode]
     assert (outcome.state, outcome.tries, outcome.xcom, outcome.downstream) == (
         row.state,
@@ -71,7 +75,9 @@ def test_a_gate_ends_as_the_table_says(gate: Gate, outcomes: dict[tuple[str, str
         row.xcom,
         row.downstream,
     ), outcome.log
-    assert gate.because in outcome.log
+    wait_until_logged(
+        gate.because, airflow, gate.dag_id, outcome.run_id, gate.task_id, try_number=outcome.tries
+    )
 
 
 def test_airflow_logs_no_python_warning_about_the_provider(
@@ -96,6 +102,7 @@ def _instances(airflow: LocalAirflow, dag_id: str, run_id: str) -> list[dict[str
 def _outcome(airflow: LocalAirflow, gate: Gate, run_id: str, instances: dict[str, dict[str, Any]]) -> Outcome:
     instance = instances[gate.task_id]
     return Outcome(
+        run_id,
         instance["state"],
         instance["try_number"],
         _xcom(airflow, gate, run_id),

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.real_airflow.conftest import hold, minor_version
+from tests.real_airflow.conftest import hold, minor_version, wait_until_logged
 
 pytestmark = pytest.mark.real_airflow
 
@@ -36,7 +36,7 @@ def test_a_gate_needs_what_its_template_renders_to(
     gates = {task_id for task_id, _ in airflow.task_states(dag_id, run_id)} - {"price"}
     assert len(gates) >= 4
     for gate in gates:
-        assert "enough for $7.50" in airflow.task_log(dag_id, run_id, gate), gate
+        wait_until_logged("enough for $7.50", airflow, dag_id, run_id, gate)
 
 
 def test_a_templated_gate_starts_in_the_triggerer_from_airflow_3_3_on(airflow: LocalAirflow) -> None:
