@@ -49,6 +49,9 @@ ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
 # Tests carry these marks: see pyproject.toml.
 OF_OTHER_SESSIONS = "browser or distributed or ledger"
 NOT_IN_CHECK = f"{OF_OTHER_SESSIONS} or real_airflow or airflow_process or long"
+# The oldest and the newest Airflow and Python are enough for these, and for tests of code without Airflow.
+ON_THE_ENDS = "on_the_ends or long"
+WITHOUT_AIRFLOW = [f"--ignore=tests/{folder}" for folder in ("billing", "faults", "ledger", "sandbox")]
 
 
 @nox.session(python=False)
@@ -124,10 +127,10 @@ def audit(session: nox.Session) -> None:
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on every supported Airflow; VERSIONS="2.11 3.0"."""
     _install(session, airflow)
-    left_out = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}"
+    left_out, options = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}", _workers(session, 2)
     if airflow not in (OLDEST, NEWEST):
-        left_out += " or on_the_ends or long"
-    _pytest(session, f"not ({left_out})", "-q", *_workers(session, 2))
+        left_out, options = f"{left_out} or {ON_THE_ENDS}", [*options, *WITHOUT_AIRFLOW]
+    _pytest(session, f"not ({left_out})", "-q", *options)
 
 
 @nox.session(requires=["interpreters"])
@@ -135,10 +138,10 @@ def matrix(session: nox.Session, airflow: str) -> None:
 def pythons(session: nox.Session) -> None:
     """Run the unit tests on newer Pythons and the newest Airflow; VERSIONS="3.13 3.14"."""
     _install(session, NEWEST)
-    left_out = f"only_in_test or real_airflow or {OF_OTHER_SESSIONS}"
+    left_out, options = f"only_in_test or real_airflow or {OF_OTHER_SESSIONS}", ["-q"]
     if session.python != NEWER_PYTHONS[-1]:
-        left_out += " or airflow_process or long"
-    _pytest(session, f"not ({left_out})", "-q")
+        left_out, options = f"{left_out} or airflow_process or {ON_THE_ENDS}", [*options, *WITHOUT_AIRFLOW]
+    _pytest(session, f"not ({left_out})", *options)
 
 
 @nox.session(python=PYTHON)
