@@ -36,6 +36,8 @@ class FleetInLine(Fleet):
         self._quitters: dict[str, int] = defaultdict(int)
         self._blocked_since: int | None = None
         self._blocked = 0
+        self._blocked_in_vain = 0
+        self._holds_in_vain = 0
 
     def simulate_line(self) -> LineResult:
         """Simulate all events, and return how long everybody waited."""
@@ -43,6 +45,7 @@ class FleetInLine(Fleet):
         return LineResult(
             refused=self._refused,
             still_share=self._blocked / self._now,
+            still_in_vain_share=self._blocked_in_vain / self._now,
             days=self._last_end / MICROSECONDS / 60 / 60 / 24,
             waits={group: waits_of(list(waited.values())) for group, waited in sorted(self._waited.items())},
             gave_up=dict(self._quitters),
@@ -73,8 +76,7 @@ class FleetInLine(Fleet):
         if available < run.needed:
             self._wait(run)
         elif available - self.line.held_before(run) < run.needed:
-            if self._blocked_since is None:
-                self._blocked_since = self._now
+            self._block()
             self._wait(run)
         else:
             self._ask(run)
@@ -94,10 +96,20 @@ class FleetInLine(Fleet):
             return
         self._at(next_check, self._check, run)
 
+    def _block(self) -> None:
+        if self._blocked_since is None:
+            self._blocked_since, self._holds_in_vain = self._now, self.line.holds_in_vain
+
+    def _unblock(self) -> None:
+        if self._blocked_since is None:
+            return
+        blocked, self._blocked_since = self._now - self._blocked_since, None
+        self._blocked += blocked
+        if self.line.holds_in_vain > self._holds_in_vain:
+            self._blocked_in_vain += blocked
+
     def _open(self, run: Run) -> None:
-        if self._blocked_since is not None:
-            self._blocked += self._now - self._blocked_since
-            self._blocked_since = None
+        self._unblock()
         super()._open(run)
         self.line.open(run, self.gates.available(), self._now)
         self._record(run)

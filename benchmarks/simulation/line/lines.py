@@ -40,6 +40,7 @@ class FirstFit:
         self.hold = round(hold_seconds * MICROSECONDS)
         self.places: dict[int, Place] = {}
         self.opened_cents = 0
+        self.holds_in_vain = 0
         self._newest = 0
 
     def join(self, run: Run) -> None:
@@ -152,6 +153,7 @@ class TheLine(FirstFit):
     def _start_over(self, in_vain: list[Place]) -> None:
         if not in_vain:
             return
+        self.holds_in_vain += 1
         least, held = line_rule.least_units(in_vain), self.held()
         for place in self.places.values():
             if place in in_vain or (place not in held and place.amount_units >= least):

@@ -16,6 +16,7 @@ COLUMNS = (
     "rule",
     *(f"wait of {name}: median, p99, worst" for name in (SMALL, "$20 to $50", LARGE)),
     "nobody opened",
+    "because of holds in vain",
     "gave up",
 )
 
@@ -61,6 +62,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         outcome.rule,
         *(_waits(result, name) for name in (SMALL, "$20 to $50", LARGE)),
         f"{result.still_share:.1%}",
+        f"{result.still_in_vain_share:.1%}",
         ", ".join(f"{count:,} of {group}" for group, count in result.gave_up.items()),
     )
 

@@ -20,6 +20,7 @@ class LineResult:
     :param refused: how many payments were refused.
     :param still_share: the share of the time in which nobody opened although enough for somebody was there,
         from 0 to 1.
+    :param still_in_vain_share: the part of it in which a hold ended in vain.
     :param days: from the first run to the last end.
     :param waits: how long runs waited for their gate, by what they need.
     :param gave_up: how many runs stopped waiting, by what they need.
@@ -27,6 +28,7 @@ class LineResult:
 
     refused: int
     still_share: float
+    still_in_vain_share: float
     days: float
     waits: dict[str, Waits]
     gave_up: dict[str, int]
