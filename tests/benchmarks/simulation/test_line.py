@@ -19,9 +19,11 @@ from benchmarks.simulation.line.scenario import LineScenario
 from benchmarks.simulation.line.settings import (
     DAY_SECONDS,
     LARGE,
+    LESS,
     MORE,
     ONE_ABOVE,
     RULES,
+    SETTINGS,
     SMALL,
     TYPED_MORE,
     Outcome,
@@ -62,6 +64,11 @@ def test_large_runs_wait_longest_without_a_line(outcomes: list[Outcome]) -> None
 def test_only_a_line_lets_gates_leave_credits_alone(outcomes: list[Outcome]) -> None:
     assert result_of(outcomes, FirstFit).still_share == 0
     assert result_of(outcomes, TheLine).still_share > 0
+
+
+def test_only_a_gate_that_is_never_paid_keeps_the_others_waiting_in_vain() -> None:
+    paid, never_paid = (simulate_line(SETTINGS[name], RUNS, seed=1) for name in (LESS, ONE_ABOVE))
+    assert paid.still_in_vain_share == 0 < never_paid.still_in_vain_share < never_paid.still_share
 
 
 def test_every_run_opens_or_gives_up(outcomes: list[Outcome]) -> None:
@@ -184,7 +191,7 @@ def with_p99(outcome: Outcome, group: str, p99: float) -> Outcome:
     return replace(outcome, result=replace(outcome.result, waits=waits))
 
 
-BASE = Outcome(MORE, RULES[TheLine], LineResult(0, 0.0, 1.0, {}, {}))
+BASE = Outcome(MORE, RULES[TheLine], LineResult(0, 0.0, 0.0, 1.0, {}, {}))
 FIRST_COME = with_p99(replace(BASE, rule=RULES[FirstCome]), LARGE, 100)
 
 
@@ -195,8 +202,8 @@ FIRST_COME = with_p99(replace(BASE, rule=RULES[FirstCome]), LARGE, 100)
         ([FIRST_COME, with_p99(BASE, LARGE, 151)], "1.51 times"),
         ([with_p99(BASE, "all", 10), with_p99(replace(BASE, setting=TYPED_MORE), "all", 13)], None),
         ([with_p99(BASE, "all", 10), with_p99(replace(BASE, setting=TYPED_MORE), "all", 14)], "1.40 times"),
-        ([replace(BASE, setting=ONE_ABOVE, result=replace(BASE.result, still_share=0.1))], None),
-        ([replace(BASE, setting=ONE_ABOVE, result=replace(BASE.result, still_share=0.11))], "11.0%"),
+        ([replace(BASE, setting=ONE_ABOVE, result=replace(BASE.result, still_in_vain_share=0.1))], None),
+        ([replace(BASE, setting=ONE_ABOVE, result=replace(BASE.result, still_in_vain_share=0.11))], "11.0%"),
         ([replace(BASE, result=replace(BASE.result, refused=1))], "no payment is refused"),
     ],
 )
