@@ -30,7 +30,7 @@ PACKAGE = "airflow_provider_youcom"
 LISTED = Path(__file__).with_name("mutants_that_change_nothing.txt")
 
 OF_THE_LEDGER = ["ledger/test_ledger.py", "ledger/test_abandoned.py"]
-OF_THE_LINE = ["ledger/test_line.py"]
+OF_THE_LINE = ["ledger/test_line.py", "ledger/test_line_holds.py"]
 OF_GATES = ["test_gate.py", "triggers/test_check.py", "triggers/test_reserving.py"]
 OF_GATES += ["sensors/test_reserving.py"]
 # The modules, the most important first, and their tests, the fastest first.

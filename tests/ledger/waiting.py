@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
+
+import sqlalchemy as sa
 
 from airflow_provider_youcom.ledger.claim import Claim
 from airflow_provider_youcom.ledger.ledger import Ledger
-from airflow_provider_youcom.ledger.reservation import Decision
+from airflow_provider_youcom.ledger.reservation import Decision, Note
 from tests.ledger.spending import account_with, claim_of, reserve
 
 ACCOUNT = "4f1c"
@@ -40,6 +43,11 @@ def others_reserve(ledger: Ledger, usd: object) -> None:
     assert decision.reservation is not None
 
 
+def keep(ledger: Ledger, *claims: Claim, pause_seconds: float = 60, note: Note | None = None) -> None:
+    """Let gates that have checked together in the triggerer keep their places, or join."""
+    ledger.line.keep(claims, ACCOUNT, pause_seconds, note)
+
+
 def in_line(ledger: Ledger) -> list[str]:
     """Return the runs of the gates that wait, the first in line first."""
     return [place.holder.run_id for place in ledger.line.places(ACCOUNT)]
@@ -48,3 +56,16 @@ def in_line(ledger: Ledger) -> list[str]:
 def held(ledger: Ledger) -> list[str]:
     """Return the runs of the gates whose amounts are held."""
     return [place.holder.run_id for place in ledger.line.places(ACCOUNT) if place.is_held]
+
+
+def hold(ledger: Ledger, usd: int = 100, run: str = "large") -> None:
+    """Let a gate wait until its amount is held."""
+    look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 4 * usd + 1)
+    assert run in held(ledger)
+
+
+def scalar(engine: sa.engine.Engine, query: str) -> Any:
+    """Return the first value that a query returns."""
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar()
