@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,9 @@ import pytest
 
 if TYPE_CHECKING:
     from airflow_provider_youcom.ledger.ledger import Ledger
+
+# A shell lets what it starts in the background ignore SIGINT, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
