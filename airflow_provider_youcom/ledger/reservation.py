@@ -54,7 +54,7 @@ class AccountNote:
 
     def held_before(self, holder: Holder) -> Held:
         """
-        Return what someone leaves alone, since it is held for gates that joined the line before.
+        Return what a holder leaves alone: what is held for gates that joined the line earlier.
 
         :param holder: who wants to reserve.
         """
