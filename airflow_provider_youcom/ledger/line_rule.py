@@ -48,7 +48,7 @@ def is_held(place: Any, opened_units: Any) -> Any:
 
 def bound(place_number: int | None, run_since: int | None) -> int:
     """
-    Return the number of a place: a holder leaves alone what is held for places with lower numbers.
+    Return a bound for the numbers of places: a holder leaves alone what is held for lower ones.
 
     :param place_number: the number of the gate's own place; None if it has none.
     :param run_since: the newest place when the oldest standing reservation of its run was made; None if its
