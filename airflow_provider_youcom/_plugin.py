@@ -2,7 +2,7 @@
 The credits page in Airflow's navigation, on Airflow 3.1.1 and later.
 
 Every process of Airflow loads its plugins, so this imports nothing but Airflow's own class. What serves the
-page is imported at the first request, and only the API server has requests.
+page is imported at the first request, and only the API server gets requests.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class AvailableCredits:
     :param reserved_runs: how many runs have reserved that.
     :param own_run_usd: how much of it is for other tasks of the same run, in dollars.
     :param reservation_id: the reservation that now stands for this attempt; None if none does.
-    :param held_usd: how much of what is available is held for gates that joined the line before, in dollars.
+    :param held_usd: how much of what is available is held for gates that joined the line earlier, in dollars.
     :param held_for: the run of the first of these gates, in words; empty if nothing is held.
     :param place: the place of this gate in line, 1 for the first; None if it is not in line.
     """
@@ -114,7 +114,7 @@ class AvailableCredits:
 
     @property
     def not_held_usd(self) -> Decimal:
-        """What is available and not held for a gate that joined the line before, in dollars."""
+        """What is available and not held for a gate that joined the line earlier, in dollars."""
         return subtract_usd(self.available_usd, self.held_usd)
 
     @property

@@ -39,7 +39,7 @@ _SENTENCES = {
     ),
     404: ("Not found", "There is no such page here: open Credits in Airflow's navigation."),
     405: ("Not allowed", "This page can only be read."),
-    500: ("Something failed", "The page could not be made: the log of Airflow's API server says why."),
+    500: ("Something failed", "The page could not be shown: the log of Airflow's API server says why."),
 }
 
 _ledgers = Ledgers()

@@ -61,7 +61,7 @@ def dollars(usd: float, step: float) -> str:
     Return an amount as a label.
 
     :param usd: the amount, in dollars.
-    :param step: how far the labels are apart.
+    :param step: how far apart the labels are.
     """
     sign = "-" if usd < 0 else ""
     return f"{sign}${abs(usd):,.0f}" if step >= 1 else f"{sign}${abs(usd):,.2f}"

@@ -16,7 +16,7 @@ _YEAR = timedelta(days=365)
 @dataclass(frozen=True)
 class Forecast:
     """
-    What the page says of the end of the balance.
+    What the page says about the end of the balance.
 
     :param span: in how long it runs out.
     :param dates: between which dates; empty if there are none.
@@ -30,7 +30,7 @@ class Forecast:
 
 def forecast(figures: Figures, now: datetime) -> Forecast:
     """
-    Return what to say of the end of the balance.
+    Return what to say about the end of the balance.
 
     :param figures: the account's figures.
     :param now: the ledger's time.
@@ -44,7 +44,7 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
         return Forecast("Not known yet", "", "A day of readings is needed to tell.")
     at = f"at {up(pace.usd_per_day)} a day, as in the last {words(pace.watched)}; top-ups left out"
     if pace.usd_per_day <= 0:
-        return Forecast("No end in sight", "", f"Nothing fell in the last {words(pace.watched)}.")
+        return Forecast("No end in sight", "", f"The balance did not fall in the last {words(pace.watched)}.")
     if runs_out is None:
         return Forecast("More than 3 years", "", at)
     earliest, latest = max(runs_out.earliest, now), runs_out.latest

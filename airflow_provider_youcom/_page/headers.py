@@ -1,4 +1,4 @@
-"""The headers of everything that the page's app answers."""
+"""The headers of each answer of the page's app."""
 
 from __future__ import annotations
 

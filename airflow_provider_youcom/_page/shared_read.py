@@ -1,5 +1,5 @@
 """
-A read that all viewers share, so that a database that hangs holds one thread, and no viewer for long.
+A read that all viewers share, so that a database that hangs blocks one thread, and no viewer for long.
 
 The thread is a daemon of its own: a pool's thread would keep the API server from ending, and the pools of the
 API server are for its own requests.

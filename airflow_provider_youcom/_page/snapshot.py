@@ -155,7 +155,7 @@ def _pictures(overview: Overview, runs_out: RunsOut | None) -> tuple[Picture, ..
 def _daily_usd(
     balance_usd: Decimal, now: datetime, runs_out: RunsOut | None
 ) -> tuple[Decimal, Decimal] | None:
-    """Return how much falls in a day, at least and at most, if the balance is gone when it is said to be."""
+    """Return how much falls in a day, at least and at most, if the balance runs out as forecast."""
     if runs_out is None or runs_out.earliest <= now:
         return None
     slow_days = Decimal((runs_out.latest - now) / _DAY) if runs_out.latest else None

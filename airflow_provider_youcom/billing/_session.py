@@ -22,7 +22,7 @@ _KEY_HEADER = "X-API-Key"
 
 class OneOriginSession(requests.Session):
     """
-    A session that sends the key to one origin, follows no redirects, and retries passing failures.
+    A session that sends the key to one origin, follows no redirects, and retries temporary failures.
 
     :param api_key: a key that ``check_api_key`` returned.
     :param base_url: an address that ``check_base_url`` returned; only its origin is sent the key.
@@ -81,7 +81,7 @@ class _Adapter(BoundedAdapter):
 
 class BoundedRetry(urllib3.Retry):
     """
-    Retries a GET after a passing failure, but never waits longer than the call may still take.
+    Retries a GET after a temporary failure, but never waits longer than the call may still take.
 
     It does not retry after an answer that a key has reached its spending cap, which does not pass.
     """

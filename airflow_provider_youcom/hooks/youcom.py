@@ -62,7 +62,7 @@ class YouComHook(BaseHook):
         """
         Return a session that sends the API key to the connection's origin only.
 
-        It follows no redirects, and retries a GET after a passing failure, which a spending cap is not. Use
+        It follows no redirects, and retries a GET after a temporary failure. A spending cap is not one. Use
         it for other calls to that origin: ``hook.get_conn().post(f"{hook.base_url}/v1/research", json=...)``.
 
         :raises YouComRefusedError: if the connection is missing or cannot be used.

@@ -23,7 +23,7 @@ _KEYS_AT_ONCE = 5_000
 def held_before(
     connection: sa.engine.Connection, account_id: str, holder: Holder, run_since: int | None
 ) -> Held:
-    """Return what someone leaves alone, since it is held for gates that joined before."""
+    """Return what a holder leaves alone: what is held for gates that joined earlier."""
     this_account = {"this_account": account_id}
     number = connection.execute(
         statements.OWN_PLACE, {**this_account, "this_holder": holder.key}

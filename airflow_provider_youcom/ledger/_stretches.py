@@ -31,7 +31,7 @@ class Stretch:
 
 
 def stretches_of(readings: Sequence[StoredReading]) -> list[Stretch]:
-    """Divide the time between readings from its end on, without guessing what was read in between."""
+    """Divide the time between readings, from its end backwards, without guessing what was read in between."""
     stretches: list[Stretch] = []
     end = None
     for reading in reversed(readings):

@@ -1,4 +1,4 @@
-"""Delete readings that are not kept: of those older than two days, all but the last of each hour."""
+"""Delete readings older than 90 days, and of those older than two days, all but the last of each hour."""
 
 from __future__ import annotations
 

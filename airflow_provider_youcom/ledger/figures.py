@@ -1,5 +1,5 @@
 """
-What readings and reservations tell: what is available, how fast a balance falls, and when it runs out.
+What readings and reservations show: what is available, how fast a balance falls, and when it runs out.
 
 These functions use no clock and no database.
 """
@@ -73,7 +73,7 @@ class Fall:
 
 def available(reading: StoredReading, counting: Iterable[Reservation]) -> AvailableCredits:
     """
-    Return what of a reading is available to someone who has nothing reserved, by the rule of a note.
+    Return how much of a reading is available to someone who has reserved nothing, by the rule of a note.
 
     :param reading: the last reading.
     :param counting: the reservations that are subtracted from it.
@@ -150,7 +150,7 @@ def missing_usd(available_usd: Decimal, account: AccountNote) -> list[Decimal]:
 
     A gate leaves alone what is held for others, by the rule of the line.
 
-    :param available_usd: what is available to someone who has nothing reserved.
+    :param available_usd: what is available to someone who has reserved nothing.
     :param account: the account's line, and since when each run has reserved.
     """
     missing = []

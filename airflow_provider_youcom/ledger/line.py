@@ -100,7 +100,7 @@ class Line:
 
     def follow(self, note: Note, balance: AccountBalance, hold_seconds: float) -> bool:
         """
-        Write down that more has come in, or end the holds that were in vain; return whether holds have ended.
+        Store that more has come in, or end the holds that were in vain; return whether holds have ended.
 
         Most checks have nothing to write. A note from before does not know of holds that have ended.
 

@@ -4,8 +4,8 @@ The rule of the line: whose turn it is when gates wait for credits.
 A gate that finds enough opens, even if others joined the line earlier. Once others have reserved more than
 four times what a gate needs since it joined, its amount is *held*: gates that joined later leave it alone. A
 hold ends when nothing has opened and no more has come in for ``hold_seconds``, or when nothing has opened for
-twice as long. The counts of the gate, and of all that need at least as much, then start over, and twice as
-much must pass before their next hold.
+twice as long. The counts of the gate, and of all that need at least as much, then start over, and others may
+reserve twice as much before their next hold.
 
 The rule only makes less available than there is, so whether payments are covered does not depend on it. Like
 the rule of reservations, it uses no clock, no database and no Airflow.
@@ -40,7 +40,7 @@ def is_held(place: Any, opened_units: Any) -> Any:
     returns SQL.
 
     :param place: has ``amount_units``, what the gate needs; ``opened_before``, the total at which its count
-        started; and ``patience``, how many times its amount must pass.
+        started; and ``patience``, how many times its amount others may reserve.
     :param opened_units: the total of all that has ever been reserved in the account.
     """
     return opened_units - place.opened_before > place.amount_units * place.patience
@@ -48,7 +48,7 @@ def is_held(place: Any, opened_units: Any) -> Any:
 
 def bound(place_number: int | None, run_since: int | None) -> int:
     """
-    Return a number of a place: someone leaves alone what is held for places with lower numbers.
+    Return a bound for the numbers of places: a holder leaves alone what is held for lower ones.
 
     :param place_number: the number of the gate's own place; None if it has none.
     :param run_since: the newest place when the oldest standing reservation of its run was made; None if its
@@ -60,9 +60,9 @@ def bound(place_number: int | None, run_since: int | None) -> int:
 
 def first_patience(amount_units: int, places: Iterable[Any]) -> int:
     """
-    Return how many times its amount must pass before the first hold of a gate that joins.
+    Return how many times its amount others may reserve before the first hold of a gate that joins.
 
-    A hold that was in vain for some gate is in vain for a gate that needs more.
+    A hold that was in vain for one gate would be in vain for a gate that needs more.
 
     :param amount_units: what it needs.
     :param places: those that are in line.
@@ -73,9 +73,10 @@ def first_patience(amount_units: int, places: Iterable[Any]) -> int:
 
 def patience_after(place: Any, paid_units: int) -> int:
     """
-    Return how many times its amount must pass before a gate's next hold, after another has opened.
+    Return the patience of a gate after another one has opened.
 
-    An amount that has just been paid is not in vain, so gates that need no more are as patient as at first.
+    A hold for an amount that has just been paid is not in vain, so gates that need no more have the first
+    patience again.
 
     :param place: its place.
     :param paid_units: what the other has reserved.
@@ -86,7 +87,7 @@ def patience_after(place: Any, paid_units: int) -> int:
 
 def longer_patience(patience: int) -> int:
     """
-    Return how many times its amount must pass before the next hold of a gate whose hold was in vain.
+    Return the patience of a gate whose hold was in vain.
 
     :param patience: what it was for that hold.
     """

@@ -60,7 +60,7 @@ class Place:
 @dataclass(frozen=True)
 class Held:
     """
-    What is held for gates that joined before someone.
+    What is held for gates that joined earlier than a holder.
 
     :param units: how much, in hundred-thousandths of a cent.
     :param gates: for how many gates.
@@ -121,7 +121,7 @@ class AccountLine:
 
     def held_before(self, holder: Holder, run_since: int | None) -> Held:
         """
-        Return what someone leaves alone, since it is held for gates that joined before.
+        Return what a holder leaves alone: what is held for gates that joined earlier.
 
         :param holder: who wants to reserve.
         :param run_since: see ``line_rule.bound``.

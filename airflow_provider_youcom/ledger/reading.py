@@ -33,7 +33,7 @@ class StoredReading:
     :param counter: the counter of the note: how many reservations of the account had ended.
     :param stored_at: when it was stored, after You.com had answered; also in microseconds.
     :param balance_cents: what the account held, in cents, exact; may be negative.
-    :param fallen_usd: by how much the balance has fallen, in dollars. What it has risen by is left out.
+    :param fallen_usd: by how much the balance has fallen, in dollars. Rises are left out.
     :param unreserved_usd: how much of that fell while nothing was reserved, in dollars.
     :param watched_us: for how long that is known, in microseconds. While a balance rises, nobody knows what
         is spent, so that time is left out.
@@ -76,7 +76,7 @@ class StoredReading:
 
     def is_before(self, note: Note, now: int) -> bool:
         """
-        Return whether You.com had surely answered this reading before it was asked for another one.
+        Return whether You.com had surely returned this reading before it was asked for another one.
 
         :param note: from before You.com was asked for the other one.
         :param now: the ledger's time.

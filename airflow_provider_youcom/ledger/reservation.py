@@ -54,7 +54,7 @@ class AccountNote:
 
     def held_before(self, holder: Holder) -> Held:
         """
-        Return what someone leaves alone, since it is held for gates that joined the line before.
+        Return what a holder leaves alone: what is held for gates that joined the line earlier.
 
         :param holder: who wants to reserve.
         """
@@ -101,7 +101,7 @@ class Note:
 
     def available(self, balance: AccountBalance, holder: Holder | None = None) -> AvailableCredits:
         """
-        Return what is available to someone who has nothing reserved.
+        Return what is available to someone who has reserved nothing.
 
         :param balance: You.com's answer, from after this note.
         :param holder: who asks, if anybody; ``own_run_usd`` is about its run. Default: None.

@@ -43,7 +43,7 @@ class ReleaseCreditsOperator(BaseOperator):
     In a mapped task group, it releases what the gate of the same index has reserved. Behind a mapped gate, it
     releases what all indexes of the gate have reserved.
 
-    If the ledger does not answer, it tries again, five times a minute apart, unless ``retries`` and
+    If the ledger does not answer, it tries five more times, one minute apart, unless ``retries`` and
     ``retry_delay`` say otherwise. After that, it does not fail: what it could not release ends with the run.
 
     :param gate_task_id: the task id of the gate, with the ids of its task groups.

@@ -66,7 +66,7 @@ class Noted:
         return decision.available
 
     async def follow(self, balance: AccountBalance) -> None:
-        """Write down that more has come in, or end the holds that were in vain."""
+        """Store that more has come in, or end the holds that were in vain."""
         await _write_line(self.ledger, lambda: self.ledger.line.follow(self.note, balance, self.hold_seconds))
 
     async def store(self, balance: AccountBalance) -> None:

@@ -104,8 +104,8 @@ def test_the_line_tells_what_each_gate_needs_and_lacks_and_for_whom_something_is
     first, second = re.findall(r"(\$[\d.]+) (\$[\d.]+) \d+ s", words.partition("Holding")[0])
     assert first == ("$20.00", "$5.00")
     assert second == ("$12.00", "$17.00")
-    assert words.count("held for") == 1
-    assert page.index("held for") < page.index("2026-11-27 04:00")
+    assert words.count("credits held") == 1
+    assert page.index("credits held") < page.index("2026-11-27 04:00")
 
 
 def test_what_has_ended_and_still_counts_is_named(viewer: Browser, ledger: Ledger, sandbox: Sandbox) -> None:
@@ -191,7 +191,7 @@ def test_an_old_balance_says_that_nobody_checks(viewer: Browser, ledger: Ledger,
     make_older(ledger, minutes=40)
     words = text_of(viewer.page())
     assert "balance read 40 min ago" in words
-    assert "The balance was read 40 min ago, since nobody has checked it" in words
+    assert "The balance is from 40 min ago: nothing has checked it since" in words
 
 
 def make_older(ledger: Ledger, minutes: int) -> None:
@@ -214,8 +214,8 @@ def test_a_ledger_that_hangs_leaves_the_last_figures_and_says_so(
         assert is_hanging.is_set()
     assert "Available now $75.00" in words
     assert (
-        "The ledger of connection &#39;youcom_default&#39; has not answered within 2 s. What stands here was "
-        "known" in words
+        "The ledger of connection &#39;youcom_default&#39; has not answered within 2 s. The figures "
+        "shown are from" in words
     )
 
 

@@ -95,7 +95,7 @@ AT = "at $10.00 a day, as in the last 7 days; top-ups left out"
         (figures(balance=None), Forecast("Not known yet", "", "Nothing has been read yet.")),
         (figures(balance="0"), Forecast("It has run out", "", "The account holds nothing: top it up.")),
         (figures(pace=None), Forecast("Not known yet", "", "A day of readings is needed to tell.")),
-        (figures(pace="0"), Forecast("No end in sight", "", "Nothing fell in the last 7 days.")),
+        (figures(pace="0"), Forecast("No end in sight", "", "The balance did not fall in the last 7 days.")),
         (figures(), Forecast("More than 3 years", "", AT)),
         (figures(earliest=9.5, latest=26.1), Forecast("9–27 days", "between 7 December and 23 December", AT)),
         (figures(earliest=9.5), Forecast("More than 9 days", "after 7 December", AT)),
