@@ -41,7 +41,7 @@ def show_balance(args: Namespace) -> None:
     with _errors_in_one_line():
         hook = YouComHook(args.conn_id)
         noted = _note_or_error(hook) if hook.has_ledger else None
-        balance = hook.get_balance()
+        balance = hook.client.get_balance()
         if noted is None:
             row = balance_row(balance, "", plain_text(balance.balance_usd))
         elif isinstance(noted, YouComError):
@@ -85,7 +85,7 @@ def list_waiting(args: Namespace) -> None:
     with _errors_in_one_line():
         hook = YouComHook(args.conn_id)
         note = hook.ledger.note()
-        balance = hook.get_balance()
+        balance = hook.client.get_balance()
         line = note.of(balance.account_id).line
         rows = [
             waiting_row(number, place, note.available(balance, place.holder))

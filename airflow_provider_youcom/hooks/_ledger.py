@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from contextlib import closing
 from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 from airflow_provider_youcom._off_the_loop import call_airflow
 from airflow_provider_youcom.exceptions import (
     YouComConnectionNotFoundError,
+    YouComError,
     YouComLedgerUnavailableError,
     YouComRefusedError,
 )
@@ -21,8 +24,12 @@ from airflow_provider_youcom.money import format_usd
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
+    from airflow_provider_youcom.balance import AccountBalance
     from airflow_provider_youcom.hooks._connection import Settings
+    from airflow_provider_youcom.hooks.youcom import YouComHook
     from airflow_provider_youcom.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 _TYPES = ("sqlite", "postgres")
 
@@ -82,9 +89,23 @@ async def aopen_ledger(ledger_conn_id: str, conn_name: str) -> Ledger:
         raise YouComLedgerUnavailableError(str(error)) from None
 
 
+def get_and_store_balance(hook: YouComHook) -> AccountBalance:
+    """Return what the account holds, and store it. A ledger that fails is logged, and raises nothing."""
+    try:
+        ledger = hook.ledger
+        note = ledger.note()
+    except YouComError as error:
+        log.info("The ledger's history of balances is not complete: %s", error)
+        return hook.client.get_balance()
+    balance = hook.client.get_balance()
+    ledger.accounts.store(balance, note)
+    return balance
+
+
 def describe(settings: Settings) -> str:
     """Return what an account holds, and how much of it is reserved, for the "Test" button."""
-    balance = settings.client.get_balance()
+    with closing(settings.client) as client:
+        balance = client.get_balance()
     if not settings.ledger_conn_id:
         return str(balance)
     account = open_ledger(settings.ledger_conn_id, "this connection").note().of(balance.account_id)

@@ -41,7 +41,7 @@ def reserve_for_code(
     if attempt.holder.dag_id:
         # Only a task can ask Airflow.
         end_lost(ledger, attempt.holder, ask)
-    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds, hook.hold_seconds)
+    decision = ledger.reserve(claim, hook.client.get_balance, hook.settle_seconds, hook.hold_seconds)
     if decision.reservation is None:
         raise _shortfall(decision.available, usd)
     log.info("Reserved %s. %s", format_usd(usd, ROUND_CEILING), decision.available.sentence)

@@ -81,13 +81,15 @@ class YouComHook(BaseHook):
 
     def get_balance(self) -> AccountBalance:
         """
-        Return what the account holds.
+        Return what the account holds, and store it in the ledger, if the connection names one.
 
         :raises YouComUnavailableError: if You.com does not answer, or answers that it is unavailable.
         :raises YouComRefusedError: if You.com refuses the request, or the connection cannot be used.
         :raises YouComResponseError: if the answer is not an account balance.
         """
-        return self.client.get_balance()
+        from airflow_provider_youcom.hooks._ledger import get_and_store_balance
+
+        return get_and_store_balance(self) if self.has_ledger else self.client.get_balance()
 
     async def aconnect(self) -> None:
         """
@@ -162,7 +164,7 @@ class YouComHook(BaseHook):
         :raises YouComUnavailableError: if the ledger does not answer.
         """
         ledger = self.ledger
-        note, balance = ledger.note(), self.get_balance()
+        note, balance = ledger.note(), self.client.get_balance()
         ledger.accounts.store(balance, note)
         return note.available(balance)
 
@@ -200,11 +202,7 @@ class YouComHook(BaseHook):
 
         try:
             # Not by its name: Airflow's UI and REST API test under a generated name.
-            settings = self._read("this connection")
-            try:
-                return True, describe(settings)
-            finally:
-                settings.client.close()
+            return True, describe(self._read("this connection"))
         except YouComError as error:
             return False, str(error)
 

@@ -86,7 +86,7 @@ def reserve(hook: YouComHook, claim: Claim, context: Context) -> AvailableCredit
     # Before the note: what ends after it would count although it had ended.
     end_earlier_attempts(ledger, claim.attempt, ask)
     end_lost(ledger, claim.attempt.holder, ask)
-    decision = ledger.reserve(claim, hook.get_balance, hook.settle_seconds, hook.hold_seconds)
+    decision = ledger.reserve(claim, hook.client.get_balance, hook.settle_seconds, hook.hold_seconds)
     if decision.reservation is not None:
         _hand_on(ledger, context)
     return decision.available

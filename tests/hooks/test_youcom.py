@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from airflow.providers.common.compat.sdk import Connection
@@ -14,6 +15,7 @@ from airflow_provider_youcom.exceptions import (
 )
 from airflow_provider_youcom.hooks._connection import read_connection
 from airflow_provider_youcom.hooks.youcom import YouComHook
+from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.sandbox import RESEARCH_PATH, Fault, Sandbox
 from tests.faults.broken_server import BrokenServer, says_nothing
 
@@ -31,6 +33,38 @@ def connect(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, **extra: object) 
 
 def test_the_balance_is_read_through_the_connection(sandbox: Sandbox):
     assert YouComHook().get_balance().balance_cents == 10_000
+
+
+def test_a_balance_is_stored_in_the_ledger_that_the_connection_names(sandbox: Sandbox, ledger: Ledger):
+    def newest_usd() -> Decimal:
+        return ledger.accounts.overview(account_id).readings[-1].balance_usd
+
+    account_id = YouComHook().get_balance().account_id
+    assert newest_usd() == 100
+    sandbox.spend(1)
+    YouComHook().get_balance()
+    assert newest_usd() == 99
+
+
+@pytest.mark.parametrize(
+    ("ledger_conn_id", "problem"),
+    [("nowhere", "add it, or correct ledger_conn_id"), ("ledger", "The ledger 'ledger' cannot be used")],
+)
+def test_a_ledger_that_cannot_be_used_is_logged_and_hides_no_balance(
+    ledger_conn_id: str,
+    problem: str,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):
+    connect(monkeypatch, sandbox, ledger_conn_id=ledger_conn_id)
+    folder = {"conn_type": "sqlite", "host": str(tmp_path)}
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(folder))
+    with caplog.at_level("INFO"):
+        assert YouComHook().get_balance().balance_cents == 10_000
+    assert "The ledger's history of balances is not complete" in caplog.text
+    assert problem in caplog.text
 
 
 def test_the_settle_time_comes_from_the_connection(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
