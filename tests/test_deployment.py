@@ -454,6 +454,7 @@ def fleet(seed: int, monkeypatch: pytest.MonkeyPatch, slowest: float = 2) -> tup
     return ids, airflow
 
 
+@pytest.mark.only_in_test
 @pytest.mark.parametrize("slowest", [0.01, 2, 6])
 def test_a_fleet_that_opens_while_the_api_restarts_gets_one_id(
     slowest: float, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_youcom.sandbox import Sandbox
 from tests.examples import ON_AIRFLOW_2
 
-pytestmark = pytest.mark.airflow_process
+pytestmark = [pytest.mark.airflow_process, pytest.mark.on_the_ends]
 
 PREPARATION = """
 import os
@@ -83,7 +83,6 @@ def run_pytest(folder: Path, *code: str, **variables: str) -> subprocess.Complet
     )
 
 
-@pytest.mark.on_the_ends
 def test_it_changes_nothing_and_loads_nothing_until_a_test_requests_it(tmp_path: Path) -> None:
     code = """
 import sys
@@ -105,7 +104,6 @@ def test_the_sandbox_is_the_connection_during_the_test_and_nothing_is_left_after
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.on_the_ends
 def test_nothing_is_left_after_a_test_that_fails_while_an_answer_is_late(tmp_path: Path) -> None:
     code = """
 from airflow_provider_youcom.sandbox import Fault
@@ -122,7 +120,6 @@ def test_that_fails(youcom_sandbox):
     assert "as meant" in done.stdout
 
 
-@pytest.mark.on_the_ends
 def test_a_connection_in_the_environment_is_restored(tmp_path: Path) -> None:
     code = """
 def test_the_users_connection_is_back():
@@ -140,7 +137,6 @@ def test_the_users_connection_is_back():
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.on_the_ends
 def test_a_test_can_name_another_connection(tmp_path: Path) -> None:
     code = """
 @pytest.fixture
@@ -192,7 +188,6 @@ def test_nothing_is_left():
     assert not (tmp_path / "begun").exists()
 
 
-@pytest.mark.on_the_ends
 def test_a_secrets_backend_that_does_not_have_the_connection_is_no_obstacle(tmp_path: Path) -> None:
     connections = tmp_path / "connections.json"
     connections.write_text('{"warehouse": "postgres://"}')

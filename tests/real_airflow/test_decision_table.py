@@ -54,13 +54,20 @@ def outcomes(
     }
 
 
+def _marks(gate: Gate) -> list[pytest.MarkDecorator]:
+    if gate.is_like_another:
+        return [pytest.mark.scenario, pytest.mark.on_one_airflow]
+    # A gate that pokes needs nothing of Airflow until it ends.
+    return [pytest.mark.on_the_ends] if gate.mode == "poke" else []
+
+
 @pytest.mark.parametrize(
     "gate",
     [
         pytest.param(
             gate,
             id=f"{gate.row.name}-{gate.mode}",
-            marks=[pytest.mark.scenario, pytest.mark.on_the_ends] if gate.is_like_another else [],
+            marks=_marks(gate),
         )
         for gate in GATES
     ],
