@@ -138,7 +138,7 @@ def matrix(session: nox.Session, airflow: str) -> None:
 def pythons(session: nox.Session) -> None:
     """Run the unit tests on newer Pythons and the newest Airflow; VERSIONS="3.13 3.14"."""
     _install(session, NEWEST)
-    left_out, options = f"only_in_test or real_airflow or {OF_OTHER_SESSIONS}", ["-q"]
+    left_out, options = f"only_in_test or real_airflow or scenario or {OF_OTHER_SESSIONS}", ["-q"]
     if session.python != NEWER_PYTHONS[-1]:
         left_out, options = f"{left_out} or airflow_process or {ON_THE_ENDS}", [*options, *WITHOUT_AIRFLOW]
     _pytest(session, f"not ({left_out})", *options)
