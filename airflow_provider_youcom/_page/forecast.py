@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from airflow_provider_youcom._page.snapshot import Figures
 from airflow_provider_youcom._page.text import day, up, words
+from airflow_provider_youcom.ledger.figures import RunsOut
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
@@ -47,8 +48,17 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
         return Forecast("No end in sight", "", f"The balance did not fall in the last {words(pace.watched)}.")
     if runs_out is None:
         return Forecast("More than 3 years", "", at)
+    return _between(runs_out, now, at)
+
+
+def _between(runs_out: RunsOut, now: datetime, at: str) -> Forecast:
     earliest, latest = max(runs_out.earliest, now), runs_out.latest
+    if latest is not None and latest <= now:
+        gone_by = f"by {day(latest)}, {latest:%H:%M} UTC"
+        return Forecast("It may have run out", gone_by, f"{at}; the next check will tell")
     if latest is None or latest - now > _YEAR:
+        if earliest - now < _HOUR:
+            return Forecast("Perhaps within an hour", "", at)
         if earliest - now > _YEAR:
             return Forecast("More than a year", "", at)
         return Forecast(f"More than {_at_least(earliest - now)}", f"after {day(earliest)}", at)
@@ -56,6 +66,8 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
 
 
 def _range(least: timedelta, most: timedelta) -> str:
+    if most <= _HOUR:
+        return "Less than an hour"
     unit, name = (_DAY, "days") if most >= 2 * _DAY else (_HOUR, "hours")
     low, high = int(least / unit), -int(-most // unit)
     if low == high:

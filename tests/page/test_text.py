@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_youcom._page import text
 from airflow_provider_youcom._page.forecast import Forecast, forecast
@@ -101,6 +104,16 @@ AT = "at $10.00 a day, as in the last 7 days; top-ups left out"
         (figures(earliest=9.5), Forecast("More than 9 days", "after 7 December", AT)),
         (figures(earliest=500, latest=900), Forecast("More than a year", "", AT)),
         (
+            figures(earliest=-2, latest=-0.2),
+            Forecast("It may have run out", "by 27 November, 07:12 UTC", f"{AT}; the next check will tell"),
+        ),
+        (figures(earliest=-2), Forecast("Perhaps within an hour", "", AT)),
+        (figures(earliest=0.01, latest=900), Forecast("Perhaps within an hour", "", AT)),
+        (
+            figures(earliest=-2, latest=0.01),
+            Forecast("Less than an hour", "on 27 November, between 12:00 and 12:14 UTC", AT),
+        ),
+        (
             figures(earliest=0.3, latest=0.45),
             Forecast("7–11 hours", HOURS.format("19:12"), AT),
         ),
@@ -113,3 +126,16 @@ AT = "at $10.00 a day, as in the last 7 days; top-ups left out"
 )
 def test_the_end_of_the_balance_in_words(known: Figures, says: Forecast) -> None:
     assert forecast(known, NOW) == says
+
+
+days = st.floats(-1000, 2000)
+
+
+@given(days, st.none() | days)
+def test_a_span_counts_upwards_from_now(earliest: float, latest: float | None) -> None:
+    first, last = (earliest, None) if latest is None else sorted([earliest, latest])
+    said = forecast(figures(earliest=first, latest=last), NOW)
+    numbers = [int(number) for number in re.findall(r"-?\d+", said.span)]
+    assert numbers == sorted(numbers)
+    assert all(number > 0 for number in numbers[-1:])
+    assert not said.span.startswith("More than 0")
