@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_youcom._page.guard import (
     Sight,
+    explain_to,
     readable_dag_ids,
     user_who_may_enter,
     what_may_be_seen,
@@ -64,7 +65,8 @@ async def credits_page(user: Annotated[Any, Depends(user_who_may_enter)]) -> HTM
         for snapshot in known.snapshots
         for account in snapshot.accounts
     ]
-    return HTMLResponse(render_credits(shown, known.without_ledger, known.problems))
+    problems = await explain_to(user, known.problems)
+    return HTMLResponse(render_credits(shown, known.without_ledger, problems))
 
 
 @_application.api_route("/{name}", methods=_READ)

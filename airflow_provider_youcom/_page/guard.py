@@ -7,7 +7,7 @@ A mounted app inherits nothing of Airflow's own authentication. Every name on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
@@ -18,7 +18,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_vi
 from fastapi import Depends
 from fastapi.concurrency import run_in_threadpool
 
-from airflow_provider_youcom._page.snapshot import Account, Figures, Waiting
+from airflow_provider_youcom._page.shared_read import Problem
+from airflow_provider_youcom._page.snapshot import Account, Figures, Snapshot, Waiting
 from airflow_provider_youcom.ledger.claim import Holder
 from airflow_provider_youcom.ledger.overview import ReservedByDag
 from airflow_provider_youcom.ledger.reservation import Reservation
@@ -68,6 +69,22 @@ async def readable_dag_ids(user: Any) -> frozenset[str]:
     """
     # The auth manager asks Airflow's database, as it does for each of Airflow's own requests.
     return frozenset(await run_in_threadpool(lambda: get_auth_manager().get_authorized_dag_ids(user=user)))
+
+
+async def explain_to(user: Any, problems: Mapping[Problem, Snapshot | None]) -> dict[str, Snapshot | None]:
+    """
+    Return problems in words, with details if the user may read Airflow's connections.
+
+    :param user: the user.
+    :param problems: why something is missing or old, with what is shown instead.
+    """
+    details = any(each.details for each in problems) and await run_in_threadpool(
+        lambda: get_auth_manager().is_authorized_connection(method="GET", user=user)
+    )
+    return {
+        f"{each.sentence} {each.details}".strip() if details else each.sentence: instead
+        for each, instead in problems.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from airflow.configuration import conf
 
 from airflow_provider_youcom._connection_form import DEFAULT_CONN_ID
 from airflow_provider_youcom._deployment import saved_deployment_id
-from airflow_provider_youcom._page.shared_read import PATIENCE, SharedRead
+from airflow_provider_youcom._page.shared_read import PATIENCE, Problem, SharedRead, UnreadableError
 from airflow_provider_youcom._page.snapshot import Snapshot, read_snapshot
+from airflow_provider_youcom.exceptions import (
+    YouComConnectionNotFoundError,
+    YouComError,
+    YouComUnavailableError,
+)
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.ledger import Ledger
 
@@ -30,21 +36,21 @@ class Known:
     :param deployment: the id of this deployment; empty if that is not known.
     :param snapshots: what each ledger knew, each ledger and each account once.
     :param without_ledger: the connections that name no ledger.
-    :param problems: why something is missing or old, each in one sentence, with what is shown instead of
-        what could not be read; None if nothing is.
+    :param problems: why something is missing or old, with what is shown instead of what could not be read;
+        None if nothing is.
     """
 
     deployment: str
     snapshots: tuple[Snapshot, ...]
     without_ledger: tuple[str, ...]
-    problems: Mapping[str, Snapshot | None]
+    problems: Mapping[Problem, Snapshot | None]
 
 
 class Ledgers:
     """What the ledgers of some connections know, read once for all viewers."""
 
     def __init__(self) -> None:
-        self._deployment = SharedRead(saved_deployment_id, "Airflow's database")
+        self._deployment = SharedRead(_read_deployment_id, "Airflow's database")
         self._ledgers: dict[str, SharedRead[Ledger | None]] = {}
         self._snapshots: dict[Ledger, SharedRead[Snapshot]] = {}
 
@@ -67,12 +73,11 @@ class Ledgers:
             *(self._snapshot_of(ledger, conn_id).latest(deadline) for ledger, conn_id in ledgers.items())
         )
         self._forget_all_but(ledgers)
-        problems: dict[str, Snapshot | None] = {
+        problems: dict[Problem | None, Snapshot | None] = {
             deployment.problem: None,
             **dict.fromkeys(seen.problem for seen in named),
             **{seen.problem: seen.value for seen in snapshots},
         }
-        problems.pop("", None)
         return Known(
             deployment.value or "",
             _each_once([seen.value for seen in snapshots if seen.value is not None]),
@@ -81,7 +86,7 @@ class Ledgers:
                 for conn_id, seen in zip(conn_ids, named, strict=True)
                 if seen.value is None and not seen.problem
             ),
-            problems,
+            {problem: instead for problem, instead in problems.items() if problem is not None},
         )
 
     def _ledger_of(self, conn_id: str) -> SharedRead[Ledger | None]:
@@ -92,7 +97,7 @@ class Ledgers:
     def _snapshot_of(self, ledger: Ledger, conn_id: str) -> SharedRead[Snapshot]:
         if ledger not in self._snapshots:
             what = f"The ledger of connection {conn_id!r}"
-            self._snapshots[ledger] = SharedRead(lambda: read_snapshot(ledger), what)
+            self._snapshots[ledger] = SharedRead(lambda: _look_into(ledger, what), what)
         return self._snapshots[ledger]
 
     def _forget_all_but(self, ledgers: Collection[Ledger]) -> None:
@@ -107,9 +112,41 @@ def conn_ids() -> list[str]:
     return list(dict.fromkeys(filter(None, (each.strip() for each in setting.split(",")))))
 
 
+def _read_deployment_id() -> str:
+    try:
+        return saved_deployment_id()
+    except YouComError as error:
+        raise UnreadableError(Problem(str(error))) from None
+
+
 def _open(conn_id: str) -> Ledger | None:
     hook = YouComHook(conn_id)
-    return hook.ledger if hook.has_ledger else None
+    with _errors_for_viewers(f"Connection {conn_id!r}"):
+        if not hook.has_ledger:
+            return None
+    with _errors_for_viewers(f"The ledger of connection {conn_id!r}"):
+        return hook.ledger
+
+
+def _look_into(ledger: Ledger, what: str) -> Snapshot:
+    with _errors_for_viewers(what):
+        return read_snapshot(ledger)
+
+
+@contextmanager
+def _errors_for_viewers(what: str) -> Iterator[None]:
+    """Turn an error into a sentence that names no host, no login and nothing of an extra."""
+    try:
+        yield
+    except YouComError as error:
+        sentence = f"{what} {_what_happened(error)}: the log of Airflow's API server says why."
+        raise UnreadableError(Problem(sentence, str(error))) from None
+
+
+def _what_happened(error: YouComError) -> str:
+    if isinstance(error, YouComConnectionNotFoundError):
+        return "was not found"
+    return "cannot be read now" if isinstance(error, YouComUnavailableError) else "cannot be used"
 
 
 def _each_once(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:

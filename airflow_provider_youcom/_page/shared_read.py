@@ -17,8 +17,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from airflow_provider_youcom.exceptions import YouComError
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -30,23 +28,48 @@ KEPT_FOR = 5.0
 
 
 @dataclass(frozen=True)
+class Problem:
+    """
+    Why something could not be read.
+
+    :param sentence: what happened, for everybody.
+    :param details: more of it, which may name a host or a login; empty if there is no more.
+    """
+
+    sentence: str
+    details: str = ""
+
+
+class UnreadableError(Exception):
+    """
+    Raised by a read that tells viewers why it has failed.
+
+    :param problem: what it tells them.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.sentence)
+        self.problem = problem
+
+
+@dataclass(frozen=True)
 class Seen(Generic[T]):
     """
     What is known of something that is read again and again.
 
     :param value: the last answer; None if there was none yet.
-    :param problem: why there is no newer one, in one sentence; empty if it is new.
+    :param problem: why there is no newer one; None if it is new.
     """
 
     value: T | None
-    problem: str = ""
+    problem: Problem | None = None
 
 
 class SharedRead(Generic[T]):
     """
     Reads at most once at a time, and at most every five seconds, however many ask.
 
-    :param read: reads; it may block. A ``YouComError`` of it is shown to viewers.
+    :param read: reads; it may block. Viewers are told what an ``UnreadableError`` of it says.
     :param what: what is read, for the sentence about a read that fails or takes too long.
     """
 
@@ -73,7 +96,7 @@ class SharedRead(Generic[T]):
         await asyncio.wait([asyncio.wrap_future(running)], timeout=max(0.0, until - time.monotonic()))
         if running.done():
             return self._seen
-        return Seen(self._seen.value, f"{self._what} has not answered within {PATIENCE:g} s.")
+        return Seen(self._seen.value, Problem(f"{self._what} has not answered within {PATIENCE:g} s."))
 
     def _start_unless_fresh(self) -> Future[None] | None:
         with self._lock:
@@ -88,17 +111,21 @@ class SharedRead(Generic[T]):
             return self._running
 
     def _run(self, running: Future[None]) -> None:
-        problem = ""
+        problem = None
         value = self._seen.value
         try:
             value = self._read()
-        except YouComError as error:
-            problem = str(error)
+        except UnreadableError as error:
+            problem = error.problem
+            if problem != self._seen.problem:
+                log.warning("%s %s", problem.sentence, problem.details)
         except BaseException as error:  # noqa: BLE001 - viewers must not wait for a thread that has died
-            problem = f"{self._what} could not be read ({type(error).__name__})."
+            problem = Problem(f"{self._what} could not be read ({type(error).__name__}).")
             # Without the text of the error: a driver may put a password there.
             frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s The credits page shows what it knew before.\n%s", problem, frames)  # noqa: TRY400
+            log.error(  # noqa: TRY400
+                "%s The credits page shows what it knew before.\n%s", problem.sentence, frames
+            )
         with self._lock:
             self._seen = Seen(value, problem)
             self._ended = time.monotonic()

@@ -89,6 +89,12 @@ def viewer(api_server: Any, ledgers: Any) -> Browser:
 
 
 @pytest.fixture
+def operator(api_server: Any, ledgers: Any) -> Browser:
+    """A user who may read connections, too."""
+    return _browser(api_server, "operator", "op")
+
+
+@pytest.fixture
 def restricted(api_server: Any, ledgers: Any) -> Browser:
     """A user who may read one DAG."""
     return _browser(api_server, "restricted", "viewer")

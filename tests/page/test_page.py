@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 import sqlite3
 import threading
 import time
@@ -182,7 +183,7 @@ def test_a_connection_that_the_api_server_cannot_read_is_named(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__YOUCOM__PAGE_CONN_IDS", "only_on_workers")
     words = text_of(viewer.page())
-    assert "There is no connection &#39;only_on_workers&#39; that Airflow can read" in words
+    assert "Connection &#39;only_on_workers&#39; was not found" in words
     assert "No ledger is named" not in words
 
 
@@ -251,20 +252,41 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             released.set()
 
 
-def test_a_ledger_that_cannot_be_used_says_why_without_its_password(
-    viewer: Browser, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+def test_only_who_may_read_connections_learns_where_a_ledger_is_that_cannot_be_reached(
+    viewer: Browser, operator: Browser, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     connect(monkeypatch, sandbox, ledger_conn_id="broken")
-    broken = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "u", "password": "swordfish"}
+    port = free_port()
+    broken = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "password": "swordfish"}
     monkeypatch.setenv("AIRFLOW_CONN_BROKEN", json.dumps(broken))
-    answer = viewer.ask()
+    answers = [visitor.ask() for visitor in (viewer, operator)]
     _ledger.forget_ledgers()
-    assert answer.status_code == 200
-    assert (
-        "What is reserved is unknown, since the ledger &#39;broken&#39; could not be reached" in answer.text
-    )
-    assert "swordfish" not in answer.text
-    assert sandbox.api_key not in answer.text
+    sentence = "The ledger of connection &#39;youcom_default&#39; cannot be read now: the log"
+    for answer in answers:
+        assert answer.status_code == 200
+        assert sentence in answer.text
+        assert "swordfish" not in answer.text
+        assert sandbox.api_key not in answer.text
+    details = "What is reserved is unknown, since the ledger &#39;broken&#39; could not be reached"
+    assert [details in answer.text for answer in answers] == [False, True]
+    assert [str(port) in answer.text for answer in answers] == [False, True]
+    assert str(port) in caplog.text
+    assert "swordfish" not in caplog.text
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_a_viewer_learns_nothing_of_what_an_extra_holds(
+    viewer: Browser, operator: Browser, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, sandbox, timeout="canary")
+    pages = [visitor.page() for visitor in (viewer, operator)]
+    assert all("Connection &#39;youcom_default&#39; cannot be used: the log" in page for page in pages)
+    assert ["canary" in page for page in pages] == [False, True]
 
 
 def test_two_connections_to_one_ledger_show_its_account_once(

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_youcom._page import shared_read
-from airflow_provider_youcom._page.shared_read import Seen, SharedRead
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom._page.shared_read import Problem, Seen, SharedRead, UnreadableError
+
+DOWN = Problem("It is down.", "Its host is 127.0.0.1.")
 
 
 class Source:
@@ -85,12 +86,12 @@ def test_a_source_that_hangs_holds_one_thread_and_no_viewer(
     read = SharedRead(source, "The source")
     latest(read)
     source.allowed.clear()
-    assert latest(read, patience=0) == Seen(1, "The source has not answered within 2 s.")
+    assert latest(read, patience=0) == Seen(1, Problem("The source has not answered within 2 s."))
     # It began longer ago than anybody waits, so these do not wait at all.
     read._began -= shared_read.PATIENCE
     with ThreadPoolExecutor(8) as viewers:
         seen = list(viewers.map(lambda _: latest(read), range(8)))
-    assert seen == [Seen(1, "The source has not answered within 2 s.")] * 8
+    assert seen == [Seen(1, Problem("The source has not answered within 2 s."))] * 8
     assert len(source.threads) == 2
     source.allowed.set()
     until(lambda: read._running is None)
@@ -100,13 +101,13 @@ def test_a_source_that_hangs_holds_one_thread_and_no_viewer(
 @pytest.mark.parametrize(
     ("error", "problem"),
     [
-        (YouComLedgerUnavailableError("It is down."), "It is down."),
-        (ValueError("password=swordfish"), "The source could not be read (ValueError)."),
-        (SystemExit(1), "The source could not be read (SystemExit)."),
+        (UnreadableError(DOWN), DOWN),
+        (ValueError("password=swordfish"), Problem("The source could not be read (ValueError).")),
+        (SystemExit(1), Problem("The source could not be read (SystemExit).")),
     ],
 )
 def test_an_error_leaves_the_last_answer_and_is_explained(
-    source: Source, error: BaseException, problem: str, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    source: Source, error: BaseException, problem: Problem, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     read = SharedRead(source, "The source")
     latest(read)
@@ -120,10 +121,21 @@ def test_an_error_leaves_the_last_answer_and_is_explained(
 
 def test_an_error_is_kept_for_a_while_too(source: Source) -> None:
     read = SharedRead(source, "The source")
-    source.error = YouComLedgerUnavailableError("It is down.")
+    source.error = UnreadableError(DOWN)
     for _ in range(3):
-        assert latest(read) == Seen(None, "It is down.")
+        assert latest(read) == Seen(None, DOWN)
     assert len(source.threads) == 1
+
+
+def test_a_problem_is_logged_once_with_its_details(
+    source: Source, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(shared_read, "KEPT_FOR", 0.0)
+    read = SharedRead(source, "The source")
+    source.error = UnreadableError(DOWN)
+    for _ in range(3):
+        latest(read)
+    assert caplog.messages == ["It is down. Its host is 127.0.0.1."]
 
 
 def test_what_nobody_foresaw_is_logged_with_where_it_happened(source: Source, caplog: Any) -> None:
