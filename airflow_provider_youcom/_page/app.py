@@ -61,7 +61,7 @@ async def credits_page(user: Annotated[Any, Depends(user_who_may_enter)]) -> HTM
     known, dag_ids = await asyncio.gather(_ledgers.read(conn_ids()), readable_dag_ids(user))
     sight = Sight(known.deployment, dag_ids)
     shown = [
-        Shown(what_may_be_seen(account, sight), snapshot.now)
+        Shown(what_may_be_seen(account, sight), snapshot.now, snapshot.is_current)
         for snapshot in known.snapshots
         for account in snapshot.accounts
     ]

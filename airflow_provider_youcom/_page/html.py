@@ -61,10 +61,12 @@ class Shown:
 
     :param account: what the user may see of it.
     :param now: the ledger's time now, in UTC.
+    :param is_current: whether the ledger still answers. Default: True.
     """
 
     account: VisibleAccount
     now: datetime
+    is_current: bool = True
 
     @property
     def read_at(self) -> datetime:
@@ -74,8 +76,13 @@ class Shown:
 
     @property
     def is_stale(self) -> bool:
-        """Whether nobody has checked the balance for a while."""
-        return self.read_at is not _NEVER and self.now - self.read_at > STALE_AFTER
+        """Whether the ledger says that no check has succeeded for a while."""
+        return self.is_current and self.read_at is not _NEVER and self.now - self.read_at > STALE_AFTER
+
+    @property
+    def has_line(self) -> bool:
+        """Whether gates are in line."""
+        return bool(self.account.line) or self.account.others_in_line.count > 0
 
 
 def render_credits(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow.configuration import conf
 
@@ -80,7 +80,9 @@ class Ledgers:
         }
         return Known(
             deployment.value or "",
-            _each_once([seen.value for seen in snapshots if seen.value is not None]),
+            _each_once(
+                replace(seen.value, is_current=seen.problem is None) for seen in snapshots if seen.value
+            ),
             tuple(
                 conn_id
                 for conn_id, seen in zip(conn_ids, named, strict=True)
@@ -149,7 +151,7 @@ def _what_happened(error: YouComError) -> str:
     return "cannot be read now" if isinstance(error, YouComUnavailableError) else "cannot be used"
 
 
-def _each_once(snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+def _each_once(snapshots: Iterable[Snapshot]) -> tuple[Snapshot, ...]:
     """Leave out a ledger that two connections lead to."""
     by_ledger: dict[str, Snapshot] = {}
     for each in snapshots:

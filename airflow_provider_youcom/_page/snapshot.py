@@ -89,12 +89,14 @@ class Snapshot:
     :param accounts: its accounts.
     :param time: the ledger's time, in UTC; without accounts, this process's time.
     :param taken: the same moment, by this process's monotonic clock.
+    :param is_current: whether the ledger still answers. Default: True.
     """
 
     ledger_id: str
     accounts: tuple[Account, ...]
     time: datetime
     taken: float
+    is_current: bool = True
 
     @property
     def now(self) -> datetime:

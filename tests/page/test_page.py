@@ -187,12 +187,39 @@ def test_a_connection_that_the_api_server_cannot_read_is_named(
     assert "No ledger is named" not in words
 
 
+OLD = "The balance is from 40 min ago: no check has succeeded since."
+
+
 def test_an_old_balance_says_that_nobody_checks(viewer: Browser, ledger: Ledger, sandbox: Sandbox) -> None:
     hold(ledger, sandbox, 25)
     make_older(ledger, minutes=40)
     words = text_of(viewer.page())
     assert "balance read 40 min ago" in words
-    assert "The balance is from 40 min ago: nothing has checked it since" in words
+    assert f"{OLD} The next check of a gate or a watcher reads it again." in words
+
+
+def test_an_old_balance_leads_to_the_logs_of_gates_that_go_on_checking(
+    restricted: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    hold(ledger, sandbox, 95)
+    wait(ledger, sandbox, 70, "secret_dag")
+    make_older(ledger, minutes=40)
+    words = text_of(restricted.page())
+    assert f"{OLD} The gates in line check it, and their logs say why that fails." in words
+
+
+def test_a_ledger_that_hangs_does_not_say_that_nobody_checks(
+    viewer: Browser, ledger: Ledger, ledgers: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(ledger, sandbox, 25)
+    make_older(ledger, minutes=40)
+    assert OLD in text_of(viewer.page())
+    read_again(ledgers)
+    with hanging(monkeypatch):
+        words = text_of(viewer.page())
+    assert "balance read 40 min ago" in words
+    assert "no check has succeeded since" not in words
+    assert "What is reserved is up to date" not in words
 
 
 def make_older(ledger: Ledger, minutes: int) -> None:
