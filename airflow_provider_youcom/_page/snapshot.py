@@ -147,19 +147,19 @@ def _waiting(note: AccountNote, available: AvailableCredits | None) -> Iterator[
 
 
 def _pictures(overview: Overview, runs_out: RunsOut | None) -> tuple[Picture, ...]:
-    points = [Point(reading.read_at, reading.balance_usd) for reading in overview.readings]
+    now = overview.now
+    # If the clock went back, the last reading is in the future.
+    points = [Point(min(reading.read_at, now), reading.balance_usd) for reading in overview.readings]
     if not points:
         return ()
-    daily_usd = _daily_usd(points[-1].usd, overview.now, runs_out)
-    return tuple(draw(points, overview.now, size, daily_usd) for size in (WIDE, NARROW))
+    daily_usd = _daily_usd(points[-1], now, runs_out)
+    return tuple(draw(points, now, size, daily_usd) for size in (WIDE, NARROW))
 
 
-def _daily_usd(
-    balance_usd: Decimal, now: datetime, runs_out: RunsOut | None
-) -> tuple[Decimal, Decimal] | None:
+def _daily_usd(last: Point, now: datetime, runs_out: RunsOut | None) -> tuple[Decimal, Decimal] | None:
     """Return how much falls in a day, at least and at most, if the balance runs out as forecast."""
     if runs_out is None or runs_out.earliest <= now:
         return None
-    slow_days = Decimal((runs_out.latest - now) / _DAY) if runs_out.latest else None
-    fast_days = Decimal((runs_out.earliest - now) / _DAY)
-    return (balance_usd / slow_days if slow_days else Decimal(0)), balance_usd / fast_days
+    slow_days = Decimal((runs_out.latest - last.at) / _DAY) if runs_out.latest else None
+    fast_days = Decimal((runs_out.earliest - last.at) / _DAY)
+    return (last.usd / slow_days if slow_days else Decimal(0)), last.usd / fast_days
