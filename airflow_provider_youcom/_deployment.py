@@ -80,13 +80,15 @@ def saved_deployment_id() -> str:
     :raises YouComLedgerUnavailableError: if Airflow does not say what the id is.
     """
     try:
-        return (read_variable_on_the_server(DEPLOYMENT_VARIABLE) or "").strip()
+        found = read_variable_on_the_server(DEPLOYMENT_VARIABLE) or ""
     except (VariableUnavailableError, VariableDeniedError):
         # Without the text of the error, which a secrets backend chooses: all who see the page would read it.
         raise YouComLedgerUnavailableError(
             f"The Airflow Variable {DEPLOYMENT_VARIABLE} cannot be read, so no run is shown by name: check "
             "Airflow's database and its secrets backends."
         ) from None
+    # Otherwise as it is: gates write it so.
+    return found if found.strip() else ""
 
 
 def _make() -> str:

@@ -19,7 +19,12 @@ from airflow.providers.common.compat.sdk import AirflowTaskTimeout, Variable
 from airflow.secrets import BaseSecretsBackend
 
 from airflow_provider_youcom import _deployment
-from airflow_provider_youcom._deployment import CANDIDATE_VARIABLE, DEPLOYMENT_VARIABLE, deployment_id
+from airflow_provider_youcom._deployment import (
+    CANDIDATE_VARIABLE,
+    DEPLOYMENT_VARIABLE,
+    deployment_id,
+    saved_deployment_id,
+)
 from airflow_provider_youcom._variables import (
     VariableUnavailableError,
     tasks_have_the_database,
@@ -465,3 +470,17 @@ def test_a_fleet_that_opens_while_the_api_restarts_gets_one_id(
         saved = {text for key, text in airflow.saved if key == DEPLOYMENT_VARIABLE}
         assert saved == set(ids), seed
         assert len(saved) == 1, seed
+
+
+@pytest.mark.parametrize("written", ["prod", " prod", "prod\n"])
+def test_the_api_server_knows_the_deployment_by_the_same_id_as_its_gates(
+    written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_DEPLOYMENT_ID", written)
+    with in_a_task():
+        assert saved_deployment_id() == deployment_id() == written
+
+
+def test_the_api_server_knows_no_id_from_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_DEPLOYMENT_ID", " \n")
+    assert saved_deployment_id() == ""
