@@ -41,6 +41,8 @@ def forecast(figures: Figures, now: datetime) -> Forecast:
         return Forecast("Not known yet", "", "Nothing has been read yet.")
     if available.balance.balance_usd <= 0:
         return Forecast("It has run out", "", "The account holds nothing: top it up.")
+    if figures.is_out_of_date(now):
+        return Forecast("Not known", "", "No reading is from the last 7 days.")
     if pace is None:
         return Forecast("Not known yet", "", "A day of readings is needed to tell.")
     at = f"at {up(pace.usd_per_day)} a day, as in the last {words(pace.watched)}; top-ups left out"

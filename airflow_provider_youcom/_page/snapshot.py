@@ -62,6 +62,14 @@ class Figures:
     fall: Fall | None
     pictures: tuple[Picture, ...]
 
+    def is_out_of_date(self, now: datetime) -> bool:
+        """
+        Return whether no reading is from the last 7 days, which the pace and the fall are about.
+
+        :param now: the ledger's time.
+        """
+        return self.available is not None and now - self.available.balance.checked_at > figures.WINDOW
+
 
 @dataclass(frozen=True)
 class Account:

@@ -10,6 +10,8 @@ from urllib.parse import quote
 from airflow_provider_youcom.money import format_usd
 
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 _RUN_ID = re.compile(r"([a-z_]+)__(\d{4}-\d\d-\d\d)T(\d\d:\d\d)")
 # From the page to the root of Airflow's UI.
@@ -59,11 +61,16 @@ def span(duration: timedelta) -> str:
 
 def words(duration: timedelta) -> str:
     """
-    Return a duration, rounded to whole days, or to whole hours if it is shorter than two days.
+    Return a duration, rounded to whole days; below two days to whole hours, and below one to minutes.
 
     :param duration: any duration.
     """
-    unit, name = (_DAY, "day") if duration >= 2 * _DAY else (timedelta(hours=1), "hour")
+    if duration >= 2 * _DAY:
+        unit, name = _DAY, "day"
+    elif duration >= _HOUR:
+        unit, name = _HOUR, "hour"
+    else:
+        unit, name = _MINUTE, "minute"
     number = round(duration / unit)
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 

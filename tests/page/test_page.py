@@ -222,8 +222,29 @@ def test_a_ledger_that_hangs_does_not_say_that_nobody_checks(
     assert "What is reserved is up to date" not in words
 
 
+def test_an_account_without_a_reading_of_the_last_week_says_so(
+    viewer: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    past_readings(ledger, sandbox)
+    make_older(ledger, minutes=8 * 24 * 60)
+    words = text_of(viewer.page())
+    assert "Runs out in Not known No reading is from the last 7 days." in words
+    assert "Spent without a reservation Not known: no reading is from the last 7 days." in words
+
+
+def test_a_balance_that_did_not_fall_shows_that_nothing_was_spent_without_a_reservation(
+    viewer: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    hold(ledger, sandbox, 25)
+    make_older(ledger, minutes=40)
+    hold(ledger, sandbox, 30, run_id="another_run")
+    words = text_of(viewer.page())
+    assert "Nothing: the balance did not fall in the last 40 minutes." in words
+
+
 def make_older(ledger: Ledger, minutes: int) -> None:
     file = ledger._database._engine.url.database
+    ledger.accounts._newest.clear()
     with sqlite3.connect(str(file)) as connection:
         connection.execute(
             "UPDATE youcom_readings SET time = time - ?, stored_at = stored_at - ?",

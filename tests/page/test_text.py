@@ -29,7 +29,15 @@ def test_a_duration_has_its_largest_unit(seconds: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("hours", "words"),
-    [(0, "0 hours"), (1, "1 hour"), (47, "47 hours"), (48, "2 days"), (167.9, "7 days")],
+    [
+        (0, "0 minutes"),
+        (1 / 60, "1 minute"),
+        (0.5, "30 minutes"),
+        (1, "1 hour"),
+        (47, "47 hours"),
+        (48, "2 days"),
+        (167.9, "7 days"),
+    ],
 )
 def test_a_longer_duration_is_in_words(hours: float, words: str) -> None:
     assert text.words(timedelta(hours=hours)) == words
@@ -68,11 +76,12 @@ def figures(
     pace: str | None = "10",
     earliest: float | None = None,
     latest: float | None = None,
+    read: float = 0,
 ) -> Figures:
     """Figures of an account that runs out in so many days."""
     available = None
     if balance is not None:
-        held = AccountBalance("4f1c", Decimal(balance) * 100, NOW)
+        held = AccountBalance("4f1c", Decimal(balance) * 100, _in(read))
         available = AvailableCredits(held, held.balance_usd, Decimal(0), 0)
     return Figures(
         "4f1c",
@@ -98,6 +107,10 @@ AT = "at $10.00 a day, as in the last 7 days; top-ups left out"
         (figures(balance=None), Forecast("Not known yet", "", "Nothing has been read yet.")),
         (figures(balance="0"), Forecast("It has run out", "", "The account holds nothing: top it up.")),
         (figures(pace=None), Forecast("Not known yet", "", "A day of readings is needed to tell.")),
+        (
+            figures(pace=None, read=-7.1),
+            Forecast("Not known", "", "No reading is from the last 7 days."),
+        ),
         (figures(pace="0"), Forecast("No end in sight", "", "The balance did not fall in the last 7 days.")),
         (figures(), Forecast("More than 3 years", "", AT)),
         (figures(earliest=9.5, latest=26.1), Forecast("9–27 days", "between 7 December and 23 December", AT)),
