@@ -93,7 +93,7 @@ class Snapshot:
     """
     What a ledger knew at a time.
 
-    :param ledger_id: the ledger.
+    :param ledger_id: the ledger; empty if it has no tables yet.
     :param accounts: its accounts.
     :param time: the ledger's time, in UTC; without accounts, this process's time.
     :param taken: the same moment, by this process's monotonic clock.
@@ -114,11 +114,13 @@ class Snapshot:
 
 def read_snapshot(ledger: Ledger) -> Snapshot:
     """
-    Return what a ledger knows; this asks its database.
+    Return what a ledger knows; this asks its database, and creates nothing there.
 
     :param ledger: the ledger.
     """
     taken = time.monotonic()
+    if not ledger.exists:
+        return Snapshot("", (), datetime.now(UTC), taken)
     overviews = [ledger.accounts.overview(account_id) for account_id in ledger.accounts.ids()]
     note = ledger.note()
     return Snapshot(

@@ -39,6 +39,15 @@ def prepare(database: Database) -> str:
     )
 
 
+def exists(database: Database) -> bool:
+    """
+    Return whether the tables exist, and make neither them nor a file.
+
+    :raises YouComLedgerUnavailableError: if the database does not answer in time.
+    """
+    return not database.lacks_file and database.read(_find) is not None
+
+
 def _make(connection: sa.engine.Connection) -> Any:
     if connection.dialect.name == "postgresql":
         # CREATE TABLE IF NOT EXISTS fails when two processes run it at once.

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -48,6 +49,11 @@ class Database:
             prepare_connections(engine, answer_within, seen=self._follow)
             engine = engine.execution_options(isolation_level="READ COMMITTED")
         self._engine = engine
+
+    @property
+    def lacks_file(self) -> bool:
+        """Whether it is an SQLite file that does not exist; to connect to it would create it."""
+        return self.dialect == "sqlite" and not Path(str(self._engine.url.database)).exists()
 
     def read(self, work: Callable[[sa.engine.Connection], T]) -> T:
         """

@@ -27,7 +27,7 @@ from airflow_provider_youcom.ledger import _ends as ends
 from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
 from airflow_provider_youcom.ledger._amounts import seconds_to_us
-from airflow_provider_youcom.ledger._creation import prepare
+from airflow_provider_youcom.ledger._creation import exists, prepare
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger._lists import ReservationLists
 from airflow_provider_youcom.ledger._purge import purge
@@ -71,6 +71,11 @@ class Ledger(ReservationLists):
     def is_for_one_machine(self) -> bool:
         """Whether the ledger is a file, which other machines do not see: an SQLite database."""
         return self._database.dialect == "sqlite"
+
+    @property
+    def exists(self) -> bool:
+        """Whether its tables exist already. Unlike all other uses, this does not create them."""
+        return bool(self._id) or exists(self._database)
 
     @property
     def id(self) -> str:

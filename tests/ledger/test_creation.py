@@ -53,6 +53,13 @@ def test_many_processes_can_create_the_tables_at_once(url: str) -> None:
         ]
 
 
+def test_to_ask_whether_a_ledger_exists_creates_nothing(engine: sa.engine.Engine) -> None:
+    assert not Ledger(engine).exists
+    assert sa.inspect(engine).get_table_names() == []
+    Ledger(engine).note()
+    assert Ledger(engine).exists
+
+
 def test_sqlite_uses_a_write_ahead_log(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
     Ledger(engine).note()

@@ -175,7 +175,19 @@ def test_without_a_ledger_the_page_says_how_to_name_one(
 
 
 def test_an_empty_ledger_says_what_fills_it(viewer: Browser, ledger: Ledger) -> None:
+    assert ledger.note().accounts == {}
+    words = text_of(viewer.page())
+    assert "appears here after the first check of a gate" in words
+    assert "If the ledger is an SQLite file, gates and" in words
+
+
+def test_a_look_creates_no_ledger(viewer: Browser, ledger: Ledger) -> None:
+    file = Path(str(ledger._database._engine.url.database))
     assert "appears here after the first check of a gate" in text_of(viewer.page())
+    assert not file.exists()
+    file.touch()
+    assert "appears here after the first check of a gate" in text_of(viewer.page())
+    assert file.stat().st_size == 0
 
 
 def test_a_connection_that_the_api_server_cannot_read_is_named(
