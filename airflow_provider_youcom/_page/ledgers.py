@@ -61,6 +61,7 @@ class Ledgers:
         :param conn_ids: connections to You.com.
         """
         deadline = time.monotonic() + PATIENCE
+        self._begin_with_known_ledgers(conn_ids)
         deployment, named = await asyncio.gather(
             self._deployment.latest(deadline),
             asyncio.gather(*(self._ledger_of(conn_id).latest(deadline) for conn_id in conn_ids)),
@@ -90,6 +91,13 @@ class Ledgers:
             ),
             {problem: instead for problem, instead in problems.items() if problem is not None},
         )
+
+    def _begin_with_known_ledgers(self, conn_ids: Sequence[str]) -> None:
+        """Let a connection that is slow to read take no time from the ledger that it led to before."""
+        for conn_id in conn_ids:
+            known = self._ledger_of(conn_id).last_value
+            if known is not None:
+                self._snapshot_of(known, conn_id).begin()
 
     def _ledger_of(self, conn_id: str) -> SharedRead[Ledger | None]:
         if conn_id not in self._ledgers:

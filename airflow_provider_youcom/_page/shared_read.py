@@ -25,6 +25,10 @@ T = TypeVar("T")
 PATIENCE = 2.0
 # Seconds for which viewers get what has been read before.
 KEPT_FOR = 5.0
+# A read that takes longer than these seconds may never return, so the next viewer begins another one.
+GIVEN_UP_AFTER = 60.0
+# Each read that never returns keeps its thread.
+MOST_THREADS = 3
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class SharedRead(Generic[T]):
     """
     Reads at most once at a time, and at most every five seconds, however many ask.
 
+    A read that hangs for a minute is given up. What it returns after that is ignored.
+
     :param read: reads; it may block. Viewers are told what an ``UnreadableError`` of it says.
     :param what: what is read, for the sentence about a read that fails or takes too long.
     """
@@ -81,6 +87,16 @@ class SharedRead(Generic[T]):
         self._began = 0.0
         self._ended = 0.0
         self._running: Future[None] | None = None
+        self._threads = 0
+
+    @property
+    def last_value(self) -> T | None:
+        """The last answer; None if there was none yet."""
+        return self._seen.value
+
+    def begin(self) -> None:
+        """Begin to read, unless that goes on, or has just been done."""
+        self._start_unless_fresh()
 
     async def latest(self, deadline: float) -> Seen[T]:
         """
@@ -96,19 +112,24 @@ class SharedRead(Generic[T]):
         await asyncio.wait([asyncio.wrap_future(running)], timeout=max(0.0, until - time.monotonic()))
         if running.done():
             return self._seen
-        return Seen(self._seen.value, Problem(f"{self._what} has not answered within {PATIENCE:g} s."))
+        # Without a number of seconds: something else may have taken most of the viewer's time.
+        return Seen(self._seen.value, Problem(f"{self._what} has not answered yet."))
 
     def _start_unless_fresh(self) -> Future[None] | None:
         with self._lock:
             now = time.monotonic()
             if self._running is None and self._ended and now - self._ended < KEPT_FOR:
                 return None
-            if self._running is None:
+            if self._running is None or self._is_given_up(now):
                 running: Future[None] = Future()
                 # If there are no threads left, the next viewer tries again.
                 threading.Thread(target=self._run, args=[running], daemon=True).start()
                 self._running, self._began = running, now
+                self._threads += 1
             return self._running
+
+    def _is_given_up(self, now: float) -> bool:
+        return now - self._began > GIVEN_UP_AFTER and self._threads < MOST_THREADS
 
     def _run(self, running: Future[None]) -> None:
         problem = None
@@ -127,7 +148,9 @@ class SharedRead(Generic[T]):
                 "%s The credits page shows what it knew before.\n%s", problem.sentence, frames
             )
         with self._lock:
-            self._seen = Seen(value, problem)
-            self._ended = time.monotonic()
-            self._running = None
+            self._threads -= 1
+            if self._running is running:
+                self._seen = Seen(value, problem)
+                self._ended = time.monotonic()
+                self._running = None
         running.set_result(None)

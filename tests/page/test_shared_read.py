@@ -28,8 +28,9 @@ class Source:
         self.threads: list[threading.Thread] = []
 
     def __call__(self) -> int:
+        allowed = self.allowed
         self.threads.append(threading.current_thread())
-        self.allowed.wait(300)
+        allowed.wait(300)
         if self.error is not None:
             raise self.error
         self.answers += 1
@@ -86,12 +87,12 @@ def test_a_source_that_hangs_holds_one_thread_and_no_viewer(
     read = SharedRead(source, "The source")
     latest(read)
     source.allowed.clear()
-    assert latest(read, patience=0) == Seen(1, Problem("The source has not answered within 2 s."))
+    assert latest(read, patience=0) == Seen(1, Problem("The source has not answered yet."))
     # It began longer ago than anybody waits, so these do not wait at all.
     read._began -= shared_read.PATIENCE
     with ThreadPoolExecutor(8) as viewers:
         seen = list(viewers.map(lambda _: latest(read), range(8)))
-    assert seen == [Seen(1, Problem("The source has not answered within 2 s."))] * 8
+    assert seen == [Seen(1, Problem("The source has not answered yet."))] * 8
     assert len(source.threads) == 2
     source.allowed.set()
     until(lambda: read._running is None)
@@ -144,6 +145,36 @@ def test_what_nobody_foresaw_is_logged_with_where_it_happened(source: Source, ca
     assert "The source could not be read (ValueError)." in caplog.text
     assert "raise self.error" in caplog.text
     assert "swordfish" not in caplog.text
+
+
+def test_a_read_that_never_returns_gives_way_to_the_next_one(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_read, "KEPT_FOR", 3600.0)
+    read = SharedRead(source, "The source")
+    hangs = source.allowed = threading.Event()
+    assert latest(read, patience=0).problem
+    until(lambda: len(source.threads) == 1)
+    source.allowed = threading.Event()
+    source.allowed.set()
+    read._began -= shared_read.GIVEN_UP_AFTER + 1
+    assert latest(read) == Seen(1)
+    hangs.set()
+    source.threads[0].join(300)
+    assert source.answers == 2
+    assert latest(read) == Seen(1), "what was given up is older"
+
+
+def test_a_source_that_always_hangs_holds_three_threads(source: Source) -> None:
+    read = SharedRead(source, "The source")
+    source.allowed.clear()
+    for _ in range(5):
+        assert latest(read, patience=0).problem
+        read._began -= shared_read.GIVEN_UP_AFTER + 1
+    assert read._threads == shared_read.MOST_THREADS == 3
+    source.allowed.set()
+    until(lambda: read._threads == 0)
+    assert len(source.threads) == 3
 
 
 def test_a_viewer_who_leaves_does_not_disturb_the_others(source: Source) -> None:
