@@ -90,7 +90,8 @@ async def explain(request: Request, error: HTTPException) -> HTMLResponse:
     title, sentence = _SENTENCES.get(error.status_code, _SENTENCES[500])
     depth = request.url.path.removeprefix(request.scope.get("root_path", "")).count("/") - 1
     page = render_message(title, sentence, "../" * max(0, depth))
-    headers = {"Allow": ", ".join(_READ)} if error.status_code == 405 else None
+    # An auth manager's headers say where to sign in, for example.
+    headers = {**(error.headers or {}), **({"Allow": ", ".join(_READ)} if error.status_code == 405 else {})}
     return HTMLResponse(page, error.status_code, headers)
 
 

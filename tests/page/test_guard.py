@@ -57,6 +57,26 @@ def test_an_unknown_path_is_answered_by_the_page_itself(path: str, viewer: Brows
     assert "open Credits in Airflow's navigation" in answer.text.replace("&#39;", "'")
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"), [(307, {"Location": "https://sign-in.example/"}), (429, {"Retry-After": "3"})]
+)
+def test_what_an_auth_manager_answers_keeps_its_headers(
+    status: int, headers: dict[str, str], viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi import HTTPException
+
+    from tests.page.restricting_auth_manager import RestrictingAuthManager
+
+    def send_away(*_: Any, **__: Any) -> bool:
+        raise HTTPException(status, "Elsewhere", headers)
+
+    monkeypatch.setattr(RestrictingAuthManager, "is_authorized_view", send_away)
+    answer = viewer.ask()
+    assert answer.status_code == status
+    assert headers.items() <= {name.title(): value for name, value in answer.headers.items()}.items()
+    assert answer.headers["cache-control"] == "no-store"
+
+
 def test_a_user_sees_the_runs_of_readable_dags_and_the_rest_as_a_sum(
     viewer: Browser, restricted: Browser, ledger: Ledger, sandbox: Sandbox
 ) -> None:
