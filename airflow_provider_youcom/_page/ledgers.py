@@ -27,6 +27,11 @@ from airflow_provider_youcom.exceptions import (
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.ledger import Ledger
 
+_NO_CONNECTION = Problem(
+    "The option page_conn_ids in section [youcom] of Airflow's configuration is empty, so this page shows "
+    f"nothing: name a connection there, or remove the option to show {DEFAULT_CONN_ID}."
+)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -76,6 +81,7 @@ class Ledgers:
         self._forget_all_but(ledgers)
         problems: dict[Problem | None, Snapshot | None] = {
             deployment.problem: None,
+            (None if conn_ids else _NO_CONNECTION): None,
             **dict.fromkeys(seen.problem for seen in named),
             **{seen.problem: seen.value for seen in snapshots},
         }

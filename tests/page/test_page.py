@@ -174,6 +174,15 @@ def test_without_a_ledger_the_page_says_how_to_name_one(
     assert "Put the id of a connection to SQLite or PostgreSQL into its field “Ledger connection”" in words
 
 
+def test_a_setting_that_names_no_connection_is_not_taken_for_an_empty_ledger(
+    viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__YOUCOM__PAGE_CONN_IDS", " ,")
+    words = text_of(viewer.page())
+    assert "The option page_conn_ids in section [youcom] of Airflow&#39;s configuration is empty" in words
+    assert "The ledger is empty" not in words
+
+
 def test_an_empty_ledger_says_what_fills_it(viewer: Browser, ledger: Ledger) -> None:
     assert ledger.note().accounts == {}
     words = text_of(viewer.page())
