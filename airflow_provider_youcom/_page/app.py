@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from airflow_provider_youcom._page.guard import (
     Sight,
+    dag_ids_with_readable_runs,
     explain_to,
     readable_dag_ids,
     user_who_may_enter,
@@ -59,11 +60,12 @@ app = WithSecurityHeaders(_application)
 async def credits_page(user: Annotated[Any, Depends(user_who_may_enter)]) -> HTMLResponse:
     """Return the page, as this user may see it."""
     known, dag_ids = await asyncio.gather(_ledgers.read(conn_ids()), readable_dag_ids(user))
-    sight = Sight(known.deployment, dag_ids)
+    accounts = [(snapshot, account) for snapshot in known.snapshots for account in snapshot.accounts]
+    with_runs = {holder.dag_id for _, account in accounts for holder in account.holders}
+    sight = Sight(known.deployment, dag_ids, await dag_ids_with_readable_runs(user, dag_ids & with_runs))
     shown = [
         Shown(what_may_be_seen(account, sight), snapshot.now, snapshot.is_current)
-        for snapshot in known.snapshots
-        for account in snapshot.accounts
+        for snapshot, account in accounts
     ]
     problems = await explain_to(user, known.problems)
     return HTMLResponse(render_credits(shown, known.without_ledger, problems))

@@ -7,14 +7,15 @@ A mounted app inherits nothing of Airflow's own authentication. Every name on th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_view
+from airflow.models.dag import DagModel
 from fastapi import Depends
 from fastapi.concurrency import run_in_threadpool
 
@@ -45,20 +46,31 @@ class Sight:
 
     :param deployment: the id of this Airflow deployment; empty if it is not known, which hides all names.
     :param dag_ids: the DAGs that the user may read.
+    :param dag_ids_with_runs: those of them whose runs the user may read, too.
     """
 
     deployment: str
     dag_ids: frozenset[str]
+    dag_ids_with_runs: frozenset[str]
 
-    def shows(self, holder: Holder | ReservedByDag) -> bool:
+    def shows(self, holder: Holder) -> bool:
         """
-        Return whether the user may see this name.
+        Return whether the user may see this run.
 
         :param holder: who has reserved, or waits.
         """
-        if not self.deployment or not holder.dag_id:
-            return False
-        return holder.deployment == self.deployment and holder.dag_id in self.dag_ids
+        return self._is_of_here(holder) and holder.dag_id in self.dag_ids_with_runs
+
+    def shows_dag(self, dag: ReservedByDag) -> bool:
+        """
+        Return whether the user may see this DAG.
+
+        :param dag: a DAG that has reserved.
+        """
+        return self._is_of_here(dag) and dag.dag_id in self.dag_ids
+
+    def _is_of_here(self, named: Holder | ReservedByDag) -> bool:
+        return bool(self.deployment and named.dag_id) and named.deployment == self.deployment
 
 
 async def readable_dag_ids(user: Any) -> frozenset[str]:
@@ -69,6 +81,24 @@ async def readable_dag_ids(user: Any) -> frozenset[str]:
     """
     # The auth manager asks Airflow's database, as it does for each of Airflow's own requests.
     return frozenset(await run_in_threadpool(lambda: get_auth_manager().get_authorized_dag_ids(user=user)))
+
+
+async def dag_ids_with_readable_runs(user: Any, dag_ids: Collection[str]) -> frozenset[str]:
+    """
+    Return the DAGs whose runs a user may read.
+
+    :param user: the user.
+    :param dag_ids: DAGs that the user may read.
+    """
+    return await run_in_threadpool(lambda: frozenset(each for each in dag_ids if _may_read_runs(user, each)))
+
+
+def _may_read_runs(user: Any, dag_id: str) -> bool:
+    # As Airflow's own API does for the runs of a DAG.
+    details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
+    return get_auth_manager().is_authorized_dag(
+        method="GET", access_entity=DagAccessEntity.RUN, details=details, user=user
+    )
 
 
 async def explain_to(user: Any, problems: Mapping[Problem, Snapshot | None]) -> dict[str, Snapshot | None]:
@@ -135,8 +165,8 @@ def what_may_be_seen(account: Account, sight: Sight) -> VisibleAccount:
     :param sight: what the user may see by name.
     """
     standing = [each for each in account.counting if each.stands]
-    dags = [each for each in account.reserved_by_dag if sight.shows(each)]
-    other_dags = [each for each in account.reserved_by_dag if not sight.shows(each)]
+    dags = [each for each in account.reserved_by_dag if sight.shows_dag(each)]
+    other_dags = [each for each in account.reserved_by_dag if not sight.shows_dag(each)]
     return VisibleAccount(
         figures=account.figures,
         line=tuple(each for each in account.line if sight.shows(each.holder)),

@@ -87,6 +87,11 @@ class Account:
     counting: tuple[Reservation, ...]
     reserved_by_dag: tuple[ReservedByDag, ...]
 
+    @property
+    def holders(self) -> set[Holder]:
+        """Who waits or has reserved: each is part of a run."""
+        return {each.holder for each in self.line} | {each.holder for each in self.counting}
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -51,7 +51,8 @@ def measure_cost(folder: Path, rows: int, pages: int) -> Cost:
     """
     ledger = Ledger(sa.create_engine(f"sqlite:///{folder / f'{rows}.db'}"))
     fill(ledger, rows)
-    sight = Sight(DEPLOYMENT, frozenset({DAG, "competitor_watch", "weekly_digest"}))
+    dag_ids = frozenset({DAG, "competitor_watch", "weekly_digest"})
+    sight = Sight(DEPLOYMENT, dag_ids, dag_ids)
 
     def make_page() -> str:
         snapshot = read_snapshot(ledger)

@@ -101,6 +101,12 @@ def restricted(api_server: Any, ledgers: Any) -> Browser:
 
 
 @pytest.fixture
+def without_runs(api_server: Any, ledgers: Any) -> Browser:
+    """A user who may read every DAG, and no runs."""
+    return _browser(api_server, "without_runs", "viewer")
+
+
+@pytest.fixture
 def roleless(api_server: Any, ledgers: Any) -> Browser:
     """A user without a role."""
     return _browser(api_server, "roleless", None)

@@ -109,6 +109,18 @@ def test_a_user_sees_the_own_gates_in_line_at_their_places_and_the_rest_as_a_sum
     assert 'In line <span class="count">3</span>' in seen
 
 
+def test_who_may_read_a_dag_but_no_runs_sees_no_run(
+    viewer: Browser, without_runs: Browser, ledger: Ledger, sandbox: Sandbox
+) -> None:
+    hold(ledger, sandbox, 95, run_id="manual__who_holds")
+    wait(ledger, sandbox, 70, run_id="manual__who_waits")
+    pages = [visitor.page() for visitor in (viewer, without_runs)]
+    assert [READABLE_DAG in page for page in pages] == [True, True], "a DAG that has reserved"
+    assert ["manual__who" in page for page in pages] == [True, False]
+    assert "and 1 that you may not see, holding $95.00 together" in pages[1]
+    assert "and 1 that you may not see, needing $70.00 together" in pages[1]
+
+
 @pytest.mark.parametrize("deployment", ["another-deployment", ""])
 def test_nobody_sees_the_names_of_another_deployment_or_of_a_script(
     deployment: str, viewer: Browser, ledger: Ledger, sandbox: Sandbox
