@@ -217,6 +217,24 @@ def test_arrow_keys_read_single_values(page: Page, frame: FrameLocator) -> None:
     for _ in range(30):
         page.keyboard.press("Shift+ArrowLeft")
     expect(readout).not_to_have_text(re.compile(r"\$122\.40$"))
+    expect(chart).to_have_attribute("aria-valuetext", readout.inner_text())
+    assert int(chart.get_attribute("aria-valuenow") or 0) < int(chart.get_attribute("aria-valuemax") or 0)
+
+
+def test_a_pointer_on_the_picture_keeps_its_place_and_stops_no_refresh(
+    page: Page, frame: FrameLocator, clock: Clock
+) -> None:
+    from playwright.sync_api import expect
+
+    chart, readout = frame.locator(".chart.wide"), frame.locator(".readout")
+    chart.hover()
+    expect(readout).not_to_be_empty()
+    said = readout.inner_text()
+    frame.locator("main").evaluate("main => main.classList.add('old')")
+    clock.run_for((REFRESHED_EVERY + 1) * 1000)
+    expect(frame.locator("main.old")).to_have_count(0)
+    expect(readout).to_have_text(said)
+    expect(chart.locator(".cursor")).to_have_attribute("visibility", "visible")
 
 
 def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) -> None:
@@ -257,6 +275,7 @@ def test_the_page_shows_a_release_by_itself(
     frame.locator("h1").evaluate("h1 => getSelection().selectAllChildren(h1)")
     clock.run_for(4 * REFRESHED_EVERY * 1000)
     assert not [url for url in read_again if url.endswith("/youcom/")], "somebody is selecting text"
+    expect(frame.locator(".age")).to_have_text("Paused while text is selected.")
     frame.locator("h1").evaluate("() => getSelection().removeAllRanges()")
     for _ in range(100):
         # The server keeps for some seconds what it has read.
@@ -277,3 +296,51 @@ def test_the_page_says_that_it_is_not_up_to_date_when_nobody_is_signed_in(
     clock.run_for((REFRESHED_EVERY + 1) * 1000)
     expect(frame.locator(".age")).to_have_text("Not up to date: you are signed out.")
     expect(frame.get_by_role("heading", name="Available now")).to_be_visible()
+
+
+def test_the_page_says_that_it_is_not_up_to_date_when_the_server_is_silent(
+    page: Page, frame: FrameLocator, clock: Clock
+) -> None:
+    from playwright.sync_api import expect
+
+    asked: list[str] = []
+    page.context.route("**/youcom/", lambda route: asked.append(route.request.url))
+    clock.run_for((REFRESHED_EVERY + 1) * 1000)
+    clock.run_for(20_000)
+    expect(frame.locator(".age")).to_have_text("Not up to date: Airflow does not answer.")
+    assert len(asked) == 1
+
+
+def test_only_a_new_alert_is_read_out(page: Page, place: Place, frame: FrameLocator, clock: Clock) -> None:
+    from playwright.sync_api import expect
+
+    answer = page.request.get(f"{place.airflow.base_url}/youcom/").text()
+    said = ""
+
+    def add_alert(route: Any) -> None:
+        alert = f'<p class="alert" role="alert">{said}</p>'
+        route.fulfill(body=answer.replace("</header>", f"</header>{alert}"), content_type="text/html")
+
+    page.context.route("**/youcom/", add_alert)
+    for said, role in (
+        ("It hangs since <time>5 s</time>", "alert"),
+        ("It hangs since <time>35 s</time>", None),
+        ("It is gone", "alert"),
+    ):
+        clock.run_for((REFRESHED_EVERY + 1) * 1000)
+        alert = frame.locator(".alert", has_text=re.sub(r"<[^>]+>", "", said))
+        expect(alert).to_be_visible()
+        assert alert.get_attribute("role") == role
+
+
+def test_a_page_with_nothing_but_a_sentence_is_not_read_again(
+    page: Page, place: Place, frame: FrameLocator, clock: Clock
+) -> None:
+    failed: list[Any] = []
+    asked: list[str] = []
+    page.goto(f"{place.airflow.base_url}/youcom/nothing")
+    page.get_by_text("There is no such page here").wait_for()
+    page.on("pageerror", failed.append)
+    page.on("request", lambda request: asked.append(request.url))
+    clock.run_for(60_000)
+    assert (asked, failed) == ([], [])

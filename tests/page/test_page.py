@@ -158,9 +158,15 @@ def test_a_screen_reader_finds_headings_tables_and_the_words_of_pictures(
     elements = Elements(page)
     assert all(each["scope"] == "col" for each in elements.all("th"))
     pictures = elements.all("svg")
-    assert all(each["role"] == "img" and each["aria-label"] for each in pictures)
+    assert all(each["aria-label"] for each in pictures)
     charts = [each for each in pictures if "chart" in str(each["class"])]
+    assert {each["role"] for each in pictures if each not in charts} == {"img"}
     assert len(charts) == 2
+    for chart in charts:
+        points = str(chart["data-points"]).split(";")
+        assert chart["role"] == "slider"
+        assert chart["aria-valuemax"] == chart["aria-valuenow"] == str(len(points) - 1)
+        assert chart["aria-valuetext"] == f"${points[-1].split()[1]}"
     assert all(str(each["aria-label"]).startswith("Balance over 30 days: from $") for each in charts)
     assert [int(tag[1]) for tag, _ in elements.found if re.fullmatch(r"h\d", tag)][:3] == [1, 2, 3]
 

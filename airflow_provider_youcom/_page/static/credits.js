@@ -51,11 +51,16 @@
   addEventListener("click", follow);
   addEventListener("auxclick", follow);
 
-  // The cursor of a picture, by pointer and by arrow keys.
+  // The cursor of a picture, by pointer and by arrow keys: the number of the point at which it is.
   const at = new WeakMap();
   const numbers = (text) => text.split(" ").map(Number);
+  const pointsOf = (chart) => chart.dataset.points.split(";").map(numbers);
+  const lastUntil = (points, seconds) => {
+    const later = points.findIndex(([time]) => time > seconds);
+    return later < 0 ? Infinity : later - 1;
+  };
   const show = (chart, index) => {
-    const points = chart.dataset.points.split(";").map(numbers);
+    const points = pointsOf(chart);
     const i = Math.max(0, Math.min(points.length - 1, index));
     at.set(chart, i);
     const [seconds, usd] = points[i];
@@ -71,7 +76,10 @@
       day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZone: "UTC",
     });
     const amount = Math.abs(usd).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-    chart.parentElement.querySelector(".readout").textContent = `${when} UTC: ${usd < 0 ? "-" : ""}$${amount}`;
+    const value = `${when} UTC: ${usd < 0 ? "-" : ""}$${amount}`;
+    chart.parentElement.querySelector(".readout").textContent = value;
+    chart.setAttribute("aria-valuenow", i);
+    chart.setAttribute("aria-valuetext", value);
   };
   addEventListener("pointermove", (event) => {
     const chart = event.target.closest && event.target.closest(".chart[data-points]");
@@ -80,8 +88,7 @@
     const x = ((event.clientX - box.left) / box.width) * chart.viewBox.baseVal.width;
     const [fromSeconds, toSeconds, left, right] = numbers(chart.dataset.across);
     const seconds = fromSeconds + ((toSeconds - fromSeconds) * (x - left)) / (right - left);
-    const later = chart.dataset.points.split(";").findIndex((point) => numbers(point)[0] > seconds);
-    show(chart, later < 0 ? Infinity : later - 1);
+    show(chart, lastUntil(pointsOf(chart), seconds));
   });
   addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -91,44 +98,85 @@
     show(chart, at.has(chart) ? at.get(chart) + step * (event.shiftKey ? 10 : 1) : Infinity);
   });
 
-  // Read the page again while it is visible, unless the viewer selects text or points at a picture.
-  let last = Date.now();
-  let reading = false;
-  const isBusy = () => document.hidden || document.querySelector(".chart:hover") || String(getSelection());
-  const every = () => 1000 * document.querySelector("main").dataset.every;
-  const focused = () => {
-    const links = [...document.querySelectorAll("main a, main [tabindex]")];
-    return links.indexOf(document.activeElement);
+  // Fresh data takes the place of the old, and leaves the focus and the cursors where they are.
+  const focusable = () => [...document.querySelectorAll("main a, main [tabindex]")];
+  const charts = (main) => [...main.querySelectorAll(".chart[data-points]")];
+  const keepCursors = (old, fresh) => {
+    const twins = charts(fresh);
+    charts(old).forEach((chart, number) => {
+      if (!at.has(chart) || !twins[number]) return;
+      const [seconds] = pointsOf(chart)[at.get(chart)];
+      show(twins[number], lastUntil(pointsOf(twins[number]), seconds));
+    });
   };
-  const replace = (fresh) => {
-    const index = focused();
+  // A screen reader reads out each alert that is put into the page, so only a new one stays an alert.
+  const keepQuiet = (old, fresh) => {
+    const text = (alert) => {
+      const copy = alert.cloneNode(true);
+      for (const time of copy.querySelectorAll("time")) time.remove();
+      return copy.textContent;
+    };
+    const known = [...old.querySelectorAll(".alert")].map(text);
+    for (const alert of fresh.querySelectorAll("[role=alert]")) {
+      if (known.includes(text(alert))) alert.removeAttribute("role");
+    }
+  };
+  const replace = (old, fresh) => {
+    const index = focusable().indexOf(document.activeElement);
     const label = index < 0 ? "" : document.activeElement.outerHTML;
-    document.querySelector("main").replaceWith(fresh);
-    const again = [...document.querySelectorAll("main a, main [tabindex]")];
+    keepCursors(old, fresh);
+    keepQuiet(old, fresh);
+    old.replaceWith(fresh);
+    const again = focusable();
     const same = again.find((each) => each.outerHTML === label) || again[index];
     if (same) same.focus({ preventScroll: true });
   };
-  const refresh = async () => {
-    if (reading || isBusy() || Date.now() - last < every()) return;
-    reading = true;
+
+  // Read the page again while it is visible, unless the viewer has selected text.
+  const PATIENCE = 20000;
+  let last = Date.now();
+  let reading = false;
+  const hasSelection = () => String(getSelection()) !== "";
+  const every = () => 1000 * document.querySelector("main").dataset.every;
+  const say = (text) => {
+    const age = document.querySelector(".age");
+    if (age.textContent !== text) age.textContent = text;
+  };
+  const read = async () => {
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(new TypeError("no answer")), PATIENCE);
     try {
-      const answer = await fetch(location.href, { cache: "no-store" });
+      const answer = await fetch(location.href, { cache: "no-store", signal: controller.signal });
       if (answer.status === 401) throw new Error("you are signed out");
       if (!answer.ok) throw new Error(`Airflow answered ${answer.status}`);
-      const text = await answer.text();
-      const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main[data-every]");
+      return new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main[data-every]");
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  const refresh = async () => {
+    if (reading || document.hidden || Date.now() - last < every()) return;
+    if (hasSelection()) {
+      say("Paused while text is selected.");
+      return;
+    }
+    reading = true;
+    try {
+      const fresh = await read();
       if (!fresh) throw new Error("Airflow answered with another page");
       // Whoever has begun to select text in the meantime keeps it.
-      if (!isBusy()) replace(fresh);
+      if (!hasSelection()) replace(document.querySelector("main"), fresh);
     } catch (error) {
       const why = error instanceof TypeError ? "Airflow does not answer" : error.message;
-      document.querySelector(".age").textContent = `Not up to date: ${why}.`;
+      say(`Not up to date: ${why}.`);
     } finally {
       last = Date.now();
       reading = false;
     }
   };
   const begin = () => {
+    // A page with nothing but a sentence stays as it is.
+    if (!document.querySelector("main[data-every]")) return;
     setInterval(refresh, 1000);
     document.addEventListener("visibilitychange", refresh);
   };
