@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerRefusedError
+from airflow_provider_youcom.ledger import _line_transactions
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time
@@ -221,6 +222,35 @@ def test_places_are_numbered_by_a_counter_whatever_the_clock_does(
     assert in_line(ledger) == ["monday", "tuesday", "thursday"]
     assert [place.number for place in ledger.line.places()] == [1, 2, 4], "a number is used once"
     assert scalar(engine, "SELECT newest_place FROM youcom_accounts") == 4
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 2, 3, 4, 5])
+def test_gates_that_got_no_answer_keep_the_places_that_they_have_in_each_account(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, keys_at_once: int
+) -> None:
+    monkeypatch.setattr(_line_transactions, "_KEYS_AT_ONCE", keys_at_once)
+    claims = {run: claim_of(run) for run in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+    for run in ("monday", "tuesday", "wednesday"):
+        ledger.line.join(claims[run], ACCOUNT, 60)
+    for run in ("tuesday", "thursday"):
+        ledger.line.join(claims[run], "another", 60)
+    pass_time(engine, 150)
+    ledger.line.stay(list(claims.values()), 60)
+    pass_time(engine, 150)
+    assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
+    assert [place.holder.run_id for place in ledger.line.places("another")] == ["tuesday", "thursday"]
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 2, 3, 4])
+def test_more_gates_than_a_statement_may_name_check_together(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, keys_at_once: int
+) -> None:
+    monkeypatch.setattr(_line_transactions, "_KEYS_AT_ONCE", keys_at_once)
+    runs = ["monday", "tuesday", "wednesday"]
+    for _ in range(2):
+        keep(ledger, *map(claim_of, runs))
+        pass_time(engine, 150)
+    assert in_line(ledger) == runs
 
 
 def test_a_gate_that_has_opened_is_not_in_line_after_a_late_write_of_its_last_check(ledger: Ledger) -> None:
