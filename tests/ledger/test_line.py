@@ -208,6 +208,27 @@ def test_a_place_that_has_been_dead_for_an_hour_is_gone(
     assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2, "wednesday's is deleted as well"
 
 
+def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_its_row(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for account_id in (ACCOUNT, "another"):
+        ledger.line.join(claim_of("monday"), account_id, 60)
+    pass_time(engine, 180)
+    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    pass_time(engine, HOUR)
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    ledger.purge()
+    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 1
+    assert scalar(engine, "SELECT run_id FROM youcom_line") == "tuesday"
+    before = [sent[index - 1] for index, each in enumerate(sent) if each.startswith("DELETE FROM youcom_line")]
+    assert [each.startswith("UPDATE youcom_accounts SET version") for each in before] == [True, True]
+
+
 def test_places_are_numbered_by_a_counter_whatever_the_clock_does(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
@@ -262,6 +283,19 @@ def test_a_gate_that_has_opened_is_not_in_line_after_a_late_write_of_its_last_ch
     assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
     ledger.end([opened.reservation.id], EndReason.RELEASED, by="teardown")
     keep(ledger, claim_of("monday"), note=note)
+    assert in_line(ledger) == ["tuesday"]
+
+
+def test_a_late_write_of_a_gate_that_has_opened_keeps_the_places_of_those_that_checked_with_it(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday"), 0)
+    note = ledger.note()
+    look(ledger, claim_of("monday"), 25)
+    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    pass_time(engine, 150)
+    keep(ledger, claim_of("monday"), claim_of("tuesday"), note=note)
+    pass_time(engine, 150)
     assert in_line(ledger) == ["tuesday"]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_youcom.ledger._line_transactions import held_before
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.place import Held
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.ledger.spending import account_with, attempt_of, claim_of, pass_time, reserve
 from tests.ledger.waiting import (
@@ -176,6 +178,15 @@ def test_code_outside_of_airflow_never_passes_freely(ledger: Ledger) -> None:
     late = reserve(ledger, claims[1], 411 + 109)
     assert (late.reservation, late.available.held_usd) == (None, 100)
     assert reserve(ledger, claims[1], 411 + 110).reservation is not None
+
+
+def test_the_note_and_the_transaction_name_the_same_gate_that_something_is_held_for(ledger: Ledger) -> None:
+    look(ledger, mapped(1), 0)
+    others_reserve(ledger, 41)
+    holder = attempt_of("small").holder
+    noted = ledger.note().of(ACCOUNT).held_before(holder)
+    found = ledger._ready().read(lambda connection: held_before(connection, ACCOUNT, holder, None))
+    assert found == noted == Held(10 * DOLLAR, 1, mapped(1).attempt.holder)
 
 
 @pytest.mark.parametrize("usd", [10, 11, 19, 25, 109, 110])
