@@ -59,12 +59,17 @@ TESTS = {
     "crossing.py": ["test_crossing.py"],
     "ledger/claim.py": [*OF_THE_LEDGER, "sensors/test_reserving.py"],
     "ledger/_statements.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_purge.py"],
-    "ledger/_purge.py": ["ledger/test_purge.py"],
+    "ledger/_purge.py": ["ledger/test_purge.py", "ledger/test_line.py"],
     "ledger/_rows.py": [*OF_THE_LEDGER, *OF_THE_LINE],
     "ledger/_amounts.py": OF_THE_LEDGER,
     "balance.py": ["test_balance.py", "ledger/test_ledger.py"],
     "money.py": ["test_money.py", "test_balance.py", "test_gate.py"],
     "triggers/reserving.py": OF_GATES,
+    "ledger/figures.py": ["ledger/test_figures.py"],
+    "ledger/reading.py": ["ledger/test_figures.py", "ledger/test_accounts.py"],
+    "ledger/_stretches.py": ["ledger/test_figures.py", "ledger/test_accounts.py"],
+    "ledger/accounts.py": ["ledger/test_accounts.py"],
+    "ledger/_thinning.py": ["ledger/test_thinning.py"],
 }
 NOT_SHORT = "long or ledger or real_airflow or airflow_process or browser or distributed"
 # What takes seconds to import, and is not changed: each run of the tests is a fork that has it.

@@ -225,7 +225,9 @@ def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_
     ledger.purge()
     assert scalar(engine, "SELECT count(*) FROM youcom_line") == 1
     assert scalar(engine, "SELECT run_id FROM youcom_line") == "tuesday"
-    before = [sent[index - 1] for index, each in enumerate(sent) if each.startswith("DELETE FROM youcom_line")]
+    before = [
+        sent[index - 1] for index, each in enumerate(sent) if each.startswith("DELETE FROM youcom_line")
+    ]
     assert [each.startswith("UPDATE youcom_accounts SET version") for each in before] == [True, True]
 
 
