@@ -197,6 +197,7 @@ def test_a_place_that_has_been_dead_for_an_hour_is_gone(
 ) -> None:
     for run in ("monday", "tuesday", "wednesday"):
         ledger.line.join(claim_of(run), ACCOUNT, 60)
+    ledger.line.join(claim_of("monday"), "another", 60)
     pass_time(engine, HOUR)
     ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
     pass_time(engine, 180)
@@ -205,14 +206,17 @@ def test_a_place_that_has_been_dead_for_an_hour_is_gone(
     else:
         assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) == 2
     assert in_line(ledger) == ["tuesday", "monday"]
-    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2, "wednesday's is deleted as well"
+    places = "SELECT count(*) FROM youcom_line WHERE account_id = "
+    assert scalar(engine, f"{places}'{ACCOUNT}'") == 2, "wednesday's is deleted as well"
+    assert scalar(engine, f"{places}'another'") == 1, "another account's line is not touched"
 
 
 def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_its_row(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
     for account_id in (ACCOUNT, "another"):
-        ledger.line.join(claim_of("monday"), account_id, 60)
+        for run in ("sunday", "monday"):
+            ledger.line.join(claim_of(run), account_id, 60)
     pass_time(engine, 180)
     ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
     pass_time(engine, HOUR)
@@ -461,3 +465,22 @@ def test_a_line_that_cannot_be_written_is_logged_and_fails_no_check(
     assert all("The ledger 'youcom_ledger' cannot be used" in warning for warning in warnings)
     with pytest.raises(YouComLedgerRefusedError):
         ledger.line.places()
+
+
+def test_an_unexpected_error_of_the_line_is_logged_with_its_traceback_and_fails_no_check(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ZeroDivisionError("nobody foresaw it")
+
+    monkeypatch.setattr(_line_transactions, "join", fail)
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
+    (record,) = caplog.records
+    assert record.getMessage() == "The places of gates in line were not written"
+    assert "nobody foresaw it" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "soon"])
+def test_a_hold_without_a_duration_is_refused(ledger: Ledger, seconds: Any) -> None:
+    with pytest.raises(ValueError, match="hold_seconds"):
+        ledger.line.follow(ledger.note(), account_with(1), seconds)

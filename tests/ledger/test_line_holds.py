@@ -258,6 +258,19 @@ def test_who_opens_shows_that_amounts_up_to_its_own_can_be_paid(
     assert [place.patience for place in ledger.line.places()][:2] == [4, 8]
 
 
+def test_the_note_knows_as_the_transaction_does_that_an_amount_was_not_in_vain(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    assert look(ledger, claim_of("small", 10), 20).reservation is not None
+    note = ledger.note()
+    assert [place.patience for place in note.of(ACCOUNT).line.places] == [8]
+    note = note.after(ledger.decide(claim_of("as large", 100), account_with(411 + 100), note))
+    assert [place.patience for place in note.of(ACCOUNT).line.places] == [4]
+    assert note.of(ACCOUNT).line.places == ledger.note().of(ACCOUNT).line.places
+
+
 def test_a_run_that_passes_freely_does_not_prolong_a_hold(ledger: Ledger, engine: sa.engine.Engine) -> None:
     assert look(ledger, claim_of("goes on", 5), 5).reservation is not None
     hold(ledger)
@@ -358,6 +371,16 @@ def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later
     assert places["less"].opened_before < total
 
 
+def test_gates_that_join_together_after_a_hold_in_vain_are_all_put_off(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
+    keep(ledger, claim_of("as much", 100), claim_of("more", 101))
+    assert [place.patience for place in ledger.line.places()] == [8, 8, 8]
+
+
 @pytest.mark.parametrize(("usd", "goes_on"), [(21, True), (20, False), (19, False)])
 def test_a_hold_goes_on_if_more_comes_in(
     ledger: Ledger, engine: sa.engine.Engine, usd: int, goes_on: bool
@@ -397,12 +420,16 @@ def test_a_hold_does_not_end_by_a_note_from_before_something_moved(
     assert held(ledger) == ["large"]
 
 
-def test_a_late_check_that_saw_less_does_not_lower_the_measure(ledger: Ledger) -> None:
+@pytest.mark.parametrize("usd", [10, 20])
+def test_a_late_check_that_saw_no_more_changes_nothing(
+    ledger: Ledger, engine: sa.engine.Engine, usd: int
+) -> None:
     look(ledger, claim_of("large", 100), 0)
     old = ledger.note()
     look(ledger, claim_of("large", 100), 20)
+    pass_time(engine, 60)
     moved_at = ledger.note().of(ACCOUNT).line.moved_at
-    ledger.line.follow(old, account_with(10), HOLD_SECONDS)
+    ledger.line.follow(old, account_with(usd), HOLD_SECONDS)
     line = ledger.note().of(ACCOUNT).line
     assert (line.best_units, line.moved_at) == (20 * DOLLAR, moved_at)
 
@@ -410,6 +437,6 @@ def test_a_late_check_that_saw_less_does_not_lower_the_measure(ledger: Ledger) -
 def test_most_checks_write_nothing_about_holds(ledger: Ledger, engine: sa.engine.Engine) -> None:
     hold(ledger)
     note, version = ledger.note(), scalar(engine, "SELECT version FROM youcom_accounts")
-    ledger.line.follow(note, account_with(401), HOLD_SECONDS)
-    ledger.line.follow(note, account_with(0, "another"), HOLD_SECONDS)
+    assert ledger.line.follow(note, account_with(401), HOLD_SECONDS) is False
+    assert ledger.line.follow(note, account_with(0, "another"), HOLD_SECONDS) is False
     assert scalar(engine, "SELECT version FROM youcom_accounts") == version

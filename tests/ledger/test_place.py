@@ -178,6 +178,19 @@ def test_an_opening_elsewhere_may_lead_to_a_hold(opened: int, is_held: bool) -> 
     assert [place.is_held for place in after.places] == [is_held]
 
 
+@pytest.mark.parametrize(
+    ("paid", "patience", "is_held"),
+    [
+        pytest.param(9, 8, False, id="less was paid"),
+        pytest.param(10, 4, True, id="its amount was paid, so it has the first patience again"),
+    ],
+)
+def test_an_amount_that_was_paid_is_held_earlier(paid: int, patience: int, is_held: bool) -> None:
+    waiting = replace(place_of("monday", 1, 10), patience=8)
+    line = AccountLine((waiting,)).after(50 * DOLLAR, holder("tuesday"), paid * DOLLAR)
+    assert line.places == (replace(waiting, patience=patience, is_held=is_held),)
+
+
 def test_the_total_never_falls_so_no_hold_is_forgotten() -> None:
     assert LINE.after(0, None) is LINE
     assert LINE.after(1000 * DOLLAR, None) is LINE
