@@ -263,10 +263,10 @@ def test_the_note_knows_as_the_transaction_does_that_an_amount_was_not_in_vain(
 ) -> None:
     hold(ledger)
     pass_time(engine, HOLD_SECONDS + 30)
-    assert look(ledger, claim_of("small", 10), 20).reservation is not None
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
     note = ledger.note()
     assert [place.patience for place in note.of(ACCOUNT).line.places] == [8]
-    note = note.after(ledger.decide(claim_of("as large", 100), account_with(411 + 100), note))
+    note = note.after(ledger.decide(claim_of("as large", 100), account_with(401 + 100), note))
     assert [place.patience for place in note.of(ACCOUNT).line.places] == [4]
     assert note.of(ACCOUNT).line.places == ledger.note().of(ACCOUNT).line.places
 
@@ -335,8 +335,8 @@ def test_checks_that_find_at_once_that_a_hold_is_over_end_it_once(
     hold(ledger)
     pass_time(engine, HOLD_SECONDS + 30)
     note = ledger.note()
-    for _ in range(3):
-        ledger.line.follow(note, account_with(401), HOLD_SECONDS)
+    ended = [ledger.line.follow(note, account_with(401), HOLD_SECONDS) for _ in range(3)]
+    assert ended == [True, False, False]
     assert [place.patience for place in ledger.line.places()] == [8]
 
 
@@ -416,7 +416,7 @@ def test_a_hold_does_not_end_by_a_note_from_before_something_moved(
     pass_time(engine, HOLD_SECONDS + 30)
     old = ledger.note()
     look(ledger, claim_of("small", 50), 1)
-    ledger.line.follow(old, account_with(401), HOLD_SECONDS)
+    assert ledger.line.follow(old, account_with(401), HOLD_SECONDS) is False
     assert held(ledger) == ["large"]
 
 
