@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -195,6 +196,12 @@ def test_the_total_never_falls_so_no_hold_is_forgotten() -> None:
     assert LINE.after(0, None) is LINE
     assert LINE.after(1000 * DOLLAR, None) is LINE
     assert LINE.after(0, holder("monday")).held_before(holder("friday"), None).units == 60 * DOLLAR
+
+
+@pytest.mark.parametrize("value", [LINE.places[0], Held(), LINE], ids=["a place", "what is held", "a line"])
+def test_the_values_of_the_line_cannot_be_changed_since_threads_share_them(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, fields(value)[0].name, None)
 
 
 # A reading of $100, of which $40 are reserved.
