@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -49,6 +50,13 @@ def kinds(watched: Line, *balances_usd: object) -> list[str]:
         memory = watched.observe(memory, read(usd, minute), at(minute))
         fired.append(memory.unsaved["kind"] if memory.unsaved else "")
     return fired
+
+
+def test_a_line_and_a_memory_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        line(below_usd=5).line_usd = Decimal(6)  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        Memory().armed = True  # type: ignore[misc]
 
 
 def test_a_balance_that_falls_below_the_line_fires_once():

@@ -380,6 +380,15 @@ def test_a_balance_of_300_digits_is_no_trouble(ledger: Ledger, engine: sa.engine
     assert (again.reservation is not None) is (sign > 0)
 
 
+def test_an_engine_that_keeps_no_connections_open_is_enough(url: str) -> None:
+    ledger = Ledger(sa.create_engine(url, poolclass=sa.pool.NullPool), answer_within=60)
+    keep(ledger, claim_of("monday"), claim_of("tuesday"))
+    ledger.line.stay([claim_of("monday"), claim_of("tuesday")], 60)
+    assert in_line(ledger) == ["monday", "tuesday"]
+    assert [place.holder.run_id for place in ledger.note().of(ACCOUNT).line.places] == ["monday", "tuesday"]
+    assert ledger.purge() == 0
+
+
 @pytest.mark.parametrize("gates", [1_000, pytest.param(6_000, marks=pytest.mark.long)])
 def test_many_gates_that_check_together_stand_in_their_order(ledger: Ledger, gates: int) -> None:
     claims = [claim_of(f"run {number}") for number in range(gates)]

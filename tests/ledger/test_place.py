@@ -52,6 +52,11 @@ def holder(run: str) -> Holder:
     return attempt_of(run).holder
 
 
+def test_in_a_new_account_nobody_waits_nothing_is_held_and_nothing_has_happened() -> None:
+    assert AccountLine() == AccountLine((), opened_units=0, best_units=0, moved_at=0, opened_at=0, late={})
+    assert AccountLine().held_before(holder("monday"), None) == NOTHING_HELD == Held(0, 0, None)
+
+
 @pytest.mark.parametrize(
     ("run", "position", "number"), [("monday", 1, 3), ("wednesday", 3, 6), ("friday", 5, 12)]
 )
