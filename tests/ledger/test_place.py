@@ -164,7 +164,7 @@ def test_holds_end_after_two_hours_without_an_opening_although_more_has_just_com
 
 
 def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:
-    after = LINE.after(1001 * DOLLAR, holder("tuesday"))
+    after = LINE.after(1001 * DOLLAR, holder("tuesday"), 0)
     assert [place.holder.run_id for place in after.places] == ["monday", "wednesday", "thursday", "friday"]
     assert (after.opened_units, after.best_units, after.moved_at) == (1001 * DOLLAR, 7 * DOLLAR, 10 * HOUR)
     assert after.held_before(holder("friday"), None).units == 40 * DOLLAR
@@ -172,7 +172,7 @@ def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:
 
 
 def test_a_gate_that_opens_again_with_what_it_has_reserved_leaves_the_line() -> None:
-    after = LINE.after(1000 * DOLLAR, holder("tuesday"))
+    after = LINE.after(1000 * DOLLAR, holder("tuesday"), 0)
     assert after.of(holder("tuesday")) is None
     assert after.held_before(holder("friday"), None).units == 40 * DOLLAR
 
@@ -180,7 +180,7 @@ def test_a_gate_that_opens_again_with_what_it_has_reserved_leaves_the_line() -> 
 @pytest.mark.parametrize(("opened", "is_held"), [(940, False), (941, True)])
 def test_an_opening_elsewhere_may_lead_to_a_hold(opened: int, is_held: bool) -> None:
     line = AccountLine((place_of("monday", 1, 10, opened_before=900 * DOLLAR),), 900 * DOLLAR)
-    after = line.after(opened * DOLLAR, None)
+    after = line.after(opened * DOLLAR, None, 0)
     assert [place.is_held for place in after.places] == [is_held]
 
 
@@ -198,9 +198,9 @@ def test_an_amount_that_was_paid_is_held_earlier(paid: int, patience: int, is_he
 
 
 def test_the_total_never_falls_so_no_hold_is_forgotten() -> None:
-    assert LINE.after(0, None) is LINE
-    assert LINE.after(1000 * DOLLAR, None) is LINE
-    assert LINE.after(0, holder("monday")).held_before(holder("friday"), None).units == 60 * DOLLAR
+    assert LINE.after(0, None, 0) is LINE
+    assert LINE.after(1000 * DOLLAR, None, 0) is LINE
+    assert LINE.after(0, holder("monday"), 0).held_before(holder("friday"), None).units == 60 * DOLLAR
 
 
 @pytest.mark.parametrize("value", [LINE.places[0], Held(), LINE], ids=["a place", "what is held", "a line"])
