@@ -261,11 +261,23 @@ def test_gates_that_got_no_answer_keep_the_places_that_they_have_in_each_account
         ledger.line.join(claims[run], ACCOUNT, 60)
     for run in ("tuesday", "thursday"):
         ledger.line.join(claims[run], "another", 60)
+    ledger.line.join(claim_of("checks later"), ACCOUNT, 60)
     pass_time(engine, 150)
     ledger.line.stay(list(claims.values()), 60)
     pass_time(engine, 150)
     assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
     assert [place.holder.run_id for place in ledger.line.places("another")] == ["tuesday", "thursday"]
+
+
+def test_a_gate_whose_place_is_gone_joins_again_only_once_it_knows_the_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    ledger.line.join(claim_of("monday"), ACCOUNT, 60)
+    pass_time(engine, 180 + HOUR)
+    ledger.line.stay([claim_of("monday")], 60)
+    assert in_line(ledger) == []
+    keep(ledger, claim_of("monday"))
+    assert in_line(ledger) == ["monday"]
 
 
 @pytest.mark.parametrize("keys_at_once", [1, 2, 3, 4])
