@@ -279,6 +279,22 @@ def test_a_decision_on_a_new_account_writes_its_row_before_it_reads_anything(
     assert first_words == ["UPDATE youcom_accounts", "INSERT INTO youcom_accounts", "UPDATE youcom_accounts"]
 
 
+def test_a_decision_asks_once_whether_somebody_waits_and_no_more_if_nobody_does(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    note = ledger.note()
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    for usd in (0, 100):
+        sent.clear()
+        reserve(ledger, claim_of("monday"), usd, note)
+        assert sum("youcom_line" in each for each in sent) == 1
+
+
 def test_you_com_is_asked_after_the_note(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
 
