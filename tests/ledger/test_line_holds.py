@@ -332,12 +332,16 @@ def test_patience_doubles_up_to_512_times_the_amount(ledger: Ledger, engine: sa.
 def test_checks_that_find_at_once_that_a_hold_is_over_end_it_once(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
+    look(ledger, claim_of("can be paid", 1), 0, pause_seconds=10_000)
     hold(ledger)
+    ledger.line.join(claim_of("large", 1), "another", 10_000)
+    ledger.line.follow(ledger.note(), account_with(402), HOLD_SECONDS)
     pass_time(engine, HOLD_SECONDS + 30)
+    assert held(ledger) == ["can be paid", "large"]
     note = ledger.note()
-    ended = [ledger.line.follow(note, account_with(401), HOLD_SECONDS) for _ in range(3)]
+    ended = [ledger.line.follow(note, account_with(402), HOLD_SECONDS) for _ in range(3)]
     assert ended == [True, False, False]
-    assert [place.patience for place in ledger.line.places()] == [8]
+    assert [place.patience for place in ledger.line.places(ACCOUNT)] == [4, 8]
 
 
 def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: sa.engine.Engine) -> None:
@@ -416,6 +420,12 @@ def test_a_hold_does_not_end_by_a_note_from_before_something_moved(
     pass_time(engine, HOLD_SECONDS + 30)
     old = ledger.note()
     look(ledger, claim_of("small", 50), 1)
+    ledger.line.join(claim_of("elsewhere"), "another", 60)
+    with engine.connect() as connection, connection.begin():
+        moved_at = old.of(ACCOUNT).line.moved_at
+        connection.exec_driver_sql(
+            f"UPDATE youcom_accounts SET moved_at = {moved_at} WHERE account_id = 'another'"
+        )
     assert ledger.line.follow(old, account_with(401), HOLD_SECONDS) is False
     assert held(ledger) == ["large"]
 
