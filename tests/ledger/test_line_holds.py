@@ -355,6 +355,20 @@ def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: 
     assert [place.patience for place in ledger.line.places()][:3] == [4, 8, 4]
 
 
+def test_a_gate_that_can_be_paid_keeps_its_hold_when_one_behind_it_that_needs_less_loses_its_own(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for run, usd in (("first", 50), ("second", 30)):
+        look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 201)
+    ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS)
+    pass_time(engine, HOLD_SECONDS + 30)
+    assert held(ledger) == ["first", "second"]
+    assert ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS) is True
+    assert held(ledger) == ["first"]
+    assert [place.patience for place in ledger.line.places()] == [4, 8]
+
+
 def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
