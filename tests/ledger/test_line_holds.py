@@ -389,6 +389,19 @@ def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later
     assert places["less"].opened_before < total
 
 
+def test_neither_a_hold_in_vain_nor_what_is_paid_changes_the_patience_in_another_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
+    ledger.line.join(claim_of("as much", 100), "another", 60)
+    assert [place.patience for place in ledger.line.places("another")] == [4]
+    elsewhere = ledger.decide(claim_of("elsewhere", 100), account_with(100, "another"), ledger.note())
+    assert elsewhere.reservation is not None
+    assert [place.patience for place in ledger.line.places(ACCOUNT)] == [8]
+
+
 def test_gates_that_join_together_after_a_hold_in_vain_are_all_put_off(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
