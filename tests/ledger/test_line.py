@@ -94,6 +94,15 @@ def test_the_line_of_another_account_starts_anew(ledger: Ledger) -> None:
     assert in_line(ledger) == ["monday", "tuesday"]
 
 
+def test_the_lines_of_all_accounts_are_listed_one_after_the_other(ledger: Ledger) -> None:
+    for account_id in ("b", "a", "c"):
+        ledger.line.join(claim_of("monday"), account_id, 60)
+    for account_id in ("c", "b", "a"):
+        ledger.line.join(claim_of("tuesday"), account_id, 60)
+    listed = [(place.account_id, place.holder.run_id) for place in ledger.line.places()]
+    assert listed == [(account_id, run) for account_id in "abc" for run in ("monday", "tuesday")]
+
+
 def test_what_happens_in_one_account_changes_nothing_in_the_line_of_another(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
