@@ -227,7 +227,8 @@ def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_
         for run in ("sunday", "monday"):
             ledger.line.join(claim_of(run), account_id, 60)
     pass_time(engine, 180)
-    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    for account_id in (ACCOUNT, "without one that is gone"):
+        ledger.line.join(claim_of("tuesday"), account_id, 60)
     pass_time(engine, HOUR)
     sent: list[str] = []
 
@@ -236,8 +237,8 @@ def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_
         sent.append(arguments[2])
 
     ledger.purge()
-    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 1
-    assert scalar(engine, "SELECT run_id FROM youcom_line") == "tuesday"
+    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2
+    assert scalar(engine, "SELECT count(*) FROM youcom_line WHERE run_id = 'tuesday'") == 2
     before = [
         sent[index - 1] for index, each in enumerate(sent) if each.startswith("DELETE FROM youcom_line")
     ]
