@@ -28,6 +28,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _airflow
+from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import (
     YouComLedgerUnavailableError,
     YouComShortfallError,
@@ -535,15 +536,15 @@ def test_a_gate_that_is_overtaken_while_you_com_answers_says_its_place(
     sandbox.set_balance(10)
     assert wait_once(gate(), "monday") == 1
     sandbox.set_balance(30)
-    get_balance = YouComHook.get_balance
+    get_balance = BillingClient.get_balance
 
-    def let_another_reserve(hook: YouComHook) -> Any:
+    def let_another_reserve(client: BillingClient) -> Any:
         script = Attempt(Holder("", "", "script", ""), "script", "")
-        decision = ledger.reserve(Claim(script, Decimal(10)), lambda: get_balance(hook))
+        decision = ledger.reserve(Claim(script, Decimal(10)), lambda: get_balance(client))
         assert decision.reservation
         return decision.available.balance
 
-    monkeypatch.setattr(YouComHook, "get_balance", let_another_reserve)
+    monkeypatch.setattr(BillingClient, "get_balance", let_another_reserve)
     assert wait_once(gate(), "monday") == 1
     assert "of which 1 run has reserved $10.00 (account" in task_log.text
     assert task_log.text.count("Place 1 in line.") == 1
