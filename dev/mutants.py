@@ -54,7 +54,7 @@ TESTS = {
     ],
     "ledger/ledger.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_creation.py"],
     "triggers/_check.py": [*OF_GATES, "test_metrics.py"],
-    "operators/release.py": ["operators/test_release.py"],
+    "operators/release.py": ["operators/test_release.py", "operators/test_block.py"],
     "sensors/_reservation.py": ["sensors/test_reserving.py", "operators/test_release.py"],
     "crossing.py": ["test_crossing.py"],
     "ledger/claim.py": ["ledger/test_reservation.py", *OF_THE_LEDGER, "sensors/test_reserving.py"],
