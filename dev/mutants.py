@@ -66,7 +66,7 @@ TESTS = {
     "money.py": ["test_money.py", "test_balance.py", "test_gate.py"],
     "triggers/reserving.py": OF_GATES,
     "ledger/figures.py": ["ledger/test_figures.py"],
-    "ledger/reading.py": ["ledger/test_figures.py", "ledger/test_accounts.py"],
+    "ledger/reading.py": ["ledger/test_reading.py", "ledger/test_figures.py", "ledger/test_accounts.py"],
     "ledger/_stretches.py": ["ledger/test_figures.py", "ledger/test_accounts.py"],
     "ledger/accounts.py": ["ledger/test_accounts.py"],
     "ledger/_thinning.py": ["ledger/test_thinning.py"],
