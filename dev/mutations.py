@@ -62,14 +62,23 @@ class ArgumentRemover(Operator):  # type: ignore[misc]
     def mutation_positions(self, node: Any) -> Iterator[Any]:
         """Yield a place for each change of a node."""
         if node.type == "arglist":
-            # A list of its own, as in the operator below: the node is changed while these are counted.
-            for argument in list(node.children[::2]):
-                yield argument.start_pos, argument.end_pos
+            for _ in self._arguments(node):
+                yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, index: int) -> Any:
         """Return the node with one of these changes."""
-        del node.children[2 * index : 2 * index + 2]
+        argument = self._arguments(node)[index]
+        del node.children[argument : argument + 2]
         return node
+
+    @staticmethod
+    def _arguments(node: Any) -> list[int]:
+        return [
+            index
+            for index in range(0, len(node.children), 2)
+            # Without it, SQLAlchemy takes the type of the column that a parameter is compared with.
+            if not node.children[index].get_code(include_prefix=False).startswith("type_=")
+        ]
 
     @classmethod
     def examples(cls) -> tuple[()]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -49,6 +50,40 @@ def kinds(watched: Line, *balances_usd: object) -> list[str]:
         memory = watched.observe(memory, read(usd, minute), at(minute))
         fired.append(memory.unsaved["kind"] if memory.unsaved else "")
     return fired
+
+
+def test_a_line_and_a_memory_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        line(below_usd=5).line_usd = Decimal(6)  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        Memory().armed = True  # type: ignore[misc]
+
+
+def test_a_memory_is_read_back_as_it_was_written_with_its_time_in_utc():
+    memory = Memory(armed=True, unknown_since=START, told_unknown=True)
+    stored = memory.to_json()
+    assert Memory.from_json(stored) == memory
+    elsewhere = Memory.from_json({**stored, "unknown_since": "2026-11-22T14:00:00+02:00"})
+    assert (elsewhere.unknown_since, elsewhere.unknown_since.tzinfo) == (START, UTC)
+
+
+def test_the_event_of_a_balance_that_is_known_again_carries_it():
+    watched, memory = line(below_usd=5), Memory(armed=True)
+    for minute, usd in ((0, None), (10, None), (11, 7)):
+        memory = watched.observe(memory, read(usd, minute), at(minute))
+    assert memory.unsaved["kind"] == "known"
+    assert memory.unsaved["balance"]["balance_usd"] == 7
+
+
+def test_the_line_of_an_event_is_rounded_up():
+    watched = line(below_usd="4.991")
+    memory = watched.observe(Memory(armed=True), read(3, 0), at(0))
+    assert memory.unsaved["reason"].endswith("has fallen below the line of $5.00.")
+
+
+def test_a_line_of_more_cents_than_an_account_can_hold_is_refused():
+    with pytest.raises(ValueError, match=r"below_usd=1\.8e\+306 is not a balance"):
+        line(below_usd="1.8e306")
 
 
 def test_a_balance_that_falls_below_the_line_fires_once():

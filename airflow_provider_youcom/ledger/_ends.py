@@ -17,7 +17,7 @@ from airflow_provider_youcom.ledger.rule import EndReason
 
 def end(connection: sa.engine.Connection, ids: Sequence[str], reason: EndReason, by: str) -> list[str]:
     """End those that stand, and return the ids that this call has ended."""
-    rows = connection.execute(statements.BY_IDS, {"ids": ids}).all()
+    rows = connection.execute(statements.BY_IDS, {"ids": ids})
     # Always in the same order, so that two callers with several accounts do not wait for each other.
     standing = sorted({row.account_id for row in rows if row.ended_at is None})
     return [

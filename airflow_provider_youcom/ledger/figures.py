@@ -80,7 +80,6 @@ def available(reading: StoredReading, counting: Iterable[Reservation]) -> Availa
     """
     reserved = list(counting)
     account = AccountNote(
-        reading.counter,
         reserved_units=sum(usd_to_units(each.amount_usd) for each in reserved),
         reserved_runs=len({each.holder.run_key for each in reserved}),
     )

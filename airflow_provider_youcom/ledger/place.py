@@ -130,7 +130,7 @@ class AccountLine:
         number = place.number if place else self.late.get(holder.key)
         end = line_rule.bound(number, run_since)
         count = bisect_left(self._held, end, key=lambda held: held.number)
-        return Held(self._sums[count], count, self._held[0].holder) if count else NOTHING_HELD
+        return Held(self._sums[count - 1], count, self._held[0].holder) if count else NOTHING_HELD
 
     @property
     def needed_usd(self) -> Decimal:
@@ -154,13 +154,13 @@ class AccountLine:
             return []
         return line_rule.held_in_vain(self._held, available_units)
 
-    def after(self, opened_units: int, opened: Holder | None, paid_units: int = 0) -> AccountLine:
+    def after(self, opened_units: int, opened: Holder | None, paid_units: int) -> AccountLine:
         """
         Return the line after a decision.
 
         :param opened_units: the total after it, or one from before, since it never falls.
         :param opened: who has opened, if anybody.
-        :param paid_units: what has just been reserved. Default: 0, for nothing.
+        :param paid_units: what has just been reserved; 0 if nothing was.
         """
         opened_units = max(opened_units, self.opened_units)
         if opened_units == self.opened_units and opened is None:
@@ -180,4 +180,4 @@ class AccountLine:
 
     @cached_property
     def _sums(self) -> list[int]:
-        return [0, *accumulate(place.amount_units for place in self._held)]
+        return list(accumulate(place.amount_units for place in self._held))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -202,6 +203,41 @@ def test_it_counts_from_the_last_reading() -> None:
     earliest, _ = days_of(runs_out(readings, NOW))
     later, _ = days_of(runs_out(history((day * DAY, 100 + 10 * day) for day in range(6, -1, -1)), NOW))
     assert later - earliest == pytest.approx(0.5, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("left_usd", "is_known", "latest_is_known"),
+    [
+        pytest.param(9839, True, True, id="at the latest just within three years"),
+        pytest.param(9840, True, False, id="at the latest just after three years"),
+        pytest.param(12060, True, False, id="at the earliest just within three years"),
+        pytest.param(12061, False, False, id="at the earliest just after three years"),
+    ],
+)
+def test_nothing_is_told_about_the_time_after_three_years(
+    left_usd: int, is_known: bool, latest_is_known: bool
+) -> None:
+    found = runs_out(history((day * DAY, left_usd + 10 * day) for day in range(7, -1, -1)), NOW)
+    assert (found is not None) is is_known
+    assert (found is not None and found.latest is not None) is latest_is_known
+
+
+def test_a_last_dollar_runs_out_later() -> None:
+    earliest, latest = days_of(runs_out(steady(7, left_usd="1"), NOW))
+    assert latest is not None
+    assert 0 < earliest < 0.1 < latest < 0.5
+
+
+def test_a_reading_of_exactly_seven_days_ago_is_one_of_the_last_seven_days() -> None:
+    found = pace(history([(7 * DAY, 170), (0 * DAY, 100)]), NOW)
+    assert found is not None
+    assert (found.usd_per_day, found.watched) == (10, 7 * DAY)
+
+
+def test_figures_cannot_be_changed() -> None:
+    for found in (pace(steady(2), NOW), runs_out(steady(2), NOW), fall(steady(2), NOW)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(found, next(iter(vars(found))), None)
 
 
 @pytest.mark.parametrize("left_usd", ["0", "-12.5"])

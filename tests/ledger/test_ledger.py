@@ -279,6 +279,22 @@ def test_a_decision_on_a_new_account_writes_its_row_before_it_reads_anything(
     assert first_words == ["UPDATE youcom_accounts", "INSERT INTO youcom_accounts", "UPDATE youcom_accounts"]
 
 
+def test_a_decision_asks_once_whether_somebody_waits_and_no_more_if_nobody_does(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    note = ledger.note()
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    for usd in (0, 100):
+        sent.clear()
+        reserve(ledger, claim_of("monday"), usd, note)
+        assert sum("youcom_line" in each for each in sent) == 1
+
+
 def test_you_com_is_asked_after_the_note(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
 
@@ -483,3 +499,31 @@ def test_airflow_is_asked_about_no_more_reservations_than_the_limit(
     assert (len(first), len(second)) == (2, 1)
     assert {row.id for row in first}.isdisjoint(row.id for row in second)
     assert ledger.mark_asked("production", limit=2) == []
+
+
+def test_whoever_ends_what_has_expired_is_told_what_it_has_ended(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for account_id in ("4f1c", "another"):
+        claim = claim_of(f"monday in {account_id}", reserve_for_seconds=3600)
+        ledger.decide(claim, account_with(40, account_id), ledger.note())
+    reserve(ledger, claim_of("tuesday"), 100)
+    pass_time(engine, 3600)
+    ended = ledger.end_expired(by="housekeeping")
+    assert {row.holder.run_id for row in ended} == {"monday in 4f1c", "monday in another"}
+    assert {(row.end_reason, row.ended_by) for row in ended} == {(EndReason.EXPIRED, "housekeeping")}
+    assert ledger.end_expired(by="housekeeping") == []
+
+
+def test_an_engine_that_keeps_no_connections_open_is_enough(url: str, engine: sa.engine.Engine) -> None:
+    ledger = Ledger(sa.create_engine(url, poolclass=sa.pool.NullPool), answer_within=60)
+    first = reserve(ledger, claim_of("monday"), 100).reservation
+    second = reserve(ledger, claim_of("tuesday", reserve_for_seconds=3600), 100).reservation
+    assert first is not None
+    assert second is not None
+    assert ledger.note().of("4f1c").reserved_usd == 50
+    pass_time(engine, 60)
+    assert {row.id for row in ledger.mark_asked("production")} == {first.id, second.id}
+    assert [row.id for row in ledger.end([first.id], EndReason.BY_HAND, by="somebody")] == [first.id]
+    pass_time(engine, 3600)
+    assert [row.id for row in ledger.end_expired(by="somebody")] == [second.id]

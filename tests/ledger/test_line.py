@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.exceptions import YouComLedgerRefusedError
+from airflow_provider_youcom.ledger import _line_transactions
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time
@@ -91,6 +92,15 @@ def test_the_line_of_another_account_starts_anew(ledger: Ledger) -> None:
     other = ledger.decide(claim_of("wednesday"), account_with(25, "another"), ledger.note())
     assert other.reservation is not None, "what is held in one account is not held in another"
     assert in_line(ledger) == ["monday", "tuesday"]
+
+
+def test_the_lines_of_all_accounts_are_listed_one_after_the_other(ledger: Ledger) -> None:
+    for account_id in ("b", "a", "c"):
+        ledger.line.join(claim_of("monday"), account_id, 60)
+    for account_id in ("c", "b", "a"):
+        ledger.line.join(claim_of("tuesday"), account_id, 60)
+    listed = [(place.account_id, place.holder.run_id) for place in ledger.line.places()]
+    assert listed == [(account_id, run) for account_id in "abc" for run in ("monday", "tuesday")]
 
 
 def test_what_happens_in_one_account_changes_nothing_in_the_line_of_another(
@@ -196,6 +206,7 @@ def test_a_place_that_has_been_dead_for_an_hour_is_gone(
 ) -> None:
     for run in ("monday", "tuesday", "wednesday"):
         ledger.line.join(claim_of(run), ACCOUNT, 60)
+    ledger.line.join(claim_of("monday"), "another", 60)
     pass_time(engine, HOUR)
     ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
     pass_time(engine, 180)
@@ -204,7 +215,34 @@ def test_a_place_that_has_been_dead_for_an_hour_is_gone(
     else:
         assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) == 2
     assert in_line(ledger) == ["tuesday", "monday"]
-    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2, "wednesday's is deleted as well"
+    places = "SELECT count(*) FROM youcom_line WHERE account_id = "
+    assert scalar(engine, f"{places}'{ACCOUNT}'") == 2, "wednesday's is deleted as well"
+    assert scalar(engine, f"{places}'another'") == 1, "another account's line is not touched"
+
+
+def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_its_row(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for account_id in (ACCOUNT, "another"):
+        for run in ("sunday", "monday"):
+            ledger.line.join(claim_of(run), account_id, 60)
+    pass_time(engine, 180)
+    for account_id in (ACCOUNT, "without one that is gone"):
+        ledger.line.join(claim_of("tuesday"), account_id, 60)
+    pass_time(engine, HOUR)
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    ledger.purge()
+    assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2
+    assert scalar(engine, "SELECT count(*) FROM youcom_line WHERE run_id = 'tuesday'") == 2
+    before = [
+        sent[index - 1] for index, each in enumerate(sent) if each.startswith("DELETE FROM youcom_line")
+    ]
+    assert [each.startswith("UPDATE youcom_accounts SET version") for each in before] == [True, True]
 
 
 def test_places_are_numbered_by_a_counter_whatever_the_clock_does(
@@ -223,6 +261,47 @@ def test_places_are_numbered_by_a_counter_whatever_the_clock_does(
     assert scalar(engine, "SELECT newest_place FROM youcom_accounts") == 4
 
 
+@pytest.mark.parametrize("keys_at_once", [1, 2, 3, 4, 5])
+def test_gates_that_got_no_answer_keep_the_places_that_they_have_in_each_account(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, keys_at_once: int
+) -> None:
+    monkeypatch.setattr(_line_transactions, "_KEYS_AT_ONCE", keys_at_once)
+    claims = {run: claim_of(run) for run in ("monday", "tuesday", "wednesday", "thursday", "friday")}
+    for run in ("monday", "tuesday", "wednesday"):
+        ledger.line.join(claims[run], ACCOUNT, 60)
+    for run in ("tuesday", "thursday"):
+        ledger.line.join(claims[run], "another", 60)
+    ledger.line.join(claim_of("checks later"), ACCOUNT, 60)
+    pass_time(engine, 150)
+    ledger.line.stay(list(claims.values()), 60)
+    pass_time(engine, 150)
+    assert in_line(ledger) == ["monday", "tuesday", "wednesday"]
+    assert [place.holder.run_id for place in ledger.line.places("another")] == ["tuesday", "thursday"]
+
+
+def test_a_gate_whose_place_is_gone_joins_again_only_once_it_knows_the_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    ledger.line.join(claim_of("monday"), ACCOUNT, 60)
+    pass_time(engine, 180 + HOUR)
+    ledger.line.stay([claim_of("monday")], 60)
+    assert in_line(ledger) == []
+    keep(ledger, claim_of("monday"))
+    assert in_line(ledger) == ["monday"]
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 2, 3, 4])
+def test_more_gates_than_a_statement_may_name_check_together(
+    ledger: Ledger, engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch, keys_at_once: int
+) -> None:
+    monkeypatch.setattr(_line_transactions, "_KEYS_AT_ONCE", keys_at_once)
+    runs = ["monday", "tuesday", "wednesday"]
+    for _ in range(2):
+        keep(ledger, *map(claim_of, runs))
+        pass_time(engine, 150)
+    assert in_line(ledger) == runs
+
+
 def test_a_gate_that_has_opened_is_not_in_line_after_a_late_write_of_its_last_check(ledger: Ledger) -> None:
     look(ledger, claim_of("monday"), 0)
     note = ledger.note()
@@ -232,6 +311,19 @@ def test_a_gate_that_has_opened_is_not_in_line_after_a_late_write_of_its_last_ch
     assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
     ledger.end([opened.reservation.id], EndReason.RELEASED, by="teardown")
     keep(ledger, claim_of("monday"), note=note)
+    assert in_line(ledger) == ["tuesday"]
+
+
+def test_a_late_write_of_a_gate_that_has_opened_keeps_the_places_of_those_that_checked_with_it(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("monday"), 0)
+    note = ledger.note()
+    look(ledger, claim_of("monday"), 25)
+    ledger.line.join(claim_of("tuesday"), ACCOUNT, 60)
+    pass_time(engine, 150)
+    keep(ledger, claim_of("monday"), claim_of("tuesday"), note=note)
+    pass_time(engine, 150)
     assert in_line(ledger) == ["tuesday"]
 
 
@@ -308,6 +400,15 @@ def test_a_balance_of_300_digits_is_no_trouble(ledger: Ledger, engine: sa.engine
     assert held(ledger) == (["large"] if sign > 0 else [])
     again = ledger.reserve(claim_of("large"), lambda: huge)
     assert (again.reservation is not None) is (sign > 0)
+
+
+def test_an_engine_that_keeps_no_connections_open_is_enough(url: str) -> None:
+    ledger = Ledger(sa.create_engine(url, poolclass=sa.pool.NullPool), answer_within=60)
+    keep(ledger, claim_of("monday"), claim_of("tuesday"))
+    ledger.line.stay([claim_of("monday"), claim_of("tuesday")], 60)
+    assert in_line(ledger) == ["monday", "tuesday"]
+    assert [place.holder.run_id for place in ledger.note().of(ACCOUNT).line.places] == ["monday", "tuesday"]
+    assert ledger.purge() == 0
 
 
 @pytest.mark.parametrize("gates", [1_000, pytest.param(6_000, marks=pytest.mark.long)])
@@ -395,3 +496,22 @@ def test_a_line_that_cannot_be_written_is_logged_and_fails_no_check(
     assert all("The ledger 'youcom_ledger' cannot be used" in warning for warning in warnings)
     with pytest.raises(YouComLedgerRefusedError):
         ledger.line.places()
+
+
+def test_an_unexpected_error_of_the_line_is_logged_with_its_traceback_and_fails_no_check(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ZeroDivisionError("nobody foresaw it")
+
+    monkeypatch.setattr(_line_transactions, "join", fail)
+    assert ledger.line.join(claim_of("monday"), ACCOUNT, 60) is None
+    (record,) = caplog.records
+    assert record.getMessage() == "The places of gates in line were not written"
+    assert "nobody foresaw it" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "soon"])
+def test_a_hold_without_a_duration_is_refused(ledger: Ledger, seconds: Any) -> None:
+    with pytest.raises(ValueError, match="hold_seconds"):
+        ledger.line.follow(ledger.note(), account_with(1), seconds)

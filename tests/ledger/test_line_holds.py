@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_youcom.ledger._line_transactions import held_before
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.place import Held
 from airflow_provider_youcom.ledger.rule import EndReason
 from tests.ledger.spending import account_with, attempt_of, claim_of, pass_time, reserve
 from tests.ledger.waiting import (
@@ -178,6 +180,15 @@ def test_code_outside_of_airflow_never_passes_freely(ledger: Ledger) -> None:
     assert reserve(ledger, claims[1], 411 + 110).reservation is not None
 
 
+def test_the_note_and_the_transaction_name_the_same_gate_that_something_is_held_for(ledger: Ledger) -> None:
+    look(ledger, mapped(1), 0)
+    others_reserve(ledger, 41)
+    holder = attempt_of("small").holder
+    noted = ledger.note().of(ACCOUNT).held_before(holder)
+    found = ledger._ready().read(lambda connection: held_before(connection, ACCOUNT, holder, None))
+    assert found == noted == Held(10 * DOLLAR, 1, mapped(1).attempt.holder)
+
+
 @pytest.mark.parametrize("usd", [10, 11, 19, 25, 109, 110])
 def test_the_note_says_what_the_transaction_decides(ledger: Ledger, usd: int) -> None:
     reserve(ledger, claim_of("long", 1), 1)
@@ -247,6 +258,19 @@ def test_who_opens_shows_that_amounts_up_to_its_own_can_be_paid(
     assert [place.patience for place in ledger.line.places()][:2] == [4, 8]
 
 
+def test_the_note_knows_as_the_transaction_does_that_an_amount_was_not_in_vain(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
+    note = ledger.note()
+    assert [place.patience for place in note.of(ACCOUNT).line.places] == [8]
+    note = note.after(ledger.decide(claim_of("as large", 100), account_with(401 + 100), note))
+    assert [place.patience for place in note.of(ACCOUNT).line.places] == [4]
+    assert note.of(ACCOUNT).line.places == ledger.note().of(ACCOUNT).line.places
+
+
 def test_a_run_that_passes_freely_does_not_prolong_a_hold(ledger: Ledger, engine: sa.engine.Engine) -> None:
     assert look(ledger, claim_of("goes on", 5), 5).reservation is not None
     hold(ledger)
@@ -308,12 +332,16 @@ def test_patience_doubles_up_to_512_times_the_amount(ledger: Ledger, engine: sa.
 def test_checks_that_find_at_once_that_a_hold_is_over_end_it_once(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
+    look(ledger, claim_of("can be paid", 1), 0, pause_seconds=10_000)
     hold(ledger)
+    ledger.line.join(claim_of("large", 1), "another", 10_000)
+    ledger.line.follow(ledger.note(), account_with(402), HOLD_SECONDS)
     pass_time(engine, HOLD_SECONDS + 30)
+    assert held(ledger) == ["can be paid", "large"]
     note = ledger.note()
-    for _ in range(3):
-        ledger.line.follow(note, account_with(401), HOLD_SECONDS)
-    assert [place.patience for place in ledger.line.places()] == [8]
+    ended = [ledger.line.follow(note, account_with(402), HOLD_SECONDS) for _ in range(3)]
+    assert ended == [True, False, False]
+    assert [place.patience for place in ledger.line.places(ACCOUNT)] == [4, 8]
 
 
 def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: sa.engine.Engine) -> None:
@@ -325,6 +353,20 @@ def test_only_those_that_cannot_be_paid_lose_their_hold(ledger: Ledger, engine: 
     ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS)
     assert held(ledger) == ["first", "third"]
     assert [place.patience for place in ledger.line.places()][:3] == [4, 8, 4]
+
+
+def test_a_gate_that_can_be_paid_keeps_its_hold_when_one_behind_it_that_needs_less_loses_its_own(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for run, usd in (("first", 50), ("second", 30)):
+        look(ledger, claim_of(run, usd), 0, pause_seconds=10_000)
+    others_reserve(ledger, 201)
+    ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS)
+    pass_time(engine, HOLD_SECONDS + 30)
+    assert held(ledger) == ["first", "second"]
+    assert ledger.line.follow(ledger.note(), account_with(201 + 50), HOLD_SECONDS) is True
+    assert held(ledger) == ["first"]
+    assert [place.patience for place in ledger.line.places()] == [4, 8]
 
 
 def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later(
@@ -345,6 +387,29 @@ def test_a_hold_in_vain_puts_off_all_that_need_as_much_and_those_that_join_later
     total = ledger.note().of(ACCOUNT).line.opened_units
     assert [places[run].opened_before for run in ("held", "as much", "more")] == [total] * 3
     assert places["less"].opened_before < total
+
+
+def test_neither_a_hold_in_vain_nor_what_is_paid_changes_the_patience_in_another_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
+    ledger.line.join(claim_of("as much", 100), "another", 60)
+    assert [place.patience for place in ledger.line.places("another")] == [4]
+    elsewhere = ledger.decide(claim_of("elsewhere", 100), account_with(100, "another"), ledger.note())
+    assert elsewhere.reservation is not None
+    assert [place.patience for place in ledger.line.places(ACCOUNT)] == [8]
+
+
+def test_gates_that_join_together_after_a_hold_in_vain_are_all_put_off(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    hold(ledger)
+    pass_time(engine, HOLD_SECONDS + 30)
+    ledger.line.follow(ledger.note(), account_with(401), HOLD_SECONDS)
+    keep(ledger, claim_of("as much", 100), claim_of("more", 101))
+    assert [place.patience for place in ledger.line.places()] == [8, 8, 8]
 
 
 @pytest.mark.parametrize(("usd", "goes_on"), [(21, True), (20, False), (19, False)])
@@ -382,16 +447,26 @@ def test_a_hold_does_not_end_by_a_note_from_before_something_moved(
     pass_time(engine, HOLD_SECONDS + 30)
     old = ledger.note()
     look(ledger, claim_of("small", 50), 1)
-    ledger.line.follow(old, account_with(401), HOLD_SECONDS)
+    ledger.line.join(claim_of("elsewhere"), "another", 60)
+    with engine.connect() as connection, connection.begin():
+        moved_at = old.of(ACCOUNT).line.moved_at
+        connection.exec_driver_sql(
+            f"UPDATE youcom_accounts SET moved_at = {moved_at} WHERE account_id = 'another'"
+        )
+    assert ledger.line.follow(old, account_with(401), HOLD_SECONDS) is False
     assert held(ledger) == ["large"]
 
 
-def test_a_late_check_that_saw_less_does_not_lower_the_measure(ledger: Ledger) -> None:
+@pytest.mark.parametrize("usd", [10, 20])
+def test_a_late_check_that_saw_no_more_changes_nothing(
+    ledger: Ledger, engine: sa.engine.Engine, usd: int
+) -> None:
     look(ledger, claim_of("large", 100), 0)
     old = ledger.note()
     look(ledger, claim_of("large", 100), 20)
+    pass_time(engine, 60)
     moved_at = ledger.note().of(ACCOUNT).line.moved_at
-    ledger.line.follow(old, account_with(10), HOLD_SECONDS)
+    ledger.line.follow(old, account_with(usd), HOLD_SECONDS)
     line = ledger.note().of(ACCOUNT).line
     assert (line.best_units, line.moved_at) == (20 * DOLLAR, moved_at)
 
@@ -399,6 +474,6 @@ def test_a_late_check_that_saw_less_does_not_lower_the_measure(ledger: Ledger) -
 def test_most_checks_write_nothing_about_holds(ledger: Ledger, engine: sa.engine.Engine) -> None:
     hold(ledger)
     note, version = ledger.note(), scalar(engine, "SELECT version FROM youcom_accounts")
-    ledger.line.follow(note, account_with(401), HOLD_SECONDS)
-    ledger.line.follow(note, account_with(0, "another"), HOLD_SECONDS)
+    assert ledger.line.follow(note, account_with(401), HOLD_SECONDS) is False
+    assert ledger.line.follow(note, account_with(0, "another"), HOLD_SECONDS) is False
     assert scalar(engine, "SELECT version FROM youcom_accounts") == version

@@ -72,6 +72,25 @@ def test_a_gate_that_joins_is_as_patient_as_those_that_need_no_more(amount: int,
 
 
 @pytest.mark.parametrize(
+    ("now", "moved_at", "opened_at", "lasted"),
+    [
+        pytest.param(160, 100, 100, False, id="nothing has moved for exactly the time of a hold"),
+        pytest.param(161, 100, 100, True, id="for longer"),
+        pytest.param(220, 200, 100, False, id="more came in, nothing has opened for exactly twice as long"),
+        pytest.param(221, 200, 100, True, id="more came in, nothing has opened for longer"),
+        pytest.param(40, 100, 100, False, id="the clock was put back by the time of a hold"),
+        pytest.param(39, 100, 100, True, id="the clock was put back by more"),
+        pytest.param(80, 100, 200, False, id="the last opening lies exactly twice the time ahead"),
+        pytest.param(79, 100, 200, True, id="the last opening lies further ahead"),
+    ],
+)
+def test_holds_last_until_nothing_has_moved_for_their_time_or_opened_for_twice_as_long(
+    now: int, moved_at: int, opened_at: int, lasted: bool
+) -> None:
+    assert line_rule.has_lasted(now, moved_at, opened_at, 60) is lasted
+
+
+@pytest.mark.parametrize(
     ("amounts", "available", "in_vain"),
     [
         pytest.param([], 5, [], id="nothing is held"),
@@ -97,6 +116,24 @@ def test_all_whose_hold_stays_can_be_paid_together(amounts: list[int], available
     assert sum(place.amount_units for place in places if id(place) not in lost) <= max(0, available)
     if places and places[0].amount_units <= available:
         assert id(places[0]) not in lost, "the first is never put off if it can be paid"
+
+
+def test_the_counts_of_all_that_need_as_much_as_the_smallest_hold_in_vain_start_over() -> None:
+    assert line_rule.least_units([Place(30), Place(20), Place(40)]) == 20
+
+
+@pytest.mark.parametrize(
+    ("amount", "paid", "patience"),
+    [
+        pytest.param(10, 9, 16, id="less was paid"),
+        pytest.param(10, 10, 4, id="as much was paid"),
+        pytest.param(10, 11, 4, id="more was paid"),
+    ],
+)
+def test_a_gate_that_needs_no_more_than_was_paid_has_the_first_patience_again(
+    amount: int, paid: int, patience: int
+) -> None:
+    assert line_rule.patience_after(Place(amount, patience=16), paid) == patience
 
 
 @pytest.mark.parametrize(

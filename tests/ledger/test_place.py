@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,11 @@ LINE = AccountLine(
 
 def holder(run: str) -> Holder:
     return attempt_of(run).holder
+
+
+def test_in_a_new_account_nobody_waits_nothing_is_held_and_nothing_has_happened() -> None:
+    assert AccountLine() == AccountLine((), opened_units=0, best_units=0, moved_at=0, opened_at=0, late={})
+    assert AccountLine().held_before(holder("monday"), None) == NOTHING_HELD == Held(0, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +164,7 @@ def test_holds_end_after_two_hours_without_an_opening_although_more_has_just_com
 
 
 def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:
-    after = LINE.after(1001 * DOLLAR, holder("tuesday"))
+    after = LINE.after(1001 * DOLLAR, holder("tuesday"), 0)
     assert [place.holder.run_id for place in after.places] == ["monday", "wednesday", "thursday", "friday"]
     assert (after.opened_units, after.best_units, after.moved_at) == (1001 * DOLLAR, 7 * DOLLAR, 10 * HOUR)
     assert after.held_before(holder("friday"), None).units == 40 * DOLLAR
@@ -166,7 +172,7 @@ def test_whoever_opens_leaves_the_line_and_passes_the_others() -> None:
 
 
 def test_a_gate_that_opens_again_with_what_it_has_reserved_leaves_the_line() -> None:
-    after = LINE.after(1000 * DOLLAR, holder("tuesday"))
+    after = LINE.after(1000 * DOLLAR, holder("tuesday"), 0)
     assert after.of(holder("tuesday")) is None
     assert after.held_before(holder("friday"), None).units == 40 * DOLLAR
 
@@ -174,14 +180,33 @@ def test_a_gate_that_opens_again_with_what_it_has_reserved_leaves_the_line() -> 
 @pytest.mark.parametrize(("opened", "is_held"), [(940, False), (941, True)])
 def test_an_opening_elsewhere_may_lead_to_a_hold(opened: int, is_held: bool) -> None:
     line = AccountLine((place_of("monday", 1, 10, opened_before=900 * DOLLAR),), 900 * DOLLAR)
-    after = line.after(opened * DOLLAR, None)
+    after = line.after(opened * DOLLAR, None, 0)
     assert [place.is_held for place in after.places] == [is_held]
 
 
+@pytest.mark.parametrize(
+    ("paid", "patience", "is_held"),
+    [
+        pytest.param(9, 8, False, id="less was paid"),
+        pytest.param(10, 4, True, id="its amount was paid, so it has the first patience again"),
+    ],
+)
+def test_an_amount_that_was_paid_is_held_earlier(paid: int, patience: int, is_held: bool) -> None:
+    waiting = replace(place_of("monday", 1, 10), patience=8)
+    line = AccountLine((waiting,)).after(50 * DOLLAR, holder("tuesday"), paid * DOLLAR)
+    assert line.places == (replace(waiting, patience=patience, is_held=is_held),)
+
+
 def test_the_total_never_falls_so_no_hold_is_forgotten() -> None:
-    assert LINE.after(0, None) is LINE
-    assert LINE.after(1000 * DOLLAR, None) is LINE
-    assert LINE.after(0, holder("monday")).held_before(holder("friday"), None).units == 60 * DOLLAR
+    assert LINE.after(0, None, 0) is LINE
+    assert LINE.after(1000 * DOLLAR, None, 0) is LINE
+    assert LINE.after(0, holder("monday"), 0).held_before(holder("friday"), None).units == 60 * DOLLAR
+
+
+@pytest.mark.parametrize("value", [LINE.places[0], Held(), LINE], ids=["a place", "what is held", "a line"])
+def test_the_values_of_the_line_cannot_be_changed_since_threads_share_them(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, fields(value)[0].name, None)
 
 
 # A reading of $100, of which $40 are reserved.

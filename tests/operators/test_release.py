@@ -125,6 +125,15 @@ def test_it_releases_nothing_of_another_run(ledger: Ledger, answers: Airflow, ta
     assert "Gate gate has nothing reserved in this run." in task_log.text
 
 
+def test_it_asks_airflow_nothing_if_nothing_stands(
+    ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Any] = []
+    monkeypatch.setattr(release, "ask", asked.append)
+    run(teardown())
+    assert asked == []
+
+
 def test_it_does_not_end_what_a_cleared_gate_reserves_while_it_runs(
     ledger: Ledger, answers: Airflow, monkeypatch: pytest.MonkeyPatch
 ):

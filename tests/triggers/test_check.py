@@ -10,13 +10,13 @@ import pytest
 
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.billing.client import BillingClient
-from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError
+from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComUnavailableError
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
-from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import _check
 from airflow_provider_youcom.triggers._check import Check, Noted, check
 from tests.connections import connect
@@ -75,6 +75,49 @@ def test_a_gate_that_opens_and_releases_between_two_checks_is_not_put_back_in_li
 
     asyncio.run(two_checks())
     assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+@pytest.mark.parametrize("failing_checks", [1, 2])
+def test_gates_keep_their_places_while_you_com_does_not_answer(
+    ledger: Ledger, sandbox: Sandbox, failing_checks: int
+):
+    async def checks() -> list[Check]:
+        found = [await check("youcom_default")]
+        sandbox.inject(Fault(status=503), times=None)
+        for _ in range(failing_checks):
+            found[-1].waiting.append(claim_of("monday", "1000"))
+            found.append(await check("youcom_default", last=found[-1]))
+        return found
+
+    first, *failed = asyncio.run(checks())
+    assert isinstance(first.reading, AccountBalance)
+    for each in failed:
+        assert isinstance(each.reading, YouComUnavailableError)
+        assert each.account_id == first.reading.account_id
+        assert each.waiting is first.waiting
+    (place,) = ledger.line.places(first.reading.account_id)
+    assert place.holder.run_id == "monday"
+
+
+def test_one_of_those_who_share_a_check_ends_what_is_lost(ledger: Ledger):
+    found = asyncio.run(check("youcom_default"))
+    assert isinstance(found.noted, Noted)
+    assert [found.noted.start_ending_lost() for _ in range(3)] == [True, False, False]
+
+
+def test_a_balance_is_not_stored_if_no_thread_can_be_started(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def check_and_store() -> None:
+        found = await check("youcom_default")
+        assert isinstance(found.noted, Noted)
+        assert isinstance(found.reading, AccountBalance)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            await found.noted.store(found.reading)
+
+    asyncio.run(check_and_store())
 
 
 def test_a_reservation_has_the_settle_time_of_the_connection(
