@@ -334,7 +334,7 @@ def test_a_reading_that_cannot_be_stored_is_logged_and_stored_by_the_next_check(
 ) -> None:
     look(engine, 100)
     caplog.set_level(logging.INFO, logger=accounts.__name__)
-    with another_process(engine, answer_within=0.2) as hurried:
+    with another_process(engine, answer_within=2) as hurried:
         note = hurried.note()
         with held_up(engine):
             hurried.accounts.store(account_with(90), note)

@@ -123,6 +123,9 @@ def proxy(postgres: PrivatePostgres) -> Iterator[SilentProxy]:
 
 def _ledger_behind(proxy: SilentProxy, postgres: PrivatePostgres, driver: str) -> Ledger:
     url = sa.engine.make_url(new_postgres_database(postgres))
+    direct = sa.create_engine(url)
+    Ledger(direct, answer_within=60).id  # noqa: B018 - which creates the tables
+    direct.dispose()
     engine = sa.create_engine(url.set(drivername=f"postgresql+{driver}", port=proxy.port))
     return Ledger(engine, answer_within=0.5)
 
