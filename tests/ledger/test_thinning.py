@@ -138,12 +138,13 @@ def test_a_purge_that_cannot_thin_is_logged(
     ledger: Ledger, engine: sa.engine.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     ledger.id  # noqa: B018 - which creates the tables
-    hurried = Ledger(engine, answer_within=1)
+    hurried = Ledger(sa.create_engine(engine.url), answer_within=1)
     add_readings(engine, 3, 1)
     pass_time(engine, 91 * DAY)
     caplog.set_level(logging.INFO, logger=_purge.__name__)
     with writer(engine):
         assert hurried.purge() == 0
+    hurried.close()
     assert "Old entries of the ledger are left to the next purge" in caplog.text
 
 
