@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -69,3 +70,14 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {column} - {round(seconds * 1_000_000)} WHERE {column} > 0"
             )
+
+
+def statements_sent_from_now(engine: sa.engine.Engine) -> list[str]:
+    """Return a list to which each statement that goes to the database is added, in order."""
+    sent: list[str] = []
+
+    @sa.event.listens_for(engine, "before_cursor_execute")
+    def record(*arguments: Any) -> None:
+        sent.append(arguments[2])
+
+    return sent

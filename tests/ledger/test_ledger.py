@@ -19,7 +19,16 @@ from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger.abandoned import standing_of_earlier_attempts
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
-from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time, reserve
+from tests.ledger.spending import (
+    NOON,
+    account_with,
+    attempt_of,
+    call_decide,
+    claim_of,
+    pass_time,
+    reserve,
+    statements_sent_from_now,
+)
 
 pytestmark = pytest.mark.on_the_ends
 
@@ -249,11 +258,7 @@ def test_a_decision_writes_the_accounts_row_before_it_reads_anything(
 ) -> None:
     reserve(ledger, claim_of("monday"), 100)
     note = ledger.note()
-    sent: list[str] = []
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def record(*arguments: Any) -> None:
-        sent.append(arguments[2])
+    sent = statements_sent_from_now(engine)
 
     reserve(ledger, claim_of("tuesday"), 100, note)
     # What begins the transaction sets its limits.
@@ -266,11 +271,7 @@ def test_a_decision_on_a_new_account_writes_its_row_before_it_reads_anything(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
     note = ledger.note()
-    sent: list[str] = []
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def record(*arguments: Any) -> None:
-        sent.append(arguments[2])
+    sent = statements_sent_from_now(engine)
 
     reserve(ledger, claim_of("monday"), 100, note)
     statements = [each for each in sent if not each.startswith(("BEGIN", "PRAGMA", "SELECT set_config"))]
@@ -283,11 +284,7 @@ def test_a_decision_asks_once_whether_somebody_waits_and_no_more_if_nobody_does(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
     note = ledger.note()
-    sent: list[str] = []
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def record(*arguments: Any) -> None:
-        sent.append(arguments[2])
+    sent = statements_sent_from_now(engine)
 
     for usd in (0, 100):
         sent.clear()

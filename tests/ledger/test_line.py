@@ -14,7 +14,15 @@ from airflow_provider_youcom.exceptions import YouComLedgerRefusedError
 from airflow_provider_youcom.ledger import _line_transactions
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.rule import EndReason
-from tests.ledger.spending import NOON, account_with, attempt_of, call_decide, claim_of, pass_time
+from tests.ledger.spending import (
+    NOON,
+    account_with,
+    attempt_of,
+    call_decide,
+    claim_of,
+    pass_time,
+    statements_sent_from_now,
+)
 from tests.ledger.waiting import (
     ACCOUNT,
     HOLD_SECONDS,
@@ -230,11 +238,7 @@ def test_a_purge_deletes_the_places_that_are_gone_in_each_account_after_writing_
     for account_id in (ACCOUNT, "without one that is gone"):
         ledger.line.join(claim_of("tuesday"), account_id, 60)
     pass_time(engine, HOUR)
-    sent: list[str] = []
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def record(*arguments: Any) -> None:
-        sent.append(arguments[2])
+    sent = statements_sent_from_now(engine)
 
     ledger.purge()
     assert scalar(engine, "SELECT count(*) FROM youcom_line") == 2
@@ -424,11 +428,7 @@ def test_many_gates_that_check_together_stand_in_their_order(ledger: Ledger, gat
 def test_a_look_of_a_thousand_gates_takes_three_statements(ledger: Ledger, engine: sa.engine.Engine) -> None:
     claims = [claim_of(f"run {number}") for number in range(1_000)]
     keep(ledger, *claims)
-    sent: list[str] = []
-
-    @sa.event.listens_for(engine, "before_cursor_execute")
-    def record(*arguments: Any) -> None:
-        sent.append(arguments[2])
+    sent = statements_sent_from_now(engine)
 
     def look_together(usd: int) -> int:
         sent.clear()
