@@ -34,6 +34,7 @@ def test_each_figure_is_the_same_in_another_context(context: dict[str, object]):
         assert figures.figures() == usual
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_each_figure_is_the_same_in_a_program_that_has_set_its_context_before_the_import():
     usual, hostile = (

@@ -351,6 +351,7 @@ def test_a_task_that_airflow_stops_while_it_waits_leaves_the_rest_to_the_next(
     assert rows() == {DEPLOYMENT_VARIABLE: candidate}
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.scenario
 @pytest.mark.usefixtures("airflow")
 def test_many_first_tasks_at_once_get_one_id(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ atexit.register(lambda: print(f"holds {hook.get_balance().balance_usd}"))
 """
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_a_process_ends_at_once_although_you_com_has_not_answered(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +66,7 @@ def test_a_process_ends_at_once_although_you_com_has_not_answered(
     assert process.returncode == 0
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_an_exit_handler_may_ask_for_the_balance(sandbox: Sandbox):
     done = subprocess.run(

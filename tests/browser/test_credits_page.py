@@ -39,6 +39,9 @@ DEPLOYMENT = "the-deployment-of-this-test"
 BALANCE_USD = Decimal("122.40")
 RUN_DAG = "competitor_watch"
 WAITING = [("weekly_digest", "120"), ("nightly_research", "50"), ("watch", "40")]
+PATHS = {"at the root": "", "below a path": "/team/airflow"}
+# For tests of what does not depend on the path.
+AT_THE_ROOT = pytest.mark.parametrize("place", [""], ids=["at the root"], indirect=True)
 # The seconds after which the page reads itself again.
 REFRESHED_EVERY = 30
 
@@ -58,7 +61,7 @@ class Place:
     held: Reservation
 
 
-@pytest.fixture(scope="module", params=["", "/team/airflow"], ids=["at the root", "below a path"])
+@pytest.fixture(scope="module", params=PATHS.values(), ids=PATHS.keys())
 def place(
     request: pytest.FixtureRequest, chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
@@ -150,6 +153,7 @@ def test_the_menu_opens_the_page_with_its_icon(
     picture("credits-page-light")
 
 
+@AT_THE_ROOT
 def test_the_theme_of_the_ui_is_followed_at_once(
     page: Page, frame: FrameLocator, picture: Callable[..., None]
 ) -> None:
@@ -173,6 +177,7 @@ def test_the_theme_of_the_ui_is_followed_at_once(
     picture("credits-page-dark")
 
 
+@AT_THE_ROOT
 def test_a_phone_has_one_column(
     page: Page, place: Place, frame: FrameLocator, picture: Callable[..., None]
 ) -> None:
@@ -198,6 +203,7 @@ def test_a_run_opens_in_a_new_tab_if_asked_to(page: Page, place: Place, frame: F
     assert f"/dags/{RUN_DAG}/runs/" in opened.value.url
 
 
+@AT_THE_ROOT
 def test_you_com_opens_in_a_new_tab(page: Page, frame: FrameLocator) -> None:
     page.context.route("https://you.com/**", lambda route: route.fulfill(body="You.com"))
     with page.context.expect_page() as opened:
@@ -207,6 +213,7 @@ def test_you_com_opens_in_a_new_tab(page: Page, frame: FrameLocator) -> None:
     assert frame.get_by_role("heading", name="Available now").is_visible()
 
 
+@AT_THE_ROOT
 def test_arrow_keys_read_single_values(page: Page, frame: FrameLocator) -> None:
     from playwright.sync_api import expect
 
@@ -221,6 +228,7 @@ def test_arrow_keys_read_single_values(page: Page, frame: FrameLocator) -> None:
     assert int(chart.get_attribute("aria-valuenow") or 0) < int(chart.get_attribute("aria-valuemax") or 0)
 
 
+@AT_THE_ROOT
 def test_a_pointer_on_the_picture_keeps_its_place_and_stops_no_refresh(
     page: Page, frame: FrameLocator, clock: Clock
 ) -> None:
@@ -237,6 +245,7 @@ def test_a_pointer_on_the_picture_keeps_its_place_and_stops_no_refresh(
     expect(chart.locator(".cursor")).to_have_attribute("visibility", "visible")
 
 
+@AT_THE_ROOT
 def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) -> None:
     links = frame.locator("a[href]").count()
     frame.locator("header a").focus()
@@ -249,6 +258,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) 
     assert len(reached) == links + 1, "each link, and the picture"
 
 
+@AT_THE_ROOT
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(page: Page, place: Place, frame: FrameLocator, scheme: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -312,6 +322,7 @@ def test_the_page_says_that_it_is_not_up_to_date_when_the_server_is_silent(
     silent[0].abort()
 
 
+@AT_THE_ROOT
 def test_only_a_new_alert_is_read_out(page: Page, place: Place, frame: FrameLocator, clock: Clock) -> None:
     from playwright.sync_api import expect
 

@@ -189,6 +189,7 @@ def test_release_says_that_a_reservation_has_already_ended(ledger: Ledger, comma
         command("release", "--yes", monday)
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_release_counts_only_what_it_has_ended_itself(ledger: Ledger):
     monday, tuesday = reserve_for("monday", "30"), reserve_for("tuesday", "20")
@@ -215,6 +216,7 @@ def test_release_says_so_if_others_have_ended_everything(ledger: Ledger, command
     assert said.endswith("Ended 0. 1 had already ended when you confirmed.\n")
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_release_ends_nothing_at_ctrl_d(ledger: Ledger):
     monday = reserve_for("monday", "30")
@@ -239,6 +241,7 @@ def test_release_ends_nothing_at_ctrl_c(ledger: Ledger, command: Command):
     assert ledger.get([monday])[0].stands
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 @pytest.mark.parametrize(
     ("redirected", "said"),
@@ -257,6 +260,7 @@ def test_release_ends_nothing_without_a_terminal(ledger: Ledger, redirected: str
     assert ledger.get([monday])[0].stands
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_release_works_for_a_uid_without_a_name(ledger: Ledger):
     if shutil.which("setpriv") is None or os.getuid() != 0:
@@ -278,6 +282,7 @@ def test_release_works_for_a_uid_without_a_name(ledger: Ledger):
     assert ended.ended_by.startswith("uid 12345@")
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 @pytest.mark.parametrize("output", ["table", "yaml"])
 def test_a_reader_that_stops_reading_gets_no_traceback(ledger: Ledger, output: str):

@@ -93,6 +93,7 @@ def test_nothing_to_list_is_no_error(output: str, capsys: pytest.CaptureFixture[
     assert said == ("[]" if output in {"json", "yaml"} else "No data found")
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_a_terminal_of_80_columns_shows_lists_in_place_of_a_wide_table(ledger: Ledger):
     monday, tuesday = reserve_for("monday", "30"), reserve_for("tuesday", "7.5")

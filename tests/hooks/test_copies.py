@@ -43,6 +43,7 @@ def test_the_pickle_of_a_used_hook_does_not_contain_the_key(protocol: int, sandb
     assert sandbox.api_key.encode() not in pickle.dumps(used(sandbox), protocol)
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 def test_a_used_hook_works_in_another_process(sandbox: Sandbox):
     hook = used(sandbox)

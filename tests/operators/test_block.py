@@ -110,6 +110,7 @@ def test_nobody_pays_while_a_gate_is_shut_in_any_shape(accounts: None, ledger: L
     assert ledger.history() == []
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.scenario
 def test_everybody_pays_behind_open_gates_and_every_gate_is_released(accounts: None, ledger: Ledger) -> None:
     states = states_of("all_shapes_open", Path(shapes.__file__))
@@ -121,6 +122,7 @@ def test_everybody_pays_behind_open_gates_and_every_gate_is_released(accounts: N
     }
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.scenario
 @pytest.mark.parametrize(("policy", "state"), [("skip", "skipped"), ("fail", "failed")])
 def test_a_task_that_runs_although_its_gate_is_shut_is_warned_of(

@@ -99,6 +99,11 @@ class Row:
         """The state in which the downstream task ends."""
         return "upstream_failed" if self.state == "failed" else self.state
 
+    @property
+    def waits(self) -> bool:
+        """Whether the gate checks more than once in a try."""
+        return len(self.answers) > 1 or "timeout" in self.options
+
 
 def _row(answers: Answer | Sequence[Answer], written: str, ends: str, because: str) -> Row:
     """Return a row; ``written`` is ``option=value, flag, …``, and ``ends`` is ``state, tries[, xcom]``."""
@@ -215,6 +220,14 @@ class Gate:
             return True
         # On a worker, a later check is like the first.
         return self.mode in ON_A_WORKER and self.row.while_it_waits
+
+    @property
+    def is_alike_on_all_airflows(self) -> bool:
+        """Whether the oldest and the newest Airflow are enough."""
+        # Until it ends, a gate that pokes needs nothing of Airflow. One that reserves is deferred as others are.
+        if self.mode == "deferred":
+            return "reserving" in self.row.modes
+        return self.mode == "poke" or (self.mode == "reschedule" and not self.row.waits)
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.real_airflow.reserved_runs import ReservedRuns
 
-pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario]
+pytestmark = [pytest.mark.real_airflow, pytest.mark.scenario, pytest.mark.on_the_ends]
 
 
 @pytest.mark.parametrize("mode", ["worker", "triggerer"])

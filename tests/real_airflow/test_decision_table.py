@@ -57,8 +57,7 @@ def outcomes(
 def _marks(gate: Gate) -> list[pytest.MarkDecorator]:
     if gate.is_like_another:
         return [pytest.mark.scenario, pytest.mark.on_one_airflow]
-    # A gate that pokes needs nothing of Airflow until it ends.
-    return [pytest.mark.on_the_ends] if gate.mode == "poke" else []
+    return [pytest.mark.on_the_ends] if gate.is_alike_on_all_airflows else []
 
 
 @pytest.mark.parametrize(

@@ -432,6 +432,7 @@ except YouComRefusedError as error:
 """
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.airflow_process
 @pytest.mark.parametrize(
     ("connection", "missing"),
