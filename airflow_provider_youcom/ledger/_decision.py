@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
-from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._account_lock import lock
 from airflow_provider_youcom.ledger._amounts import (
     US_PER_SECOND,
@@ -20,12 +21,15 @@ from airflow_provider_youcom.ledger._amounts import (
     within_bounds,
 )
 from airflow_provider_youcom.ledger._ends import end
-from airflow_provider_youcom.ledger._line_transactions import held_before
+from airflow_provider_youcom.ledger._line_transactions import held, reset_patience
 from airflow_provider_youcom.ledger._rows import newest_age, to_datetime, to_reservation
-from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
+from airflow_provider_youcom.ledger.claim import Attempt, Claim
 from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
+
+# The row of an empty line.
+_NOBODY_IN_LINE = SimpleNamespace(held_units=0, held_gates=0, first_held=None, least_put_off=None)
 
 
 def decide(
@@ -72,10 +76,10 @@ def decide(
     if any(row.id == decision_id for row in own):
         # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
-    held = _held(connection, account_id, attempt.holder, account)
+    in_line = _in_line(connection, account_id, attempt, account)
     outcome = rule.decide(
         needed_units=claim.needed_units,
-        available_units=_available_units(balance, account) - held.units,
+        available_units=_available_units(balance, account) - int(in_line.held_units),
         counter=counter,
         oldest_counter=account.oldest_counter,
         age=attempt.age,
@@ -84,21 +88,30 @@ def decide(
     if outcome in {Outcome.OPEN, Outcome.SHORT}:
         _remember_attempt(connection, account_id, attempt, account)
     if outcome is not Outcome.OPEN:
-        return _decision(outcome, balance, account, None, held)
+        return _decision(outcome, balance, account, None, held(connection, account_id, in_line))
     row = _new_row(claim, account, account_id, decision_id, settle_us)
     _open(connection, row, account, left_units=_available_units(balance, account) - claim.needed_units)
+    if account.is_in_line:
+        connection.execute(
+            line_statements.LEAVE, {"this_account": account_id, "this_holder": attempt.holder.key}
+        )
+    reset_patience(connection, account_id, in_line, claim.needed_units)
     _, decision = _decision(outcome, balance, account, _new_reservation(claim, row))
     return outcome, replace(decision, opened_units=decision.opened_units + claim.needed_units)
 
 
-def _held(connection: sa.engine.Connection, account_id: str, holder: Holder, account: Any) -> Held:
+def _in_line(connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any) -> Any:
+    """Return a row that tells what is held for those in line, and who was put off."""
     if not account.somebody_waits:
-        return NOTHING_HELD
-    return held_before(connection, account_id, holder, account.run_since if holder.is_task else None)
+        return _NOBODY_IN_LINE
+    run_since = account.run_since if attempt.holder.is_task else None
+    bound = line_rule.bound(account.own_place, run_since)
+    known = {"this_account": account_id, "opened": account.opened_units, "now": account.now}
+    return connection.execute(line_statements.IN_LINE_NOW, {**known, "bound": bound}).one()
 
 
 def _open(connection: sa.engine.Connection, row: dict[str, Any], account: Any, left_units: int) -> None:
-    """Add a reservation, and take its gate out of the line."""
+    """Add a reservation to the account."""
     connection.execute(statements.ADD_RESERVATION, row)
     this_account = {"this_account": row["account_id"]}
     # A run that passes freely is no sign that those in line can be paid.
@@ -110,10 +123,6 @@ def _open(connection: sa.engine.Connection, row: dict[str, Any], account: Any, l
         "opened_at": account.opened_at if passes_freely else account.now,
     }
     connection.execute(statements.OPENED, {**this_account, **opened})
-    if account.somebody_waits:
-        connection.execute(line_statements.LEAVE, {**this_account, "this_holder": row["holder_key"]})
-        paid = {**this_account, "amount": row["amount_units"]}
-        connection.execute(line_statements.FIRST_PATIENCE_AGAIN, paid)
 
 
 def _remember_attempt(

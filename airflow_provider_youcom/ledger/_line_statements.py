@@ -34,27 +34,24 @@ PLACES = (
 OWN_PLACE = sa.select(line.c.number).where(
     line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(_IS_GONE)
 )
-# The first of those for whom something is held, and the sum for all of them.
-HELD = (
-    sa.select(
-        line.c.deployment,
-        line.c.dag_id,
-        line.c.run_id,
-        line.c.task_id,
-        line.c.map_index,
-        sa.func.sum(line.c.amount_units).over().label("units"),
-        sa.func.count().over().label("gates"),
-    )
-    .select_from(_IN_ITS_ACCOUNT)
-    .where(
-        line.c.account_id == _ACCOUNT_ID,
-        line.c.number < sa.bindparam("bound", type_=sa.BigInteger),
-        _IS_ALIVE,
-        _IS_HELD,
-    )
-    .order_by(line.c.number)
-    .limit(1)
+_IS_LEFT_ALONE = sa.and_(
+    line.c.number < sa.bindparam("bound", type_=sa.BigInteger),
+    # Read before, since SQLite would read its clock three times for each row.
+    line.c.alive_until > sa.bindparam("now", type_=sa.BigInteger),
+    line_rule.is_held(line.c, sa.bindparam("opened", type_=sa.BigInteger)),
 )
+# What is held for those in front of a bound, and the least that was put off after a hold in vain.
+IN_LINE_NOW = sa.select(
+    sa.func.coalesce(sa.func.sum(sa.case((_IS_LEFT_ALONE, line.c.amount_units))), 0).label("held_units"),
+    sa.func.count(sa.case((_IS_LEFT_ALONE, line.c.number))).label("held_gates"),
+    sa.func.min(sa.case((_IS_LEFT_ALONE, line.c.number))).label("first_held"),
+    sa.func.min(sa.case((line.c.patience > line_rule.FIRST_PATIENCE, line.c.amount_units))).label(
+        "least_put_off"
+    ),
+).where(line.c.account_id == _ACCOUNT_ID)
+HOLDER_AT = sa.select(
+    line.c.deployment, line.c.dag_id, line.c.run_id, line.c.task_id, line.c.map_index
+).where(line.c.account_id == _ACCOUNT_ID, line.c.number == sa.bindparam("number", type_=sa.BigInteger))
 LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 
 ACCOUNTS_OF = sa.select(line.c.account_id, line.c.holder_key).where(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,20 +20,21 @@ T = TypeVar("T")
 _KEYS_AT_ONCE = 5_000
 
 
-def held_before(
-    connection: sa.engine.Connection, account_id: str, holder: Holder, run_since: int | None
-) -> Held:
-    """Return what a holder leaves alone: what is held for gates that joined earlier."""
-    this_account = {"this_account": account_id}
-    number = connection.execute(
-        statements.OWN_PLACE, {**this_account, "this_holder": holder.key}
-    ).scalar_one_or_none()
-    bound = line_rule.bound(number, run_since)
-    first = connection.execute(statements.HELD, {**this_account, "bound": bound}).one_or_none()
-    if first is None:
+def held(connection: sa.engine.Connection, account_id: str, in_line: Any) -> Held:
+    """Return what a holder leaves alone, with the first gate that it is held for."""
+    if not in_line.held_gates:
         return NOTHING_HELD
-    first_holder = Holder(first.deployment, first.dag_id, first.run_id, first.task_id, first.map_index)
-    return Held(int(first.units), first.gates, first_holder)
+    number = {"this_account": account_id, "number": in_line.first_held}
+    first = connection.execute(statements.HOLDER_AT, number).one()
+    holder = Holder(first.deployment, first.dag_id, first.run_id, first.task_id, first.map_index)
+    return Held(int(in_line.held_units), in_line.held_gates, holder)
+
+
+def reset_patience(connection: sa.engine.Connection, account_id: str, in_line: Any, paid_units: int) -> None:
+    """Give the first patience again to those in line that need no more than what has just been paid."""
+    if in_line.least_put_off is not None and in_line.least_put_off <= paid_units:
+        paid = {"this_account": account_id, "amount": paid_units}
+        connection.execute(statements.FIRST_PATIENCE_AGAIN, paid)
 
 
 def join(connection: sa.engine.Connection, account_id: str, claim: Claim, life_us: int) -> int | None:

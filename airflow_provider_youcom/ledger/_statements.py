@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from airflow_provider_youcom.ledger import rule
+from airflow_provider_youcom.ledger import line_rule, rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._schema import STANDS, accounts, holders, line, reservations
 
@@ -54,6 +54,7 @@ _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _HOLDER_KEY = sa.bindparam("this_holder", type_=sa.String)
 _ATTEMPT_ID = sa.bindparam("this_attempt", type_=sa.Text)
 _LIMIT = sa.bindparam("limit", type_=sa.Integer)
+_OTHERS = line.alias("others")
 
 _ROW = tuple(
     column
@@ -76,6 +77,7 @@ def _note() -> sa.Select[Any]:
     counting = sa.and_(reservations.c.account_id == accounts.c.account_id, COUNTS_NOW)
     return sa.select(
         moment.c.now,
+        sa.select(line.c.number).exists().label("somebody_waits"),
         accounts.c.account_id,
         accounts.c.counter,
         accounts.c.opened_units,
@@ -112,6 +114,8 @@ def _account() -> sa.Select[Any]:
         .subquery("reserved")
     )
     this_holder = sa.and_(holders.c.account_id == accounts.c.account_id, holders.c.holder_key == _HOLDER_KEY)
+    this_place = sa.and_(line.c.account_id == accounts.c.account_id, line.c.holder_key == _HOLDER_KEY)
+    is_kept = line.c.alive_until > _Now() - line_rule.GONE_AFTER_SECONDS * US_PER_SECOND
     return (
         sa.select(
             accounts.c.oldest_counter,
@@ -120,11 +124,15 @@ def _account() -> sa.Select[Any]:
             accounts.c.opened_units,
             accounts.c.opened_at,
             accounts.c.newest_place,
-            sa.exists().where(line.c.account_id == accounts.c.account_id).label("somebody_waits"),
+            sa.exists().where(_OTHERS.c.account_id == accounts.c.account_id).label("somebody_waits"),
+            sa.case((is_kept, line.c.number)).label("own_place"),
+            line.c.number.is_not(None).label("is_in_line"),
             *reserved.c,
             _Now().label("now"),
         )
-        .select_from(accounts.outerjoin(holders, this_holder).join(reserved, sa.true()))
+        .select_from(
+            accounts.outerjoin(holders, this_holder).outerjoin(line, this_place).join(reserved, sa.true())
+        )
         .where(accounts.c.account_id == _ACCOUNT_ID)
     )
 

@@ -93,7 +93,8 @@ class Ledger(ReservationLists):
 
         def read(connection: sa.engine.Connection) -> Note:
             rows = connection.execute(statements.NOTE).all()
-            return to_note(rows, connection.execute(line_statements.PLACES).all())
+            places = connection.execute(line_statements.PLACES).all() if rows[0].somebody_waits else []
+            return to_note(rows, places)
 
         return self._ready().read(read)
 

@@ -84,7 +84,11 @@ def connect(url: str, driver: str) -> Any:
     if driver == "pysqlite":
         return sqlite3.connect(str(parts.database), isolation_level=None)
     login = {"host": parts.host, "port": parts.port, "user": parts.username, "dbname": parts.database}
-    return importlib.import_module(driver).connect(**login)
+    connection = importlib.import_module(driver).connect(**login)
+    if driver == "psycopg":
+        # As the ledger does, which must work behind PgBouncer.
+        connection.prepare_threshold = None
+    return connection
 
 
 def _rename(parameters: Any, renamed: Mapping[Any, str]) -> Any:

@@ -292,6 +292,20 @@ def test_a_decision_asks_once_whether_somebody_waits_and_no_more_if_nobody_does(
         assert sum("youcom_line" in each for each in sent) == 1
 
 
+def test_a_note_reads_the_line_only_if_somebody_waits(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday"), 100)
+    sent = statements_sent_from_now(engine)
+
+    def selects() -> int:
+        sent.clear()
+        ledger.note()
+        return sum("FROM youcom_line" in each and "youcom_line.holder_key" in each for each in sent)
+
+    assert selects() == 0
+    ledger.line.join(claim_of("tuesday"), account_with(0).account_id, 60)
+    assert selects() == 1
+
+
 def test_you_com_is_asked_after_the_note(ledger: Ledger) -> None:
     first = reserve(ledger, claim_of("monday"), 40, settle_seconds=0)
 

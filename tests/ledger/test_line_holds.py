@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_youcom.ledger._line_transactions import held_before
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.place import Held
@@ -185,8 +184,9 @@ def test_the_note_and_the_transaction_name_the_same_gate_that_something_is_held_
     others_reserve(ledger, 41)
     holder = attempt_of("small").holder
     noted = ledger.note().of(ACCOUNT).held_before(holder)
-    found = ledger._ready().read(lambda connection: held_before(connection, ACCOUNT, holder, None))
-    assert found == noted == Held(10 * DOLLAR, 1, mapped(1).attempt.holder)
+    assert noted == Held(10 * DOLLAR, 1, mapped(1).attempt.holder)
+    found = reserve(ledger, claim_of("small", 1), 10).available
+    assert (found.held_usd, found.held_for) == (10, noted.whom)
 
 
 @pytest.mark.parametrize("usd", [10, 11, 19, 25, 109, 110])
