@@ -224,7 +224,7 @@ class Gate:
     @property
     def is_alike_on_all_airflows(self) -> bool:
         """Whether the oldest and the newest Airflow are enough."""
-        # A gate that pokes needs nothing of Airflow until it ends; one that reserves is deferred as others are.
+        # A gate that pokes needs nothing of Airflow until it ends; one that reserves is deferred like others.
         if self.mode == "deferred":
             return "reserving" in self.row.modes
         return self.mode == "poke" or (self.mode == "reschedule" and not self.row.waits)
