@@ -36,6 +36,7 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 CREDITS_PAGE = "credits-page.html"
+IAM_TOKEN = "iam_token.txt"
 # A proxy and a CA file are set for the whole process, so they would affect every connection.
 FAULTS = {
     f"fault_{number}": case
@@ -65,6 +66,7 @@ def connections(you_com: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> I
             connections[conn_id] = _connection(running.enter_context(case.place()), case.timeout)
         file = tmp_path_factory.mktemp("connections") / "connections.json"
         file.write_text(json.dumps(connections))
+        file.with_name(IAM_TOKEN).write_text(CANARY_KEY)
         yield file
 
 
@@ -79,7 +81,8 @@ def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "FAULTY_CONNECTIONS": ",".join(FAULTS),
         # The credits page reads every connection, also those that cannot be used.
         "AIRFLOW__YOUCOM__PAGE_CONN_IDS": ",".join(json.loads(connections.read_text())),
-        "PYTHONPATH": str(HERE / "http_debug"),
+        "PYTHONPATH": str(HERE / "in_each_process"),
+        "IAM_TOKEN_FILE": str(connections.with_name(IAM_TOKEN)),
         "REQUESTS_CA_BUNDLE": str(ca_file()),
     }
     with LocalAirflow(home, dags, environment=environment) as started:
@@ -157,6 +160,12 @@ def test_the_key_is_nowhere_in_what_airflow_wrote(
     assert all(searched.searched.values())
 
 
+def test_the_ledger_was_reached_with_a_token_of_iam(searched: Search, connections: Path) -> None:
+    if json.loads(connections.read_text())["ledger"]["conn_type"] == "sqlite":
+        pytest.skip("PostgreSQL is not installed here, and a file needs no token")
+    assert connections.with_name(IAM_TOKEN).with_suffix(".was_read").exists()
+
+
 @pytest.mark.parametrize("form", sorted(forms_of(CANARY_KEY)))
 def test_the_search_finds_a_planted_leak(searched: Search, airflow: LocalAirflow, form: bytes) -> None:
     planted = airflow.home / "logs" / "planted.log"
@@ -178,9 +187,10 @@ def test_the_search_finds_a_planted_leak(searched: Search, airflow: LocalAirflow
 
 def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
     """
-    Return two connections that reserve, and their ledgers, whose password is the canary too.
+    Return two connections that reserve, and their ledgers, whose passwords are the canary too.
 
-    One ledger is a PostgreSQL, if this machine has one. Nothing listens at the address of the other.
+    One ledger is a PostgreSQL, if this machine has one, with a token of IAM as its password. Nothing listens
+    at the address of the other.
     """
     away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "password": CANARY_KEY}
     return {
@@ -200,7 +210,7 @@ def _postgres(running: ExitStack) -> dict[str, object] | None:
         return None
     place = {"host": url.host, "port": url.port, "schema": url.database, "login": url.username}
     # It accepts any password from this machine.
-    return {"conn_type": "postgres", "password": CANARY_KEY, **place}
+    return {"conn_type": "postgres", "extra": json.dumps({"iam": True}), **place}
 
 
 @contextmanager
