@@ -29,7 +29,7 @@ from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservati
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
 
 # The row of an empty line.
-_NOBODY_IN_LINE = SimpleNamespace(held_units=0, held_gates=0, first_held=None, least_put_off=None)
+_NOBODY_IN_LINE = SimpleNamespace(held_units=0, held_gates=0, least_put_off=None)
 
 
 def decide(

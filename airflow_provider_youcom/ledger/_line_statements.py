@@ -31,9 +31,7 @@ PLACES = (
     .order_by(line.c.account_id, line.c.number)
 )
 
-OWN_PLACE = sa.select(line.c.number).where(
-    line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(_IS_GONE)
-)
+OWN_PLACE = sa.select(line.c.number).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 _IS_LEFT_ALONE = sa.and_(
     line.c.number < sa.bindparam("bound", type_=sa.BigInteger),
     # Read before, since SQLite would read its clock three times for each row.

@@ -292,6 +292,14 @@ def test_a_decision_asks_once_whether_somebody_waits_and_no_more_if_nobody_does(
         assert sum("youcom_line" in each for each in sent) == 1
 
 
+def test_a_gate_that_lacks_the_smallest_unit_does_not_open(ledger: Ledger) -> None:
+    assert reserve(ledger, claim_of("monday", "100.0000001"), 100).reservation is None
+    # Once somebody waits, the decision looks at the line, too.
+    ledger.line.join(claim_of("another", 1000), account_with(0).account_id, 60)
+    assert reserve(ledger, claim_of("monday", "100.0000001"), 100).reservation is None
+    assert reserve(ledger, claim_of("monday", "100"), 100).reservation is not None
+
+
 def test_a_note_reads_the_line_only_if_somebody_waits(ledger: Ledger, engine: sa.engine.Engine) -> None:
     reserve(ledger, claim_of("monday"), 100)
     sent = statements_sent_from_now(engine)
