@@ -189,6 +189,16 @@ def test_the_note_and_the_transaction_name_the_same_gate_that_something_is_held_
     assert (found.held_usd, found.held_for) == (10, noted.whom)
 
 
+def test_the_gate_that_something_is_held_for_is_named_although_another_account_has_its_number(
+    ledger: Ledger,
+) -> None:
+    ledger.line.join(claim_of("of another account", 100), "another", 60)
+    look(ledger, claim_of("large", 10), 0)
+    others_reserve(ledger, 41)
+    assert [place.number for place in ledger.line.places()] == [1, 1]
+    assert reserve(ledger, claim_of("small", 1), 10).available.held_for == "run large of DAG research"
+
+
 @pytest.mark.parametrize("usd", [10, 11, 19, 25, 109, 110])
 def test_the_note_says_what_the_transaction_decides(ledger: Ledger, usd: int) -> None:
     reserve(ledger, claim_of("long", 1), 1)
