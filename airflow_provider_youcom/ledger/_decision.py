@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
-from airflow_provider_youcom.ledger import _line_statements as line_statements
 from airflow_provider_youcom.ledger import _statements as statements
-from airflow_provider_youcom.ledger import line_rule, rule
+from airflow_provider_youcom.ledger import rule
 from airflow_provider_youcom.ledger._account_lock import lock
 from airflow_provider_youcom.ledger._amounts import (
     US_PER_SECOND,
@@ -21,15 +19,12 @@ from airflow_provider_youcom.ledger._amounts import (
     within_bounds,
 )
 from airflow_provider_youcom.ledger._ends import end
-from airflow_provider_youcom.ledger._line_transactions import held, reset_patience
+from airflow_provider_youcom.ledger._line_transactions import held, leave, look, reset_patience
 from airflow_provider_youcom.ledger._rows import newest_age, to_datetime, to_reservation
 from airflow_provider_youcom.ledger.claim import Attempt, Claim
 from airflow_provider_youcom.ledger.place import NOTHING_HELD, Held
 from airflow_provider_youcom.ledger.reservation import Decision, Note, Reservation
 from airflow_provider_youcom.ledger.rule import EndReason, Outcome
-
-# The row of an empty line.
-_NOBODY_IN_LINE = SimpleNamespace(held_units=0, held_gates=0, least_put_off=None)
 
 
 def decide(
@@ -76,7 +71,7 @@ def decide(
     if any(row.id == decision_id for row in own):
         # An earlier call of this decision has reserved, and that reservation has ended since.
         return _decision(Outcome.OUTDATED, balance, account, None)
-    in_line = _in_line(connection, account_id, attempt, account)
+    in_line = look(connection, account_id, attempt.holder, account)
     outcome = rule.decide(
         needed_units=claim.needed_units,
         available_units=_available_units(balance, account) - int(in_line.held_units),
@@ -92,22 +87,10 @@ def decide(
     row = _new_row(claim, account, account_id, decision_id, settle_us)
     _open(connection, row, account, left_units=_available_units(balance, account) - claim.needed_units)
     if account.is_in_line:
-        connection.execute(
-            line_statements.LEAVE, {"this_account": account_id, "this_holder": attempt.holder.key}
-        )
+        leave(connection, account_id, attempt.holder)
     reset_patience(connection, account_id, in_line, claim.needed_units)
     _, decision = _decision(outcome, balance, account, _new_reservation(claim, row))
     return outcome, replace(decision, opened_units=decision.opened_units + claim.needed_units)
-
-
-def _in_line(connection: sa.engine.Connection, account_id: str, attempt: Attempt, account: Any) -> Any:
-    """Return a row that tells what is held for those in line, and who was put off."""
-    if not account.somebody_waits:
-        return _NOBODY_IN_LINE
-    run_since = account.run_since if attempt.holder.is_task else None
-    bound = line_rule.bound(account.own_place, run_since)
-    known = {"this_account": account_id, "opened": account.opened_units, "now": account.now}
-    return connection.execute(line_statements.IN_LINE_NOW, {**known, "bound": bound}).one()
 
 
 def _open(connection: sa.engine.Connection, row: dict[str, Any], account: Any, left_units: int) -> None:

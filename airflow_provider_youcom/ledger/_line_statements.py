@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from airflow_provider_youcom.ledger import line_rule
 from airflow_provider_youcom.ledger._amounts import US_PER_SECOND
 from airflow_provider_youcom.ledger._schema import accounts, holders, line, reservations
-from airflow_provider_youcom.ledger._statements import NOW
+from airflow_provider_youcom.ledger._statements import IS_GONE, NOW
 
 _LONGEST_LIFE = line_rule.LONGEST_LIFE_SECONDS * US_PER_SECOND
-_GONE_AFTER = line_rule.GONE_AFTER_SECONDS * US_PER_SECOND
 
 _ACCOUNT_ID = sa.bindparam("this_account", type_=sa.Text)
 _HOLDER_KEY = sa.bindparam("this_holder", type_=sa.String)
@@ -20,14 +19,13 @@ _KEYS: sa.sql.expression.BindParameter[Any] = sa.bindparam("keys", expanding=Tru
 _LIFE = sa.bindparam("life", type_=sa.BigInteger)
 
 _IS_ALIVE = line.c.alive_until > NOW
-_IS_GONE = line.c.alive_until <= NOW - _GONE_AFTER
 _IS_HELD = line_rule.is_held(line.c, accounts.c.opened_units)
 _IN_ITS_ACCOUNT = line.join(accounts, line.c.account_id == accounts.c.account_id)
 
 PLACES = (
     sa.select(line, _IS_ALIVE.label("is_alive"), _IS_HELD.label("is_held"))
     .select_from(_IN_ITS_ACCOUNT)
-    .where(sa.not_(_IS_GONE))
+    .where(sa.not_(IS_GONE))
     .order_by(line.c.account_id, line.c.number)
 )
 
@@ -53,7 +51,7 @@ HOLDER_AT = sa.select(
 LEAVE = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY)
 
 ACCOUNTS_OF = sa.select(line.c.account_id, line.c.holder_key).where(
-    line.c.holder_key.in_(_KEYS), sa.not_(_IS_GONE)
+    line.c.holder_key.in_(_KEYS), sa.not_(IS_GONE)
 )
 
 # Four times the gap between the last two checks, within limits.
@@ -63,12 +61,12 @@ _SEEN = sa.update(line).values(
     alive_until=NOW + sa.case((_GAP >= _LONGEST_LIFE, _LONGEST_LIFE), (_GAP > _LIFE, _GAP), else_=_LIFE),
 )
 # Never an insert: it would put back a gate that has opened.
-SEEN = _SEEN.where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS), sa.not_(_IS_GONE))
+SEEN = _SEEN.where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS), sa.not_(IS_GONE))
 SEEN_WITH_AMOUNT = _SEEN.where(
-    line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(_IS_GONE)
+    line.c.account_id == _ACCOUNT_ID, line.c.holder_key == _HOLDER_KEY, sa.not_(IS_GONE)
 ).values(amount_units=sa.bindparam("amount", type_=sa.BigInteger))
 
-FORGET = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, _IS_GONE)
+FORGET = sa.delete(line).where(line.c.account_id == _ACCOUNT_ID, IS_GONE)
 IN_LINE = sa.select(line.c.holder_key).where(line.c.account_id == _ACCOUNT_ID, line.c.holder_key.in_(_KEYS))
 NEWEST_ATTEMPTS = sa.select(holders.c.holder_key, holders.c.newest_order, holders.c.newest_try).where(
     holders.c.account_id == _ACCOUNT_ID, holders.c.holder_key.in_(_KEYS)
@@ -153,4 +151,4 @@ FIRST_PATIENCE_AGAIN = (
     )
     .values(patience=line_rule.FIRST_PATIENCE)
 )
-ACCOUNTS_OF_THE_GONE = sa.select(line.c.account_id).where(_IS_GONE).distinct()
+ACCOUNTS_OF_THE_GONE = sa.select(line.c.account_id).where(IS_GONE).distinct()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -18,6 +19,17 @@ T = TypeVar("T")
 
 # Each supported database allows this many parameters in a statement.
 _KEYS_AT_ONCE = 5_000
+# The row of an empty line.
+_NOBODY_IN_LINE = SimpleNamespace(held_units=0, held_gates=0, least_put_off=None)
+
+
+def look(connection: sa.engine.Connection, account_id: str, holder: Holder, account: Any) -> Any:
+    """Return a row that tells what a holder leaves alone, and what was put off after a hold in vain."""
+    if not account.somebody_waits:
+        return _NOBODY_IN_LINE
+    bound = line_rule.bound(account.own_place, account.run_since if holder.is_task else None)
+    known = {"this_account": account_id, "opened": account.opened_units, "now": account.now}
+    return connection.execute(statements.IN_LINE_NOW, {**known, "bound": bound}).one()
 
 
 def held(connection: sa.engine.Connection, account_id: str, in_line: Any) -> Held:
@@ -28,6 +40,11 @@ def held(connection: sa.engine.Connection, account_id: str, in_line: Any) -> Hel
     first = connection.execute(statements.HOLDER_AT, number).one()
     holder = Holder(first.deployment, first.dag_id, first.run_id, first.task_id, first.map_index)
     return Held(int(in_line.held_units), in_line.held_gates, holder)
+
+
+def leave(connection: sa.engine.Connection, account_id: str, holder: Holder) -> None:
+    """Take a gate that opens out of the line."""
+    connection.execute(statements.LEAVE, {"this_account": account_id, "this_holder": holder.key})
 
 
 def reset_patience(connection: sa.engine.Connection, account_id: str, in_line: Any, paid_units: int) -> None:

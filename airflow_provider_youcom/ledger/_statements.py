@@ -38,6 +38,8 @@ def _now_on_postgresql(element: _Now, compiler: Any, **options: Any) -> str:
 
 
 NOW = _Now()
+# A place that is kept no longer.
+IS_GONE = line.c.alive_until <= NOW - line_rule.GONE_AFTER_SECONDS * US_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ def _account() -> sa.Select[Any]:
         .subquery("reserved")
     )
     this_holder = sa.and_(holders.c.account_id == accounts.c.account_id, holders.c.holder_key == _HOLDER_KEY)
+    of_others = _OTHERS.c.account_id == accounts.c.account_id
     this_place = sa.and_(line.c.account_id == accounts.c.account_id, line.c.holder_key == _HOLDER_KEY)
-    is_kept = line.c.alive_until > _Now() - line_rule.GONE_AFTER_SECONDS * US_PER_SECOND
     return (
         sa.select(
             accounts.c.oldest_counter,
@@ -124,8 +126,8 @@ def _account() -> sa.Select[Any]:
             accounts.c.opened_units,
             accounts.c.opened_at,
             accounts.c.newest_place,
-            sa.exists().where(_OTHERS.c.account_id == accounts.c.account_id).label("somebody_waits"),
-            sa.case((is_kept, line.c.number)).label("own_place"),
+            sa.select(_OTHERS.c.number).where(of_others).exists().label("somebody_waits"),
+            sa.case((sa.not_(IS_GONE), line.c.number)).label("own_place"),
             line.c.number.is_not(None).label("is_in_line"),
             *reserved.c,
             _Now().label("now"),
