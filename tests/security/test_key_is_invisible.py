@@ -161,7 +161,7 @@ def test_the_key_is_nowhere_in_what_airflow_wrote(
 
 
 def test_the_ledger_was_reached_with_a_token_of_iam(searched: Search, connections: Path) -> None:
-    if json.loads(connections.read_text())["ledger"]["conn_type"] == "sqlite":
+    if json.loads(connections.read_text())["ledger_iam"]["conn_type"] == "sqlite":
         pytest.skip("PostgreSQL is not installed here, and a file needs no token")
     assert connections.with_name(IAM_TOKEN).with_suffix(".was_read").exists()
 
@@ -189,14 +189,17 @@ def _ledgers(running: ExitStack, base_url: str) -> dict[str, dict[str, object]]:
     """
     Return two connections that reserve, and their ledgers, whose passwords are the canary too.
 
-    One ledger is a PostgreSQL, if this machine has one, with a token of IAM as its password. Nothing listens
-    at the address of the other.
+    One ledger is a PostgreSQL, if this machine has one, and is reached by a password and by a token of IAM.
+    Nothing listens at the address of the other.
     """
+    ledger = _postgres(running) or {"conn_type": "sqlite", "host": str(running.enter_context(_file()))}
+    by_iam = {**ledger, "extra": json.dumps({"iam": True})} if ledger["conn_type"] == "postgres" else ledger
     away = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "x", "password": CANARY_KEY}
     return {
-        "reserving": _connection(base_url, ledger_conn_id="ledger"),
+        "reserving": _connection(base_url, ledger_conn_id="ledger_iam"),
         "cannot_reserve": _connection(base_url, ledger_conn_id="ledger_away"),
-        "ledger": _postgres(running) or {"conn_type": "sqlite", "host": str(running.enter_context(_file()))},
+        "ledger": ledger,
+        "ledger_iam": by_iam,
         "ledger_away": {**away, "schema": "x"},
     }
 
@@ -210,7 +213,7 @@ def _postgres(running: ExitStack) -> dict[str, object] | None:
         return None
     place = {"host": url.host, "port": url.port, "schema": url.database, "login": url.username}
     # It accepts any password from this machine.
-    return {"conn_type": "postgres", "extra": json.dumps({"iam": True}), **place}
+    return {"conn_type": "postgres", "password": CANARY_KEY, **place}
 
 
 @contextmanager
