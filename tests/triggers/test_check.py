@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.billing.client import BillingClient
@@ -15,11 +17,14 @@ from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.accounts import Accounts
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.rule import EndReason
-from airflow_provider_youcom.sandbox import Fault, Sandbox
+from airflow_provider_youcom.sandbox import Account, Fault, Sandbox
 from airflow_provider_youcom.triggers import _check
 from airflow_provider_youcom.triggers._check import Check, Noted, check
 from tests.connections import connect
+from tests.ledger.spending import pass_time
+from tests.ledger.waiting import ACCOUNT, held, hold, in_line
 
 
 def claim_of(run: str, usd: str = "60") -> Claim:
@@ -30,6 +35,13 @@ async def decide(found: Check, claim: Claim) -> AvailableCredits:
     assert isinstance(found.noted, Noted)
     assert isinstance(found.reading, AccountBalance)
     return await found.noted.decide(claim, found.reading)
+
+
+def let_pass(seconds: float, folder: Path) -> None:
+    """Let time pass in the ledger in this folder."""
+    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
+    pass_time(engine, seconds)
+    engine.dispose()
 
 
 def test_you_com_is_asked_after_the_note(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
@@ -75,6 +87,69 @@ def test_a_gate_that_opens_and_releases_between_two_checks_is_not_put_back_in_li
 
     asyncio.run(two_checks())
     assert [place.holder.run_id for place in ledger.line.places()] == ["tuesday"]
+
+
+def test_a_gate_that_stays_shut_learns_its_place_whether_or_not_the_ledger_was_asked(
+    ledger: Ledger, sandbox: Sandbox
+):
+    small = [claim_of(f"run {number:02}") for number in range(20)]
+    large = claim_of("large", "1000")
+
+    async def look_and_wait() -> list[AvailableCredits]:
+        first = await check("youcom_default")
+        first.waiting.extend([large, *small])
+        found = await check("youcom_default", last=first)
+        return await asyncio.gather(*(decide(found, claim) for claim in (large, *small)))
+
+    waits = [each for each in asyncio.run(look_and_wait()) if each.reservation_id is None]
+    assert len(waits) == 20
+    assert waits[0].place == 1
+    assert all(each.place is not None for each in waits)
+
+
+def test_a_check_ends_the_holds_that_were_in_vain(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    connect(monkeypatch, sandbox, ledger_conn_id="ledger", settle_seconds=0, hold_seconds=600)
+    sandbox.accounts[sandbox.api_key] = Account(ACCOUNT, Decimal(0))
+    hold(ledger)
+    asyncio.run(check("youcom_default"))
+    assert held(ledger) == ["large"]
+    let_pass(700, tmp_path)
+    asyncio.run(check("youcom_default"))
+    assert held(ledger) == []
+
+
+def test_a_check_after_which_nobody_went_on_waiting_leaves_the_line_alone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail(*arguments: object) -> None:
+        raise AssertionError("the line was written")
+
+    async def two_checks() -> Check:
+        return await check("youcom_default", last=await check("youcom_default"))
+
+    monkeypatch.setattr(Line, "keep", fail)
+    monkeypatch.setattr(Line, "stay", fail)
+    assert isinstance(asyncio.run(two_checks()).noted, Noted)
+    assert caplog.messages == []
+
+
+def test_a_gate_in_line_keeps_its_place_although_you_com_does_not_answer_to_a_new_triggerer(
+    ledger: Ledger, sandbox: Sandbox, tmp_path: Path
+):
+    waiting = claim_of("monday", "1000")
+    ledger.line.join(waiting, ACCOUNT, 60)
+    sandbox.inject(Fault(status=503), times=None)
+
+    async def two_checks() -> None:
+        first = await check("youcom_default", 3600)
+        first.waiting.append(waiting)
+        await check("youcom_default", 3600, last=first)
+
+    asyncio.run(two_checks())
+    let_pass(1800, tmp_path)
+    assert in_line(ledger) == ["monday"]
 
 
 @pytest.mark.parametrize("failing_checks", [1, 2])

@@ -213,7 +213,7 @@ def test_a_ledger_that_does_not_answer_concerns_only_gates_that_reserve(
 
 
 def test_an_unexpected_error_of_the_ledger_concerns_only_gates_that_reserve(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     def fail(self: Ledger) -> Any:
         raise OSError("Too many open files")
@@ -223,6 +223,7 @@ def test_an_unexpected_error_of_the_ledger_concerns_only_gates_that_reserve(
     reserving = fire(trigger("monday"))
     assert (reserving["action"], reserving["error"]["type"]) == ("retry", "YouComResponseError")
     assert "the ledger was not read (unexpected OSError)" in reserving["reason"]
+    assert "OSError: Too many open files" in caplog.text
 
 
 def test_a_ledger_that_was_found_before_is_waited_for(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
