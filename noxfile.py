@@ -34,6 +34,8 @@ AIRFLOW_VERSIONS = sorted(
     key=lambda version: [int(part) for part in version.split(".")],
 )
 OLDEST, NEWEST = AIRFLOW_VERSIONS[0], AIRFLOW_VERSIONS[-1]
+# Each Airflow in between, with the newest Python that it supports: so each Python runs tasks, too.
+NEWEST_PYTHON_OF = {"3.0": "3.12", "3.1": "3.13", "3.2": "3.14"}
 
 # What each constraints file of an Airflow pins, beside Airflow and the provider's own dependencies.
 PINNED_GROUPS = ["test", "browser", "benchmarks", "distributed", "types", "mutants"]
@@ -52,6 +54,22 @@ NOT_IN_CHECK = f"{OF_OTHER_SESSIONS} or real_airflow or airflow_process or long"
 # The oldest and the newest Airflow and Python are enough for these, and for tests of code without Airflow.
 ON_THE_ENDS = "on_the_ends or long"
 WITHOUT_AIRFLOW = [f"--ignore=tests/{folder}" for folder in ("billing", "faults", "ledger", "sandbox")]
+
+# Where the session "interpreters" puts the Pythons that it fetches.
+FETCHED_PYTHONS = Path(".nox").absolute()
+for folder in FETCHED_PYTHONS.glob("debian-python*/usr/bin"):
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def _is_installed(python: str) -> bool:
+    command = shutil.which(f"python{python}")
+    # A version manager's shim is on the PATH for inactive versions too, and fails.
+    return command is not None and subprocess.run([command, "-V"], capture_output=True).returncode == 0
+
+
+def _on_its_python(airflow: str) -> Any:
+    python = NEWEST_PYTHON_OF.get(airflow, PYTHON)
+    return nox.param(python if _is_installed(python) else PYTHON, airflow, id=airflow)
 
 
 @nox.session(python=False)
@@ -122,13 +140,18 @@ def audit(session: nox.Session) -> None:
     _tool(session, "pip-audit", "--no-deps", "--disable-pip", *quietly, "--requirement", f"{pins}")
 
 
-@nox.session(python=PYTHON)
-@nox.parametrize("airflow", AIRFLOW_VERSIONS, AIRFLOW_VERSIONS)
+@nox.session
+@nox.parametrize("python,airflow", [_on_its_python(airflow) for airflow in AIRFLOW_VERSIONS])
 def matrix(session: nox.Session, airflow: str) -> None:
     """Run the tests on every supported Airflow; VERSIONS="2.11 3.0"."""
     _install(session, airflow)
-    left_out, options = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}", _workers(session, 2)
-    if airflow not in (OLDEST, NEWEST):
+    left_out = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}"
+    if airflow in (OLDEST, NEWEST):
+        options = _workers(session, 2)
+    elif session.python == NEWER_PYTHONS[-1]:
+        # Code without Airflow depends on Python, too.
+        left_out, options = f"{left_out} or long or on_the_ends and (real_airflow or airflow_process)", []
+    else:
         left_out, options = f"{left_out} or {ON_THE_ENDS}", WITHOUT_AIRFLOW
     _pytest(session, f"not ({left_out})", "-q", *options)
 
@@ -220,7 +243,7 @@ def interpreters(session: nox.Session) -> None:
     """Fetch the newer Pythons that are not installed here, if this is Debian."""
     for version in NEWER_PYTHONS:
         if not _is_installed(version):
-            folder = Path(".nox", f"debian-python{version}").absolute()
+            folder = FETCHED_PYTHONS / f"debian-python{version}"
             fetch = ["python", "-m", "dev.debian_python", version, f"{folder}"]
             session.run(TOOLS / fetch[0], *fetch[1:], success_codes=[0, 1])
             os.environ["PATH"] = f"{folder / 'usr' / 'bin'}{os.pathsep}{os.environ['PATH']}"
@@ -247,7 +270,8 @@ def _update_environment(session: nox.Session, *groups: str) -> None:
     if not ENVIRONMENT_PYTHON.exists():
         session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
         _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
-    into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
+    # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
+    into = ["--quiet", "--compile-bytecode", "--python", f"{ENVIRONMENT_PYTHON}"]
     _tool(session, "uv", "pip", "install", *into, "--editable=.", *_wanted(NEWEST, *groups))
 
 
@@ -262,8 +286,6 @@ def _wanted(airflow: str, *groups: str) -> list[str]:
         f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
         *_from_groups("test", *groups),
         f"--constraint={_constraints_file(airflow)}",
-        # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
-        "--compile-bytecode",
     ]
 
 
@@ -293,8 +315,9 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 
 
 def _pytest(session: nox.Session, marks: str, *options: str) -> None:
-    # Nothing but the wheel may be tested: see conftest.py.
-    environment = {"TEST_INSTALLED_PROVIDER": "1"}
+    # Nothing but the wheel may be tested: see conftest.py. Airflow starts faster from bytecode, which Python
+    # writes unless this is set.
+    environment = {"TEST_INSTALLED_PROVIDER": "1", "PYTHONDONTWRITEBYTECODE": ""}
     _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
 
 
@@ -334,12 +357,6 @@ def _terminate_what_runs(number: int, frame: FrameType | None) -> None:
 
 # Nox would end at once, and leave what it runs, with its Airflow, behind.
 signal.signal(signal.SIGTERM, _terminate_what_runs)
-
-
-def _is_installed(python: str) -> bool:
-    command = shutil.which(f"python{python}")
-    # A version manager's shim is on the PATH for inactive versions too, and fails.
-    return command is not None and subprocess.run([command, "-V"], capture_output=True).returncode == 0
 
 
 def _constraints_file(airflow: str) -> Path:

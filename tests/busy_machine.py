@@ -18,6 +18,11 @@ LITTLE_IDLE_WORK = {
     "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": _SECONDS_BETWEEN_PARSINGS,
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": _SECONDS_BETWEEN_PARSINGS,
 }
+# On SQLite, Airflow 2 otherwise runs one task at a time, each in an interpreter of its own.
+LOCAL_EXECUTOR = {
+    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+    "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+}
 # On a busy machine everything is late, but nothing is lost.
 PATIENCE = {
     **LITTLE_IDLE_WORK,

@@ -16,7 +16,7 @@ import sqlalchemy
 
 from airflow_provider_youcom.sandbox import Account, Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.busy_machine import PATIENCE
+from tests.busy_machine import LOCAL_EXECUTOR, PATIENCE
 from tests.examples import EXAMPLES
 from tests.real_airflow.decision_table import RESERVING, Gate
 from tests.real_airflow.reserved_runs import LEDGER, ReservedRuns
@@ -30,10 +30,8 @@ _CONNECTIONS = ["youcom_waiting", "youcom_rich", "youcom_richer", "youcom_poor",
 _SETTINGS = {
     **PATIENCE,
     "PYTHONWARNINGS": "default::DeprecationWarning",
+    **LOCAL_EXECUTOR,
     "AIRFLOW__CORE__PARALLELISM": "5",
-    # On SQLite, Airflow 2 otherwise runs one task at a time.
-    "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-    "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
     # How long a killed triggerer keeps its triggers. With a single triggerer, a late heartbeat does no harm.
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
 }

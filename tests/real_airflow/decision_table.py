@@ -102,7 +102,7 @@ class Row:
     @property
     def waits(self) -> bool:
         """Whether the gate checks more than once in a try."""
-        return len(self.answers) > 1 or "timeout" in self.options
+        return len(self.answers) > 1 or not self.options.keys().isdisjoint(("timeout", "execution_timeout"))
 
 
 def _row(answers: Answer | Sequence[Answer], written: str, ends: str, because: str) -> Row:
@@ -225,9 +225,10 @@ class Gate:
     def is_alike_on_all_airflows(self) -> bool:
         """Whether the oldest and the newest Airflow are enough."""
         # A gate that pokes needs nothing of Airflow until it ends; one that reserves is deferred like others.
-        if self.mode == "deferred":
-            return "reserving" in self.row.modes
-        return self.mode == "poke" or (self.mode == "reschedule" and not self.row.waits)
+        if self.mode == "deferred" and "reserving" in self.row.modes:
+            return True
+        # Whatever ends at the first check, on a worker, is like one that pokes.
+        return self.mode == "poke" or (self.mode != "triggerer" and not self.row.waits)
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""

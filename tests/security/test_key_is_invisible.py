@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from airflow_provider_youcom._plugin import YouComPlugin
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.local_airflow import LocalAirflow
-from tests.busy_machine import PATIENCE
+from tests.busy_machine import LOCAL_EXECUTOR, PATIENCE
 from tests.examples import EXAMPLES
 from tests.faults.certificates import ca_file
 from tests.faults.fault_matrix import ACCEPTED, CASES
@@ -77,6 +77,7 @@ def airflow(connections: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         shutil.copy(file, dags)
     environment = {
         **PATIENCE,
+        **LOCAL_EXECUTOR,
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG",
         "FAULTY_CONNECTIONS": ",".join(FAULTS),
         # The credits page reads every connection, also those that cannot be used.

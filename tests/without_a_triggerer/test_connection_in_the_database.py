@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import sqlalchemy as sa
+from airflow.models.connection import Connection
 from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.utils.session import create_session
 
 from airflow_provider_youcom.sandbox import DEFAULT_API_KEY, Sandbox
 from tests.without_a_triggerer.test_without_a_triggerer import SETTINGS
@@ -27,18 +29,14 @@ pytestmark = [
 ]
 
 
-def connections(*arguments: str) -> None:
-    command = [sys.executable, "-m", "airflow", "connections", *arguments]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
-
-
 def save_connection(base_url: str) -> None:
-    fields = {"conn_type": "youcom", "password": DEFAULT_API_KEY, "host": base_url}
-    connections("add", CONN_ID, "--conn-json", json.dumps(fields))
+    with create_session() as session:
+        session.add(Connection(CONN_ID, "youcom", host=base_url, password=DEFAULT_API_KEY))
 
 
 def remove_connection() -> None:
-    connections("delete", CONN_ID)
+    with create_session() as session:
+        session.execute(sa.delete(Connection).where(Connection.conn_id == CONN_ID))
 
 
 @contextmanager
