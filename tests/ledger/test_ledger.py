@@ -546,3 +546,27 @@ def test_an_engine_that_keeps_no_connections_open_is_enough(url: str, engine: sa
     assert [row.id for row in ledger.end([first.id], EndReason.BY_HAND, by="somebody")] == [first.id]
     pass_time(engine, 3600)
     assert [row.id for row in ledger.end_expired(by="somebody")] == [second.id]
+
+
+def test_a_gate_that_cannot_open_asks_for_no_decision(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    reserve(ledger, claim_of("monday"), 100)
+    sent = statements_sent_from_now(engine)
+    decision = ledger.reserve(claim_of("tuesday"), lambda: account_with(49.99))
+    assert (decision.reservation, decision.available.available_usd) == (None, Decimal("24.99"))
+    assert not any("youcom_holders" in statement for statement in sent)
+
+
+def test_nothing_is_asked_to_end_nothing(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    sent = statements_sent_from_now(engine)
+    assert ledger.end([], EndReason.RELEASED, by="teardown") == []
+    assert sent == []
+
+
+def test_a_ledger_that_is_closed_leaves_no_connection_open(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    closed: list[object] = []
+    sa.event.listen(engine, "close", lambda connection, record: closed.append(connection))
+    ledger.note()
+    assert closed == []
+    ledger.close()
+    assert len(closed) == 1
+    assert ledger.note().accounts == {}

@@ -372,3 +372,4 @@ def test_a_line_that_cannot_be_written_does_not_fail_the_check(
 
     assert isinstance(asyncio.run(checks()).noted, _check.Noted)
     assert "The places of gates in line were not written" in caplog.text
+    assert str(error) in caplog.text
