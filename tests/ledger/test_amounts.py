@@ -68,8 +68,8 @@ def test_what_is_no_duration_is_refused_in_one_sentence(seconds: Any) -> None:
     with pytest.raises(ValueError, match="settle_seconds=") as refused:
         seconds_to_us(seconds, "settle_seconds", least=0)
     assert str(refused.value) == (
-        f"settle_seconds={seconds!r} is not a duration: use a timedelta or a number of seconds, 0 or more and "
-        "up to 100 years."
+        f"settle_seconds={seconds!r} is not a duration: use a timedelta or a number of seconds, 0 or more "
+        "and up to 100 years."
     )
 
 
