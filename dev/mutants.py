@@ -75,7 +75,7 @@ TESTS = {
     "triggers/reserving.py": OF_GATES,
     "ledger/figures.py": ["ledger/test_figures.py"],
     "ledger/reading.py": ["ledger/test_reading.py", "ledger/test_figures.py", "ledger/test_accounts.py"],
-    "ledger/_stretches.py": ["ledger/test_figures.py", "ledger/test_accounts.py"],
+    "ledger/_stretches.py": ["ledger/test_stretches.py", "ledger/test_figures.py"],
     "ledger/accounts.py": ["ledger/test_accounts.py"],
     "ledger/_thinning.py": ["ledger/test_thinning.py"],
 }

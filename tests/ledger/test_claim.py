@@ -69,6 +69,7 @@ def test_an_amount_is_rounded_up_to_what_the_ledger_can_store() -> None:
     assert (CLAIM.needed_units, CLAIM.reserve_for_us) == (125_000_000, 3_600_000_000)
     assert Claim(ATTEMPT, Decimal("0.00000001")).needed_units == 1
     assert Claim(ATTEMPT, Decimal(1)).reserve_for_seconds == DEFAULT_RESERVE_FOR_SECONDS
+    assert Claim(ATTEMPT, Decimal(1), reserve_for_seconds=1e-6).reserve_for_us == 1
     assert "needed_units" not in repr(CLAIM)
     assert "reserve_for_us" not in repr(CLAIM)
 
@@ -77,6 +78,11 @@ def test_an_amount_is_rounded_up_to_what_the_ledger_can_store() -> None:
 def test_an_amount_that_cannot_be_reserved_is_refused(usd: str) -> None:
     with pytest.raises(ValueError, match="reserve"):
         Claim(ATTEMPT, Decimal(usd))
+
+
+def test_a_claim_that_would_expire_at_once_is_refused() -> None:
+    with pytest.raises(ValueError, match="reserve_for=0 "):
+        Claim(ATTEMPT, Decimal(1), reserve_for_seconds=0)
 
 
 def test_a_duration_is_a_timedelta_or_a_number_of_seconds() -> None:

@@ -84,6 +84,18 @@ def test_readings_older_than_two_days_are_thinned_to_the_last_of_each_hour(
     )
 
 
+def test_the_last_of_an_hour_is_kept_whatever_was_read_of_another_account(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    ledger.id  # noqa: B018 - which creates the tables
+    add_readings(engine, 3, 1)
+    add_readings(engine, 4, 1, "another")
+    pass_time(engine, 3 * DAY)
+    thin_all(ledger)
+    assert known_of(ledger).readings[-1].number == 3
+    assert known_of(ledger, "another").readings[-1].number == 4
+
+
 def test_readings_are_deleted_after_ninety_days(ledger: Ledger, engine: sa.engine.Engine) -> None:
     ledger.id  # noqa: B018 - which creates the tables
     add_readings(engine, 95, 24 * 60)
