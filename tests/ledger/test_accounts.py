@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance
-from airflow_provider_youcom.ledger import accounts, figures, reading
+from airflow_provider_youcom.ledger import _thinning, accounts, figures, reading
 from airflow_provider_youcom.ledger._database import Database
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.overview import Overview, ReservedByDag
@@ -97,6 +97,15 @@ def test_a_top_up_does_not_hide_what_fell(engine: sa.engine.Engine) -> None:
     for usd in (100, 90, 140, 125):
         look(engine, usd)
     assert (last(engine).fallen_usd, last(engine).number) == (25, 4)
+
+
+def test_the_time_in_which_a_fall_was_watched_adds_up(engine: sa.engine.Engine) -> None:
+    for usd in (100, 90, 80):
+        look(engine, usd)
+    watched = [each.watched_us // 1_000_000 for each in overview(engine).readings]
+    assert watched[0] == 0
+    assert 2 * MINUTE <= watched[1] < watched[2] < HOUR
+    assert watched[2] >= 4 * MINUTE
 
 
 @pytest.mark.parametrize("cents", ["1e300", "-1e-300", "123456789012345678901234567890.000000000000001"])
@@ -429,6 +438,8 @@ def test_who_stores_many_readings_thins_them(
     engine: sa.engine.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounts, "_READINGS_BETWEEN_THINNING", 4)
+    monkeypatch.setattr(accounts, "_THIN_SECONDS", 600)
+    monkeypatch.setattr(_thinning, "ROWS_AT_ONCE", 1)
     for usd in (100, 99, 98):
         look(engine, usd)
     pass_time(engine, 91 * DAY)

@@ -570,3 +570,12 @@ def test_a_ledger_that_is_closed_leaves_no_connection_open(ledger: Ledger, engin
     ledger.close()
     assert len(closed) == 1
     assert ledger.note().accounts == {}
+
+
+def test_a_duration_may_be_zero_and_no_less(ledger: Ledger) -> None:
+    assert reserve(ledger, claim_of("monday"), 100, settle_seconds=0).reservation
+    assert ledger.purge(keep_seconds=0) == 0
+    with pytest.raises(ValueError, match="keep_seconds=-1 "):
+        ledger.purge(keep_seconds=-1)
+    with pytest.raises(ValueError, match="settle_seconds=-1 "):
+        reserve(ledger, claim_of("tuesday"), 100, settle_seconds=-1)
