@@ -147,6 +147,7 @@ def matrix(session: nox.Session, airflow: str) -> None:
     _install(session, airflow)
     left_out = f"only_in_test or on_one_airflow or {OF_OTHER_SESSIONS}"
     if airflow in (OLDEST, NEWEST):
+        # What is left on the others does not pay for a second process.
         options = _workers(session, 2)
     elif session.python == NEWER_PYTHONS[-1]:
         # Code without Airflow depends on Python, too.

@@ -579,3 +579,10 @@ def test_a_duration_may_be_zero_and_no_less(ledger: Ledger) -> None:
         ledger.purge(keep_seconds=-1)
     with pytest.raises(ValueError, match="settle_seconds=-1 "):
         reserve(ledger, claim_of("tuesday"), 100, settle_seconds=-1)
+
+
+def test_a_ledger_in_a_file_is_for_one_machine(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    assert ledger.is_for_one_machine is (engine.dialect.name == "sqlite")
+    assert ledger.exists is False
+    ledger.note()
+    assert ledger.exists is True
