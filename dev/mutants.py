@@ -68,7 +68,7 @@ TESTS = {
     "ledger/claim.py": ["ledger/test_claim.py", *OF_THE_LEDGER, "sensors/test_reserving.py"],
     "ledger/_statements.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_purge.py"],
     "ledger/_purge.py": ["ledger/test_purge.py", "ledger/test_thinning.py", "ledger/test_line.py"],
-    "ledger/_rows.py": [*OF_THE_LEDGER, *OF_THE_LINE],
+    "ledger/_rows.py": ["ledger/test_rows.py", *OF_THE_LEDGER],
     "ledger/_amounts.py": ["ledger/test_amounts.py"],
     "balance.py": ["test_balance.py", "ledger/test_ledger.py"],
     "money.py": ["test_money.py", "test_balance.py", "test_gate.py"],

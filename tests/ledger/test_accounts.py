@@ -172,6 +172,18 @@ def test_of_the_readings_in_a_minute_the_last_is_kept_and_nothing_is_lost(
     assert [(each.balance_usd, each.fallen_usd) for each in overview(engine).readings] == [(60, 45)]
 
 
+def test_what_has_taken_the_place_of_a_reading_is_known_and_not_stored_again(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for usd in (100, 99):
+        ledger.accounts.store(account_with(usd), ledger.note())
+    assert [each.balance_usd for each in overview(engine).readings] == [99]
+    note = ledger.note()
+    with statements() as sent:
+        ledger.accounts.store(account_with(99), note)
+    assert sent == []
+
+
 def test_an_answer_that_may_be_older_than_what_is_stored_is_refused(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
@@ -400,6 +412,15 @@ def test_without_a_reading_there_are_reservations_all_the_same(
     held = reserve(ledger, claim_of("monday"), 100).reservation
     assert held
     assert [each.id for each in overview(engine).counting] == [held.id]
+
+
+def test_an_overview_goes_back_thirty_days(ledger: Ledger, engine: sa.engine.Engine) -> None:
+    look(engine, 100)
+    pass_time(engine, DAY)
+    look(engine, 90)
+    pass_time(engine, 29.5 * DAY)
+    look(engine, 80)
+    assert [each.balance_usd for each in ledger.accounts.overview("4f1c").readings] == [90, 80]
 
 
 def test_the_last_reading_is_known_however_old_it_is(engine: sa.engine.Engine) -> None:

@@ -412,6 +412,18 @@ def test_neither_a_hold_in_vain_nor_what_is_paid_changes_the_patience_in_another
     assert [place.patience for place in ledger.line.places(ACCOUNT)] == [8]
 
 
+def test_what_is_paid_ends_the_patience_of_those_that_were_put_off_in_its_own_account_only(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    for account_id in (ACCOUNT, "another"):
+        ledger.line.join(claim_of(f"put off in {account_id}", 100), account_id, 60)
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE youcom_line SET patience = 8")
+    paid = ledger.decide(claim_of("elsewhere", 100), account_with(100, "another"), ledger.note())
+    assert paid.reservation is not None
+    assert {place.account_id: place.patience for place in ledger.line.places()} == {ACCOUNT: 8, "another": 4}
+
+
 def test_gates_that_join_together_after_a_hold_in_vain_are_all_put_off(
     ledger: Ledger, engine: sa.engine.Engine
 ) -> None:
