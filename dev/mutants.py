@@ -43,7 +43,7 @@ TESTS = {
     "ledger/line_rule.py": ["ledger/test_line_rule.py", *OF_THE_LINE],
     "ledger/place.py": ["ledger/test_place.py", *OF_THE_LINE],
     "ledger/_line_transactions.py": OF_THE_LINE,
-    "ledger/_line_statements.py": OF_THE_LINE,
+    "ledger/_line_statements.py": [*OF_THE_LINE, "ledger/test_ledger.py"],
     "ledger/line.py": OF_THE_LINE,
     "ledger/reservation.py": [
         "ledger/test_reservation.py",
@@ -71,7 +71,7 @@ TESTS = {
     "ledger/_rows.py": ["ledger/test_rows.py", *OF_THE_LEDGER],
     "ledger/_amounts.py": ["ledger/test_amounts.py"],
     "balance.py": ["test_balance.py", "ledger/test_ledger.py"],
-    "money.py": ["test_money.py", "test_balance.py", "test_gate.py"],
+    "money.py": ["test_money.py", "test_balance.py"],
     "triggers/reserving.py": OF_GATES,
     "ledger/figures.py": ["ledger/test_figures.py"],
     "ledger/reading.py": ["ledger/test_reading.py", "ledger/test_figures.py", "ledger/test_accounts.py"],

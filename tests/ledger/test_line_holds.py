@@ -9,7 +9,14 @@ from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.place import Held
 from airflow_provider_youcom.ledger.rule import EndReason
-from tests.ledger.spending import account_with, attempt_of, claim_of, pass_time, reserve
+from tests.ledger.spending import (
+    account_with,
+    attempt_of,
+    claim_of,
+    pass_time,
+    reserve,
+    statements_sent_from_now,
+)
 from tests.ledger.waiting import (
     ACCOUNT,
     HOLD_SECONDS,
@@ -410,6 +417,15 @@ def test_neither_a_hold_in_vain_nor_what_is_paid_changes_the_patience_in_another
     elsewhere = ledger.decide(claim_of("elsewhere", 100), account_with(100, "another"), ledger.note())
     assert elsewhere.reservation is not None
     assert [place.patience for place in ledger.line.places(ACCOUNT)] == [8]
+
+
+def test_a_payment_changes_no_patience_while_nobody_was_put_off(
+    ledger: Ledger, engine: sa.engine.Engine
+) -> None:
+    look(ledger, claim_of("waits", 100), 0)
+    sent = statements_sent_from_now(engine)
+    assert look(ledger, claim_of("small", 10), 10).reservation is not None
+    assert not any("SET patience" in statement for statement in sent)
 
 
 def test_what_is_paid_ends_the_patience_of_those_that_were_put_off_in_its_own_account_only(
