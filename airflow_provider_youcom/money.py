@@ -149,7 +149,7 @@ def _to_decimal(amount: object) -> Decimal:
         case Decimal():
             return amount
         case str() | numbers.Integral():
-            return Decimal(str(amount).strip())
+            return Decimal(str(amount))
         case numbers.Rational():
             return _ROUNDING_UP.divide(Decimal(int(amount.numerator)), Decimal(int(amount.denominator)))
         case numbers.Real():
@@ -163,10 +163,9 @@ def is_amount(value: Decimal) -> bool:
 
     :param value: any Decimal, including NaN and infinity.
     """
-    if not value.is_finite():
-        return False
     exponent = value.as_tuple().exponent
     return (
+        # That of NaN and infinity is a letter.
         isinstance(exponent, int)
         and exponent >= -_MOST_DECIMAL_PLACES
         and exponent <= _LARGEST_EXPONENT

@@ -70,7 +70,7 @@ TESTS = {
     "ledger/_purge.py": ["ledger/test_purge.py", "ledger/test_thinning.py", "ledger/test_line.py"],
     "ledger/_rows.py": ["ledger/test_rows.py", *OF_THE_LEDGER],
     "ledger/_amounts.py": ["ledger/test_amounts.py"],
-    "balance.py": ["test_balance.py", "ledger/test_ledger.py"],
+    "balance.py": ["test_balance.py"],
     "money.py": ["test_money.py", "test_balance.py"],
     "triggers/reserving.py": OF_GATES,
     "ledger/figures.py": ["ledger/test_figures.py"],

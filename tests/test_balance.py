@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 
-from airflow_provider_youcom.balance import UNKNOWN_BALANCE, AccountBalance, balance_fall_usd
+from airflow_provider_youcom.balance import (
+    UNKNOWN_BALANCE,
+    AccountBalance,
+    AvailableCredits,
+    balance_fall_usd,
+)
 from airflow_provider_youcom.billing._answer import read_balance
 from airflow_provider_youcom.exceptions import YouComResponseError
 from airflow_provider_youcom.money import format_usd, parse_usd, subtract_usd
@@ -219,3 +225,95 @@ def test_there_is_no_fall_to_report_for_a_gate_that_opened_without_a_balance():
 def test_balances_of_two_accounts_are_not_compared():
     with pytest.raises(ValueError, match="two accounts, 4f1c and 9ab0: compare two readings of one account"):
         balance_fall_usd(reading("100"), reading("50", "9ab0"))
+
+
+def available(**known: object) -> AvailableCredits:
+    """$100 of which $60 and a fraction are available, and what else is known."""
+    balance = AccountBalance("4f1c5a9e77", Decimal(10_000), NOW)
+    default = {"available_usd": Decimal("59.995"), "reserved_usd": Decimal("40.005"), "reserved_runs": 2}
+    return AvailableCredits(balance, **{**default, **known})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("known", "reserved"),
+    [
+        ({}, "of which 2 runs have reserved $40.01"),
+        ({"reservation_id": "r1"}, "of which 2 runs had already reserved $40.01"),
+        ({"reserved_runs": 1}, "of which 1 run has reserved $40.01"),
+        ({"reserved_runs": 1, "reservation_id": "r1"}, "of which 1 run had already reserved $40.01"),
+        ({"own_run_usd": Decimal("5.001")}, "of which 2 runs have reserved $40.01, $5.01 of it this run"),
+        ({"own_run_usd": Decimal("40.005")}, "of which this run has reserved $40.01"),
+        (
+            {"own_run_usd": Decimal("40.005"), "reservation_id": "r1"},
+            "of which this run had already reserved $40.01",
+        ),
+        ({"reserved_usd": Decimal(0)}, "nothing reserved"),
+        ({"reserved_usd": Decimal(0), "reservation_id": "r1"}, "nothing else reserved"),
+        ({"reserved_usd": Decimal(1)}, "of which 2 runs have reserved $1.00"),
+    ],
+)
+def test_a_line_of_the_log_tells_how_much_is_reserved_and_by_how_many_runs(
+    known: dict[str, object], reserved: str
+):
+    found = available(**known)
+    assert found.sentence == f"The balance is $100.00, {reserved} (account 4f1c5a9e…)."
+    assert str(found) == f"You.com account 4f1c5a9e77 holds $100.00, {reserved}"
+
+
+@pytest.mark.parametrize(
+    ("known", "in_line"),
+    [
+        ({}, ""),
+        ({"place": 3}, " Place 3 in line."),
+        (
+            {"held_usd": Decimal("7.001"), "held_for": "run monday of DAG research"},
+            " $7.01 is held for run monday of DAG research.",
+        ),
+        (
+            {"place": 2, "held_usd": Decimal(7), "held_for": "run monday of DAG research"},
+            " Place 2 in line; $7.00 is held for run monday of DAG research.",
+        ),
+    ],
+)
+def test_a_line_of_the_log_tells_the_place_in_line_and_whom_credits_are_held_for(
+    known: dict[str, object], in_line: str
+):
+    assert available(**known).sentence.partition("…).")[2] == in_line
+
+
+def test_what_is_missing_is_told_apart_from_what_is_held_for_others():
+    held = available(held_usd=Decimal("50.5"), held_for="another run")
+    assert held.not_held_usd == Decimal("9.495")
+    assert held.describe_shortfall(Decimal("70.001")) == "$10.01 short of $70.01"
+    enough = "there is enough for $60.00, but it is held for others"
+    assert held.describe_shortfall(Decimal("59.995")) == enough
+    assert held.describe_shortfall(Decimal("59.996")) == "$0.01 short of $60.00"
+
+
+def test_nothing_is_held_and_nothing_is_of_the_own_run_unless_that_is_known():
+    found = available()
+    assert (found.not_held_usd, found.own_run_usd, found.held_usd) == (found.available_usd, 0, 0)
+
+
+def test_the_credits_that_xcom_carries_have_the_balance_and_both_amounts():
+    found = available()
+    assert json.loads(json.dumps(found.to_json())) == {
+        **found.balance.to_json(),
+        "reserved_usd": 40.005,
+        "available_usd": 59.995,
+    }
+
+
+@pytest.mark.parametrize(
+    ("account_id", "short"), [("4f1c", "4f1c"), ("4f1c5a9e", "4f1c5a9e"), ("4f1c5a9e7", "4f1c5a9e…")]
+)
+def test_a_line_of_the_log_has_the_beginning_of_a_long_account_id(account_id: str, short: str):
+    balance = AccountBalance(account_id, Decimal(250), NOW)
+    assert balance.short_account_id == short
+    assert balance.sentence == f"The balance is $2.50 (account {short})."
+
+
+@pytest.mark.parametrize("value", [available(), available().balance], ids=["available", "balance"])
+def test_a_balance_cannot_be_changed_since_threads_share_it(value: object):
+    with pytest.raises(FrozenInstanceError):
+        value.balance = None  # type: ignore[attr-defined]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_youcom.ledger._rows import newest_age, to_datetime, to_note, to_place
+from airflow_provider_youcom.ledger._rows import newest_age, to_datetime, to_note, to_place, to_reservation
+from airflow_provider_youcom.ledger.claim import Attempt, Holder
+from airflow_provider_youcom.ledger.reservation import Reservation
+from airflow_provider_youcom.ledger.rule import EndReason
 
 pytestmark = pytest.mark.only_in_test
 
@@ -95,3 +100,53 @@ def test_a_note_adds_up_what_counts_in_each_account_and_what_stands_for_each_run
 def test_the_age_of_a_holder_that_is_new_is_unknown() -> None:
     assert newest_age(SimpleNamespace(newest_order=None, newest_try=None)) is None
     assert newest_age(SimpleNamespace(newest_order="an order", newest_try=2)) == ("an order", 2)
+
+
+STANDS = {
+    "id": "r1",
+    "account_id": "4f1c",
+    "deployment": "production",
+    "dag_id": "research",
+    "run_id": "monday",
+    "task_id": "gate",
+    "map_index": 3,
+    "attempt_id": "an id",
+    "attempt_order": "an order",
+    "try_number": 2,
+    "task_ids": '["search", "summarize"]',
+    "amount_units": 12_500_000,
+    "settle_us": 1_500_000,
+    "reserved_at": 1_000_000,
+    "expires_at": 2_000_000,
+    "ended_at": None,
+    "end_reason": None,
+    "ended_by": None,
+    "counts_until": None,
+}
+STANDING = Reservation(
+    "r1",
+    "4f1c",
+    Attempt(Holder("production", "research", "monday", "gate", 3), "an id", "an order", 2),
+    ("search", "summarize"),
+    Decimal("1.25"),
+    settle_seconds=1.5,
+    reserved_at=to_datetime(1_000_000),
+    expires_at=to_datetime(2_000_000),
+)
+
+
+def test_a_reservation_is_read_with_all_its_parts() -> None:
+    assert to_reservation(SimpleNamespace(**STANDS)) == STANDING
+    ended = {
+        "ended_at": 3_000_000,
+        "end_reason": "released",
+        "ended_by": "teardown",
+        "counts_until": 4_000_000,
+    }
+    assert to_reservation(SimpleNamespace(**{**STANDS, **ended})) == replace(
+        STANDING,
+        ended_at=to_datetime(3_000_000),
+        end_reason=EndReason.RELEASED,
+        ended_by="teardown",
+        counts_until=to_datetime(4_000_000),
+    )
