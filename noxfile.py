@@ -271,8 +271,7 @@ def _update_environment(session: nox.Session, *groups: str) -> None:
     if not ENVIRONMENT_PYTHON.exists():
         session.log(f"Airflow {NEWEST} goes into .venv, which takes up to a minute")
         _tool(session, "uv", "venv", "--quiet", "--seed", "--python", sys.executable, f"{ENVIRONMENT}")
-    # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
-    into = ["--quiet", "--compile-bytecode", "--python", f"{ENVIRONMENT_PYTHON}"]
+    into = ["--quiet", "--python", f"{ENVIRONMENT_PYTHON}"]
     _tool(session, "uv", "pip", "install", *into, "--editable=.", *_wanted(NEWEST, *groups))
 
 
@@ -287,6 +286,8 @@ def _wanted(airflow: str, *groups: str) -> list[str]:
         f"apache-airflow=={_pin(airflow, 'apache-airflow')}",
         *_from_groups("test", *groups),
         f"--constraint={_constraints_file(airflow)}",
+        # Airflow's commands start twice as fast from bytecode, and not every machine lets Python write it.
+        "--compile-bytecode",
     ]
 
 
@@ -316,9 +317,8 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 
 
 def _pytest(session: nox.Session, marks: str, *options: str) -> None:
-    # Nothing but the wheel may be tested: see conftest.py. Airflow starts faster from bytecode, which Python
-    # writes unless this is set.
-    environment = {"TEST_INSTALLED_PROVIDER": "1", "PYTHONDONTWRITEBYTECODE": ""}
+    # Nothing but the wheel may be tested: see conftest.py.
+    environment = {"TEST_INSTALLED_PROVIDER": "1"}
     _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
 
 

@@ -562,14 +562,18 @@ def test_nothing_is_asked_to_end_nothing(ledger: Ledger, engine: sa.engine.Engin
     assert sent == []
 
 
-def test_a_ledger_that_is_closed_leaves_no_connection_open(ledger: Ledger, engine: sa.engine.Engine) -> None:
+def test_a_ledger_that_is_closed_leaves_no_connection_open(url: str) -> None:
+    # SQLAlchemy 1.4 keeps no connection to a file open by default.
+    engine = sa.create_engine(url, poolclass=sa.pool.QueuePool)
     closed: list[object] = []
     sa.event.listen(engine, "close", lambda connection, record: closed.append(connection))
+    ledger = Ledger(engine, answer_within=60)
     ledger.note()
     assert closed == []
     ledger.close()
     assert len(closed) == 1
     assert ledger.note().accounts == {}
+    ledger.close()
 
 
 def test_a_duration_may_be_zero_and_no_less(ledger: Ledger) -> None:
