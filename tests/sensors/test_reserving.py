@@ -28,6 +28,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_youcom import _airflow
+from airflow_provider_youcom._airflow import LEDGER_ID_KEY
 from airflow_provider_youcom.billing.client import BillingClient
 from airflow_provider_youcom.exceptions import (
     YouComLedgerUnavailableError,
@@ -37,6 +38,7 @@ from airflow_provider_youcom.exceptions import (
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
+from airflow_provider_youcom.ledger.line import Line
 from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.operators.release import ReleaseCreditsOperator
 from airflow_provider_youcom.sandbox import Fault, Sandbox
@@ -259,6 +261,15 @@ def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Led
         sensor.execute(try_of("monday"))
 
 
+def test_an_amount_that_no_ledger_can_hold_fails_without_retries(ledger: Ledger, sandbox: Sandbox):
+    sandbox.set_balance(2_000_000_000)
+    sensor = gate()
+    sensor.min_usd = 900_000_001
+    with pytest.raises(AirflowFailException, match="amount_usd=900000001 cannot be reserved"):
+        sensor.execute(try_of("monday"))
+    assert ledger.history() == []
+
+
 @pytest.mark.parametrize("min_usd", [0, "0", "0.00"])
 def test_a_gate_that_turns_out_to_need_nothing_reserves_nothing(
     ledger: Ledger, caplog: pytest.LogCaptureFixture, min_usd: object
@@ -275,6 +286,10 @@ def test_a_gate_that_needs_nothing_waits_for_debts_like_one_that_does_not_reserv
     ledger: Ledger, sandbox: Sandbox
 ):
     next(iter(sandbox.accounts.values())).balance_cents = Decimal(-1)
+    polling = gate()
+    polling.min_usd = "0"
+    assert polling.poke(try_of("monday")) is False
+    assert ledger.line.places() == []
     sensor = gate(deferrable=True)
     sensor.min_usd = "0"
     with pytest.raises(TaskDeferred) as deferred:
@@ -336,16 +351,35 @@ def event_of(reservation_id: str | None) -> dict[str, Any]:
 def test_the_task_ends_with_the_reservation_of_the_triggerer(ledger: Ledger):
     gate().execute(try_of("monday"))
     (standing,) = ledger.standing()
-    assert gate().execute_complete(try_of("monday"), event_of(standing.id)) == {"balance_usd": 100}
+    resumed = try_of("monday")
+    assert gate().execute_complete(resumed, event_of(standing.id)) == {"balance_usd": 100}
+    assert resumed["ti"].pushed == {LEDGER_ID_KEY: ledger.id}
 
 
 @pytest.mark.parametrize("reason", [EndReason.EXPIRED, EndReason.BY_HAND])
-def test_a_reservation_that_ended_while_the_task_was_queued_is_made_again(ledger: Ledger, reason: EndReason):
+def test_a_reservation_that_ended_while_the_task_was_queued_is_made_again(
+    ledger: Ledger, task_log: pytest.LogCaptureFixture, reason: EndReason
+):
     gate(min_usd=40).execute(try_of("monday"))
     (ended,) = ledger.standing()
     ledger.end([ended.id], reason, by="test")
     assert "available_usd" in gate(min_usd=40).execute_complete(try_of("monday"), event_of(ended.id))
     assert ledger.standing()[0].id != ended.id
+    assert "Checking again, since what the triggerer reserved does not stand any more." in task_log.text
+
+
+def test_a_gate_checks_again_if_the_ledger_does_not_say_whether_its_reservation_stands(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
+):
+    gate().execute(try_of("monday"))
+    (standing,) = ledger.standing()
+
+    def away(self: Ledger, ids: Any) -> Any:
+        raise YouComLedgerUnavailableError("What is reserved is unknown, since the ledger is away.")
+
+    monkeypatch.setattr(Ledger, "get", away)
+    assert gate().execute_complete(try_of("monday"), event_of(standing.id))["available_usd"] == 100
+    assert "does not say whether the reservation stands: What is reserved is unknown" in task_log.text
 
 
 def test_an_event_from_before_the_gate_reserved_does_not_open_it(ledger: Ledger, sandbox: Sandbox):
@@ -577,6 +611,38 @@ def test_a_gate_that_does_not_wait_has_no_place_in_line(ledger: Ledger, sandbox:
     sandbox.set_balance(10)
     with pytest.raises((AirflowFailException, AirflowSkipException)):
         gate(on_shortfall=policy).execute(try_of("monday"))
+    assert ledger.line.places() == []
+
+
+def test_a_gate_does_not_wait_for_a_ledger_that_is_away_once_more_to_join_the_line(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[str] = []
+
+    def away(self: Ledger) -> Any:
+        raise YouComLedgerUnavailableError("What is reserved is unknown, since the ledger is away.")
+
+    monkeypatch.setattr(Ledger, "note", away)
+    for name in ("join", "stay"):
+        monkeypatch.setattr(Line, name, lambda *arguments, name=name: asked.append(name))
+    assert gate().poke(try_of("monday")) is False
+    assert asked == []
+
+
+def test_a_gate_that_cannot_join_the_line_says_so_and_waits(
+    ledger: Ledger, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
+):
+    sandbox.set_balance(10)
+    claims = iter([_reservation.claim_of(gate(), try_of("monday"))])
+
+    def first_claim(*arguments: Any) -> Any:
+        for claim in claims:
+            return claim
+        raise YouComUnavailableError("Airflow does not answer.")
+
+    monkeypatch.setattr(_reservation, "claim_of", first_claim)
+    assert gate().poke(try_of("monday")) is False
+    assert "This gate waits without a place in line: Airflow does not answer." in task_log.text
     assert ledger.line.places() == []
 
 
