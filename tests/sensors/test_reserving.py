@@ -448,6 +448,14 @@ def test_reservation_always_returns_the_same_teardown_of_its_gate():
     assert teardown.gate_task_id == "enough_credit"
 
 
+def test_a_reservation_is_a_teardown_of_its_gate_without_a_block_too():
+    with DAG("pipeline", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+        made = BalanceSensor(task_id="enough_credit", min_usd=25, reserve=True)
+        teardown = made.reservation()
+    assert (made.is_setup, teardown.is_teardown) == (True, True)
+    assert made.downstream_task_ids == {"release_enough_credit"}
+
+
 def test_a_gate_that_reserves_nothing_has_nothing_to_release():
     with pytest.raises(ValueError, match="Gate 'gate' has nothing to release: set reserve=True"):
         gate(reserve=False).reservation()
