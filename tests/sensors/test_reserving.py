@@ -255,11 +255,17 @@ def test_nothing_is_reserved_when_you_com_does_not_answer(ledger: Ledger, sandbo
     assert ledger.history() == []
 
 
-def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(ledger: Ledger):
+def test_a_threshold_that_rendered_to_nonsense_fails_without_retries(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+):
     sensor = gate()
     sensor.min_usd = "ten"
-    with pytest.raises(AirflowFailException, match="min_usd='ten' is not an amount"):
+    with (
+        caplog.at_level(logging.INFO),
+        pytest.raises(AirflowFailException, match="min_usd='ten' is not an amount"),
+    ):
         sensor.execute(try_of("monday"))
+    assert "reserves nothing" not in caplog.text
 
 
 def test_an_amount_that_no_ledger_can_hold_fails_without_retries(ledger: Ledger, sandbox: Sandbox):
@@ -620,6 +626,19 @@ def test_a_gate_keeps_its_place_while_you_com_does_not_answer(
     assert wait_once(gate(), "monday") == 1
     assert gate().poke(try_of("tuesday")) is False
     assert [place.holder.run_id for place in ledger.line.places()] == ["monday"]
+
+
+@pytest.mark.parametrize(("exponential_backoff", "seconds"), [(False, 300), (True, 600)])
+def test_a_gate_keeps_its_place_for_three_of_its_next_pauses(
+    ledger: Ledger, sandbox: Sandbox, tmp_path: Path, exponential_backoff: bool, seconds: float
+):
+    sandbox.set_balance(10)
+    waiting = gate(poke_interval=100, exponential_backoff=exponential_backoff, mode="reschedule")
+    assert wait_once(waiting, "monday") == 1
+    let_time_pass_in_line(tmp_path / "ledger.db", seconds=seconds - 60)
+    assert len(ledger.line.places()) == 1
+    let_time_pass_in_line(tmp_path / "ledger.db", seconds=60)
+    assert ledger.line.places() == []
 
 
 def test_a_gate_has_joined_the_line_before_it_waits_without_a_worker(ledger: Ledger, sandbox: Sandbox):
