@@ -106,8 +106,8 @@ def check(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """Run all tests on the built wheel and the newest Airflow; ARGS="-k retry"."""
     _install(session, NEWEST)
-    # One of them waits for an Airflow most of the time. Each takes ten seconds of computing to begin with.
-    _pytest(session, f"not (scenario or {OF_OTHER_SESSIONS})", *_workers(session, 3))
+    # They wait half of the time. Each takes ten seconds of computing to begin with.
+    _pytest(session, f"not (scenario or {OF_OTHER_SESSIONS})", *_workers(session, 4))
 
 
 @nox.session
