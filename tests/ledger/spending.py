@@ -51,7 +51,8 @@ def call_decide(
 def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
     """Let time pass by moving every time in the ledger into the past. Below 0, the clock goes back."""
     moved = ", ".join(
-        f"{column} = {column} - {round(seconds * 1_000_000)}"
+        # A reservation that stands counts until 0.
+        f"{column} = CASE WHEN {column} > 0 THEN {column} - {round(seconds * 1_000_000)} ELSE {column} END"
         for column in ("reserved_at", "expires_at", "asked_at", "counts_until", "ended_at")
     )
     with engine.connect() as connection, connection.begin():
