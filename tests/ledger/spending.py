@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,6 +72,13 @@ def pass_time(engine: sa.engine.Engine, seconds: float) -> None:
             connection.exec_driver_sql(
                 f"UPDATE {table} SET {column} = {column} - {round(seconds * 1_000_000)} WHERE {column} > 0"
             )
+
+
+def pass_time_in_file(ledger_file: Path, seconds: float) -> None:
+    """Let time pass in a ledger that is a file, which others have open."""
+    engine = sa.create_engine(f"sqlite:///{ledger_file}")
+    pass_time(engine, seconds)
+    engine.dispose()
 
 
 def statements_sent_from_now(engine: sa.engine.Engine) -> list[str]:

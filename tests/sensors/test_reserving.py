@@ -6,11 +6,9 @@ import json
 import logging
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -48,6 +46,7 @@ from airflow_provider_youcom.sensors.balance import BalanceSensor
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
+from tests.ledger.spending import pass_time_in_file
 
 
 @pytest.fixture(autouse=True)
@@ -563,15 +562,6 @@ def three_others_have_passed(ledger: Ledger, sandbox: Sandbox) -> None:
     sandbox.set_balance(10)
 
 
-def let_time_pass_in_line(ledger_file: Path, seconds: int) -> None:
-    """Let the ledger believe that nobody in line has checked for so long."""
-    with closing(sqlite3.connect(ledger_file)) as connection, connection:
-        connection.execute(
-            "UPDATE youcom_line SET seen_at = seen_at - :time, alive_until = alive_until - :time",
-            {"time": seconds * 1_000_000},
-        )
-
-
 def wait_once(waiting: BalanceSensor, run: str) -> int | None:
     """Check once, and return the gate's place in line."""
     assert waiting.poke(try_of(run)) is False
@@ -620,7 +610,7 @@ def test_a_gate_keeps_its_place_while_you_com_does_not_answer(
 ):
     sandbox.set_balance(10)
     assert wait_once(gate(), "monday") == 1
-    let_time_pass_in_line(tmp_path / "ledger.db", seconds=300)
+    pass_time_in_file(tmp_path / "ledger.db", seconds=300)
     assert ledger.line.places() == []
     sandbox.inject(Fault(status=503), times=None)
     assert wait_once(gate(), "monday") == 1
@@ -635,9 +625,9 @@ def test_a_gate_keeps_its_place_for_three_of_its_next_pauses(
     sandbox.set_balance(10)
     waiting = gate(poke_interval=100, exponential_backoff=exponential_backoff, mode="reschedule")
     assert wait_once(waiting, "monday") == 1
-    let_time_pass_in_line(tmp_path / "ledger.db", seconds=seconds - 60)
+    pass_time_in_file(tmp_path / "ledger.db", seconds=seconds - 60)
     assert len(ledger.line.places()) == 1
-    let_time_pass_in_line(tmp_path / "ledger.db", seconds=60)
+    pass_time_in_file(tmp_path / "ledger.db", seconds=60)
     assert ledger.line.places() == []
 
 

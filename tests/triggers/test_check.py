@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from airflow_provider_youcom.balance import AccountBalance, AvailableCredits
 from airflow_provider_youcom.billing.client import BillingClient
@@ -23,7 +22,7 @@ from airflow_provider_youcom.sandbox import Account, Fault, Sandbox
 from airflow_provider_youcom.triggers import _check
 from airflow_provider_youcom.triggers._check import Check, Noted, check
 from tests.connections import connect
-from tests.ledger.spending import pass_time
+from tests.ledger.spending import pass_time_in_file
 from tests.ledger.waiting import ACCOUNT, held, hold, in_line
 
 
@@ -35,13 +34,6 @@ async def decide(found: Check, claim: Claim) -> AvailableCredits:
     assert isinstance(found.noted, Noted)
     assert isinstance(found.reading, AccountBalance)
     return await found.noted.decide(claim, found.reading)
-
-
-def let_pass(seconds: float, folder: Path) -> None:
-    """Let time pass in the ledger in this folder."""
-    engine = sa.create_engine(f"sqlite:///{folder / 'ledger.db'}")
-    pass_time(engine, seconds)
-    engine.dispose()
 
 
 def test_you_com_is_asked_after_the_note(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
@@ -115,7 +107,7 @@ def test_a_check_ends_the_holds_that_were_in_vain(
     hold(ledger)
     asyncio.run(check("youcom_default"))
     assert held(ledger) == ["large"]
-    let_pass(700, tmp_path)
+    pass_time_in_file(tmp_path / "ledger.db", 700)
     asyncio.run(check("youcom_default"))
     assert held(ledger) == []
 
@@ -148,7 +140,7 @@ def test_a_gate_in_line_keeps_its_place_although_you_com_does_not_answer_to_a_ne
         await check("youcom_default", 3600, last=first)
 
     asyncio.run(two_checks())
-    let_pass(1800, tmp_path)
+    pass_time_in_file(tmp_path / "ledger.db", 1800)
     assert in_line(ledger) == ["monday"]
 
 
