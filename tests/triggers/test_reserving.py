@@ -11,19 +11,23 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_youcom import _airflow
 from airflow_provider_youcom.exceptions import YouComLedgerUnavailableError, YouComRefusedError
 from airflow_provider_youcom.hooks import _lookup
 from airflow_provider_youcom.hooks.youcom import YouComHook
 from airflow_provider_youcom.ledger import _line_transactions
+from airflow_provider_youcom.ledger.abandoned import MAY_SPEND
 from airflow_provider_youcom.ledger.claim import Attempt, Claim, Holder
 from airflow_provider_youcom.ledger.ledger import Ledger
 from airflow_provider_youcom.ledger.line import Line
+from airflow_provider_youcom.ledger.questions import Ask, Runs, Tasks
 from airflow_provider_youcom.ledger.rule import EndReason
-from airflow_provider_youcom.sandbox import Sandbox
+from airflow_provider_youcom.sandbox import Fault, Sandbox
 from airflow_provider_youcom.triggers import _check, _poll
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
+from tests.ledger.spending import account_with
 
 # The arguments that each released version serialized: gates that wait with them outlive an upgrade.
 EARLIER_ARGUMENTS: list[dict[str, Any]] = [
@@ -249,6 +253,50 @@ def test_a_reservation_that_has_expired_is_ended_by_a_gate_that_waits(ledger: Le
     ledger.reserve(dead, YouComHook().get_balance, settle_seconds=0)
     assert fire(trigger("tuesday", on_shortfall="skip"))["action"] == "skip"
     assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
+
+
+def test_a_gate_that_waits_ends_what_has_expired_on_another_account_too(ledger: Ledger):
+    holder = Holder("production", "pipeline", "monday", "gate")
+    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    ledger.decide(dead, account_with(90, "another"), ledger.note())
+    assert fire(trigger("tuesday", usd="200", on_shortfall="skip"))["action"] == "skip"
+    assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
+
+
+@pytest.mark.parametrize(("unfinished", "end"), [(0, EndReason.SUPERSEDED), (1, None)])
+def test_a_gate_that_waits_ends_its_earlier_attempt_once_airflow_says_that_no_task_spends_from_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, unfinished: int, end: EndReason | None
+):
+    asked = []
+
+    def ask_through(loop: asyncio.AbstractEventLoop) -> Ask:
+        def ask(question: Tasks | Runs) -> int:
+            asked.append(question)
+            return unfinished
+
+        return ask
+
+    monkeypatch.setattr(_airflow, "ask_through", ask_through)
+    holder = Holder("production", "pipeline", "monday", "gate")
+    earlier = Claim(Attempt(holder, "1", "1"), Decimal(90), task_ids=("search",))
+    ledger.reserve(earlier, YouComHook().get_balance)
+    assert fire(trigger("monday", on_shortfall="skip"))["action"] == "skip"
+    assert asked == [Tasks("pipeline", "monday", ("search",), MAY_SPEND)]
+    assert [each.end_reason for each in ledger.history()] == [end]
+
+
+def test_a_gate_that_can_open_ends_nothing(ledger: Ledger):
+    holder = Holder("production", "pipeline", "monday", "gate")
+    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    ledger.decide(dead, account_with(90, "another"), ledger.note())
+    assert fire(trigger("tuesday"))["action"] == "open"
+    assert [each.end_reason for each in ledger.history()] == [None, None]
+
+
+def test_a_gate_learns_why_you_com_has_not_answered(ledger: Ledger, sandbox: Sandbox):
+    sandbox.inject(Fault(status=503), times=None)
+    payload = fire(trigger("monday", on_unavailable="fail"))
+    assert (payload["action"], payload["error"]["types"][0]) == ("retry", "YouComUnavailableError")
 
 
 def test_it_shares_the_poll_of_gates_that_do_not_reserve():
