@@ -29,6 +29,7 @@ from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
 from tests.ledger.spending import account_with
 
+CLASS_PATH = "airflow_provider_youcom.triggers.reserving.ReservingBalanceTrigger"
 # The arguments that each released version serialized: gates that wait with them outlive an upgrade.
 EARLIER_ARGUMENTS: list[dict[str, Any]] = [
     {
@@ -297,6 +298,11 @@ def test_a_gate_learns_why_you_com_has_not_answered(ledger: Ledger, sandbox: San
     sandbox.inject(Fault(status=503), times=None)
     payload = fire(trigger("monday", on_unavailable="fail"))
     assert (payload["action"], payload["error"]["types"][0]) == ("retry", "YouComUnavailableError")
+
+
+def test_two_gates_alike_are_two_and_airflow_logs_each_as_it_logs_all_triggers():
+    assert len({trigger("monday"), trigger("monday")}) == 2
+    assert repr(trigger("monday")).startswith(f"<{CLASS_PATH} ")
 
 
 def test_it_shares_the_poll_of_gates_that_do_not_reserve():
