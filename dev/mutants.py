@@ -32,7 +32,7 @@ LISTED = Path(__file__).with_name("mutants_that_change_nothing.txt")
 OF_THE_LEDGER = ["ledger/test_ledger.py", "ledger/test_abandoned.py"]
 OF_THE_LINE = ["ledger/test_line.py", "ledger/test_line_holds.py"]
 OF_GATES = ["test_gate.py", "triggers/test_check.py", "triggers/test_reserving.py"]
-OF_GATES += ["sensors/test_reserving.py"]
+OF_GATES += ["sensors/test_reserving.py", "sensors/test_line.py"]
 # The modules, the most important first, and their tests, the fastest first.
 TESTS = {
     "ledger/rule.py": ["ledger/test_rule.py", *OF_THE_LEDGER],
@@ -59,11 +59,16 @@ TESTS = {
         "ledger/test_accounts.py",
         "hooks/test_reserved_credits.py",
         "sensors/test_reserving.py",
+        "sensors/test_line.py",
         "triggers/test_reserving.py",
     ],
     "triggers/_check.py": [*OF_GATES, "test_metrics.py"],
     "operators/release.py": ["operators/test_release.py", "operators/test_block.py"],
-    "sensors/_reservation.py": ["sensors/test_reserving.py", "operators/test_release.py"],
+    "sensors/_reservation.py": [
+        "sensors/test_reserving.py",
+        "sensors/test_line.py",
+        "operators/test_release.py",
+    ],
     "crossing.py": ["test_crossing.py"],
     "ledger/claim.py": ["ledger/test_claim.py", *OF_THE_LEDGER, "sensors/test_reserving.py"],
     "ledger/_statements.py": [*OF_THE_LEDGER, *OF_THE_LINE, "ledger/test_purge.py"],
