@@ -7,6 +7,7 @@ Everything that is run while developing, and the environments that it runs in.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from typing import Any
 import nox
 from nox.project import dependency_groups, load_toml, python_versions
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv"
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
@@ -114,7 +115,7 @@ def test(session: nox.Session) -> None:
 def scenarios(session: nox.Session) -> None:
     """Run the examples, reserve credits and watch a balance in a whole Airflow, through crashes."""
     _install(session, NEWEST)
-    _pytest(session, "scenario")
+    _pytest(session, "scenario", *_workers(session, 2))
 
 
 @nox.session(python=False)
@@ -319,7 +320,11 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 def _pytest(session: nox.Session, marks: str, *options: str) -> None:
     # Nothing but the wheel may be tested: see conftest.py.
     environment = {"TEST_INSTALLED_PROVIDER": "1"}
-    _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
+    try:
+        _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
+    finally:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        session.log(f"All of it took {used.ru_utime + used.ru_stime:.0f} s of computing")
 
 
 def _workers(session: nox.Session, number: int) -> list[str]:
