@@ -83,7 +83,9 @@ async def static_file(name: str) -> Response:
 @_application.api_route("/{path:path}", methods=_ANY)
 async def anything_else(request: Request) -> None:
     """Answer requests that no other route takes: only users who may enter learn that there is no page."""
-    raise HTTPException(404 if request.method in _READ else 405)
+    if request.method in _READ:
+        raise HTTPException(404)
+    raise HTTPException(405, headers={"Allow": ", ".join(_READ)})
 
 
 @_application.exception_handler(HTTPException)
@@ -93,8 +95,7 @@ async def explain(request: Request, error: HTTPException) -> HTMLResponse:
     depth = request.url.path.removeprefix(request.scope.get("root_path", "")).count("/") - 1
     page = render_message(title, sentence, "../" * max(0, depth))
     # An auth manager's headers say where to sign in, for example.
-    headers = {**(error.headers or {}), **({"Allow": ", ".join(_READ)} if error.status_code == 405 else {})}
-    return HTMLResponse(page, error.status_code, headers)
+    return HTMLResponse(page, error.status_code, error.headers)
 
 
 @_application.exception_handler(Exception)

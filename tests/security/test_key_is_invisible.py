@@ -120,7 +120,8 @@ def credits_page(airflow: LocalAirflow) -> str:
     return airflow.wait_until(
         "an error on the credits page",
         lambda: requests.get(url, headers=headers, timeout=60).text,
-        lambda page: "ledger_away" in page,
+        # At the first look, a slow ledger is not shown yet.
+        lambda page: "ledger_away" in page and "Available now" in page,
     )
 
 
