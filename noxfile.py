@@ -45,9 +45,11 @@ NEEDED_BY_PROVIDERS = ["aiohttp", "asgiref"]
 
 # Nox itself runs in the environment that holds the other tools.
 TOOLS = Path(sys.executable).parent
-# The sources run here. Sessions that test the wheel have an environment of their own in .nox.
+# The sources run here.
 ENVIRONMENT = Path(".venv").absolute()
 ENVIRONMENT_PYTHON = ENVIRONMENT / "bin" / "python"
+# The wheel runs here on the newest Airflow. On other Airflows and Pythons it has environments of its own.
+WHEEL_ENVIRONMENT = Path(".nox", "wheel").absolute()
 
 # Tests carry these marks: see pyproject.toml.
 OF_OTHER_SESSIONS = "browser or distributed or ledger"
@@ -104,17 +106,21 @@ def check(session: nox.Session) -> None:
 
 
 @nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, and install it with the newest Airflow; the commands that test it do this first."""
+    _install(session, NEWEST, "distributed")
+
+
+@nox.session(python=False, requires=["wheel"])
 def test(session: nox.Session) -> None:
     """Run all tests on the built wheel and the newest Airflow; ARGS="-k retry"."""
-    _install(session, NEWEST)
     # They wait half of the time. Each takes ten seconds of computing to begin with.
     _pytest(session, f"not (scenario or {OF_OTHER_SESSIONS})", *_workers(session, 4))
 
 
-@nox.session
+@nox.session(python=False, requires=["wheel"])
 def scenarios(session: nox.Session) -> None:
     """Run the examples, reserve credits and watch a balance in a whole Airflow, through crashes."""
-    _install(session, NEWEST)
     _pytest(session, "scenario", *_workers(session, 2))
 
 
@@ -177,17 +183,15 @@ def browser(session: nox.Session, airflow: str) -> None:
     _pytest(session, "browser")
 
 
-@nox.session
+@nox.session(python=False, requires=["wheel"])
 def ledger(session: nox.Session) -> None:
     """Look for a way to overspend what is reserved, on SQLite and PostgreSQL, for two minutes."""
-    _install(session, NEWEST)
     _pytest(session, "ledger", "-q")
 
 
-@nox.session(python=PYTHON)
+@nox.session(python=False, requires=["wheel"])
 def distributed(session: nox.Session) -> None:
     """Kill a worker and a triggerer of an Airflow on several machines while gates wait."""
-    _install(session, NEWEST, "distributed")
     _pytest(session, "distributed")
 
 
@@ -320,8 +324,9 @@ def _tool(session: nox.Session, name: str, *arguments: str) -> None:
 def _pytest(session: nox.Session, marks: str, *options: str) -> None:
     # Nothing but the wheel may be tested: see conftest.py.
     environment = {"TEST_INSTALLED_PROVIDER": "1"}
+    pytest = WHEEL_ENVIRONMENT / "bin" / "pytest" if session.python is False else "pytest"
     try:
-        _run(session, "pytest", "-m", marks, *options, *session.posargs, env=environment)
+        _run(session, pytest, "-m", marks, *options, *session.posargs, env=environment)
     finally:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         session.log(f"All of it took {used.ru_utime + used.ru_stime:.0f} s of computing")

@@ -115,12 +115,25 @@ def clock(page: Page) -> Clock:
 
 
 @pytest.fixture
-def frame(page: Page, place: Place, clock: Clock) -> FrameLocator:
-    """The page in the frame, opened by the menu."""
-    from playwright.sync_api import expect
-
+def frame_in_the_ui(page: Page, place: Place) -> FrameLocator:
+    """The page in Airflow's UI, opened by the menu."""
     page.goto(f"{place.airflow.base_url}/")
     page.get_by_role("link", name="Credits").click()
+    return wait_for_the_page(page)
+
+
+@pytest.fixture
+def frame(page: Page, place: Place, clock: Clock) -> FrameLocator:
+    """The page in a frame, without Airflow's UI, which takes seconds of computing to load."""
+    around = '<iframe src="youcom/" style="border: 0; width: 100%; height: 100vh"></iframe>'
+    page.route("**/around", lambda route: route.fulfill(body=around, content_type="text/html"))
+    page.goto(f"{place.airflow.base_url}/around")
+    return wait_for_the_page(page)
+
+
+def wait_for_the_page(page: Page) -> FrameLocator:
+    from playwright.sync_api import expect
+
     shown = page.frame_locator("iframe")
     expect(shown.get_by_role("heading", name="Available now")).to_be_visible()
     return shown
@@ -140,10 +153,11 @@ def picture(page: Page, place: Place) -> Callable[..., None]:
 
 
 def test_the_menu_opens_the_page_with_its_icon(
-    page: Page, place: Place, frame: FrameLocator, picture: Callable[..., None]
+    page: Page, place: Place, frame_in_the_ui: FrameLocator, picture: Callable[..., None]
 ) -> None:
     from playwright.sync_api import expect
 
+    frame = frame_in_the_ui
     icon = page.get_by_role("link", name="Credits").locator("img")
     assert icon.evaluate("image => image.complete && image.naturalWidth > 0"), "the icon is not there"
     expect(frame.locator(".legend")).to_contain_text("$122.40")
@@ -155,10 +169,11 @@ def test_the_menu_opens_the_page_with_its_icon(
 
 @AT_THE_ROOT
 def test_the_theme_of_the_ui_is_followed_at_once(
-    page: Page, frame: FrameLocator, picture: Callable[..., None]
+    page: Page, frame_in_the_ui: FrameLocator, picture: Callable[..., None]
 ) -> None:
     from playwright.sync_api import expect
 
+    frame = frame_in_the_ui
     page.emulate_media(color_scheme="light")
     root = frame.locator(":root")
     expect(root).to_have_class("light")
@@ -178,9 +193,7 @@ def test_the_theme_of_the_ui_is_followed_at_once(
 
 
 @AT_THE_ROOT
-def test_a_phone_has_one_column(
-    page: Page, place: Place, frame: FrameLocator, picture: Callable[..., None]
-) -> None:
+def test_a_phone_has_one_column(page: Page, place: Place, picture: Callable[..., None]) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{place.airflow.base_url}/youcom/")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, "it scrolls sideways"
@@ -189,17 +202,22 @@ def test_a_phone_has_one_column(
     picture("credits-page-phone", full_page=True)
 
 
-def test_a_run_opens_in_the_ui_around_the_frame(page: Page, place: Place, frame: FrameLocator) -> None:
+def test_a_run_opens_in_the_ui_around_the_frame(
+    page: Page, place: Place, frame_in_the_ui: FrameLocator
+) -> None:
     run_id = place.held.holder.run_id
-    frame.locator(f'a.run[title="{run_id}"]').click()
+    frame_in_the_ui.locator(f'a.run[title="{run_id}"]').click()
     page.wait_for_url(f"{place.airflow.base_url}/dags/{RUN_DAG}/runs/{quote(run_id, safe='')}*")
     page.get_by_text(RUN_DAG).first.wait_for()
     assert page.locator("iframe").count() == 0, "the UI is within its own frame"
 
 
-def test_a_run_opens_in_a_new_tab_if_asked_to(page: Page, place: Place, frame: FrameLocator) -> None:
+@AT_THE_ROOT
+def test_a_run_opens_in_a_new_tab_if_asked_to(
+    page: Page, place: Place, frame_in_the_ui: FrameLocator
+) -> None:
     with page.context.expect_page() as opened:
-        frame.locator(f'a.run[title="{place.held.holder.run_id}"]').click(modifiers=["Control"])
+        frame_in_the_ui.locator(f'a.run[title="{place.held.holder.run_id}"]').click(modifiers=["Control"])
     assert f"/dags/{RUN_DAG}/runs/" in opened.value.url
 
 
@@ -260,7 +278,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page, frame: FrameLocator) 
 
 @AT_THE_ROOT
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(page: Page, place: Place, frame: FrameLocator, scheme: Any) -> None:
+def test_axe_finds_nothing(page: Page, place: Place, scheme: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
@@ -297,6 +315,7 @@ def test_the_page_shows_a_release_by_itself(
     expect(frame.get_by_text("$5.00 of runs that have released")).to_be_visible()
 
 
+@AT_THE_ROOT
 def test_the_page_says_that_it_is_not_up_to_date_when_nobody_is_signed_in(
     page: Page, frame: FrameLocator, clock: Clock
 ) -> None:
@@ -308,6 +327,7 @@ def test_the_page_says_that_it_is_not_up_to_date_when_nobody_is_signed_in(
     expect(frame.get_by_role("heading", name="Available now")).to_be_visible()
 
 
+@AT_THE_ROOT
 def test_the_page_says_that_it_is_not_up_to_date_when_the_server_is_silent(
     page: Page, frame: FrameLocator, clock: Clock
 ) -> None:
@@ -345,9 +365,7 @@ def test_only_a_new_alert_is_read_out(page: Page, place: Place, frame: FrameLoca
         assert alert.get_attribute("role") == role
 
 
-def test_a_page_with_nothing_but_a_sentence_is_not_read_again(
-    page: Page, place: Place, frame: FrameLocator, clock: Clock
-) -> None:
+def test_a_page_with_nothing_but_a_sentence_is_not_read_again(page: Page, place: Place, clock: Clock) -> None:
     failed: list[Any] = []
     asked: list[str] = []
     page.goto(f"{place.airflow.base_url}/youcom/nothing")

@@ -135,7 +135,7 @@ def deployment(
             for name, arguments, settings in (
                 ("worker-1", (*_WORKER, "worker-1"), _NO_DATABASE),
                 ("worker-2", (*_WORKER, "worker-2"), _NO_DATABASE),
-                ("triggerer-1", (*_TRIGGERER, "10"), {}),
+                ("triggerer-1", (*_TRIGGERER, "6"), {}),
                 ("triggerer-2", (*_TRIGGERER, "1000"), {}),
             )
         }

@@ -12,9 +12,9 @@ from tests.distributed.conftest import Deployment
 pytest.importorskip("airflow.providers.celery", reason="make distributed installs the Celery provider")
 pytestmark = pytest.mark.distributed
 
-GATES = 20
+GATES = 12
 INTERVAL = 5.0
-SHARES = {"triggerer-1": 10, "triggerer-2": 10}
+SHARES = {"triggerer-1": 6, "triggerer-2": 6}
 SLOTS_OF_A_WORKER = 4
 
 

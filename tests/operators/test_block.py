@@ -100,6 +100,7 @@ def payments(states: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(task_id, state) for task_id, state in states if label(task_id).startswith("pay")]
 
 
+@pytest.mark.on_the_ends
 @pytest.mark.scenario
 def test_nobody_pays_while_a_gate_is_shut_in_any_shape(accounts: None, ledger: Ledger) -> None:
     states = states_of("all_shapes_shut", Path(shapes.__file__))

@@ -102,7 +102,22 @@ class Row:
     @property
     def waits(self) -> bool:
         """Whether the gate checks more than once in a try."""
-        return len(self.answers) > 1 or not self.options.keys().isdisjoint(("timeout", "execution_timeout"))
+        return len(self.answers) > 1 or bool(self.time_limits)
+
+    @property
+    def time_limits(self) -> set[str]:
+        """The options of Airflow that end a wait."""
+        return self.options.keys() & {"timeout", "execution_timeout"}
+
+    def ends_like(self, other: Row) -> bool:
+        """Return whether Airflow ends the task in the same way, whatever the reason."""
+        return (self.state, self.tries, self.xcom, self.waits, self.time_limits) == (
+            other.state,
+            other.tries,
+            other.xcom,
+            other.waits,
+            other.time_limits,
+        )
 
 
 def _row(answers: Answer | Sequence[Answer], written: str, ends: str, because: str) -> Row:
@@ -228,13 +243,17 @@ class Gate:
         if self.mode == "deferred" and "reserving" in self.row.modes:
             return True
         # Whatever ends at the first check, on a worker, is like one that pokes.
-        return self.mode == "poke" or (self.mode != "triggerer" and not self.row.waits)
+        if self.mode == "poke" or (self.mode != "triggerer" and not self.row.waits):
+            return True
+        # Why a gate ends is decided without Airflow.
+        before = ROWS[: ROWS.index(self.row)]
+        return any(self.row.ends_like(other) for other in before if self.mode in other.modes)
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""
         pace = _PACE[self.mode]
         seconds = {"timeout": pace.timeout, "execution_timeout": _EXECUTION_TIMEOUT}
-        times_out = {name: seconds[name] for name in seconds.keys() & self.row.options.keys()}
+        times_out = {name: seconds[name] for name in self.row.time_limits}
         return {
             "timeout": _LONG,
             **self.row.options,
