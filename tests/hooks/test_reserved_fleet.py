@@ -15,7 +15,7 @@ from airflow_provider_youcom.sandbox import Sandbox
 pytest.importorskip("airflow.providers.sqlite", reason="a ledger on SQLite needs Airflow's sqlite provider")
 pytestmark = pytest.mark.ledger
 
-SCRIPTS = 8
+SCRIPTS = 6
 SPENDER = Path(__file__).with_name("spender.py")
 
 

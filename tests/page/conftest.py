@@ -69,9 +69,19 @@ def ledgers(api_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     from airflow_provider_youcom._page.ledgers import Ledgers
 
     monkeypatch.setenv("AIRFLOW_VAR_YOUCOM_DEPLOYMENT_ID", DEPLOYMENT)
+    # On a busy machine, a ledger takes seconds to answer.
+    wait_for(300.0, monkeypatch)
     fresh = Ledgers()
     monkeypatch.setattr(app, "_ledgers", fresh)
     return fresh
+
+
+def wait_for(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let viewers wait for a ledger for so long."""
+    from airflow_provider_youcom._page import ledgers, shared_read
+
+    for module in (ledgers, shared_read):
+        monkeypatch.setattr(module, "PATIENCE", seconds)
 
 
 def _browser(api_server: Any, username: str, role: str | None) -> Browser:

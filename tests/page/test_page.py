@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_youcom._page.shared_read import PATIENCE
 from airflow_provider_youcom.balance import AccountBalance
 from airflow_provider_youcom.hooks import _ledger
 from airflow_provider_youcom.hooks.youcom import YouComHook
@@ -28,7 +29,7 @@ from airflow_provider_youcom.ledger.rule import EndReason
 from airflow_provider_youcom.sandbox import Sandbox
 from dev.ledger_history import add_history, add_holding
 from tests.connections import connect
-from tests.page.conftest import DEPLOYMENT, Browser, hold, name_ledger, wait
+from tests.page.conftest import DEPLOYMENT, Browser, hold, name_ledger, wait, wait_for
 
 
 class Elements(HTMLParser):
@@ -314,7 +315,6 @@ def test_a_slow_secrets_backend_takes_no_time_from_a_known_ledger(
     viewer: Browser, ledger: Ledger, ledgers: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_youcom._page import ledgers as module
-    from airflow_provider_youcom._page import shared_read
 
     hold(ledger, sandbox, 25)
     assert "$75.00" in viewer.page()
@@ -326,8 +326,6 @@ def test_a_slow_secrets_backend_takes_no_time_from_a_known_ledger(
         was_read.set()
         return read_snapshot(ledger)
 
-    for patient in (module, shared_read):
-        monkeypatch.setattr(patient, "PATIENCE", 300.0)
     monkeypatch.setattr(module, "read_snapshot", read_and_say_so)
     # The backend answers only after the ledger was asked.
     monkeypatch.setattr(
@@ -348,6 +346,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return ids(accounts)
 
     with monkeypatch.context() as patch:
+        wait_for(PATIENCE, patch)
         patch.setattr(Accounts, "ids", hang)
         try:
             yield is_hanging

@@ -110,7 +110,7 @@ class Row:
         return self.options.keys() & {"timeout", "execution_timeout"}
 
     def ends_like(self, other: Row) -> bool:
-        """Return whether Airflow ends the task in the same way, whatever the reason."""
+        """Return whether Airflow ends the task in the same way. The reason is decided without Airflow."""
         return (self.state, self.tries, self.xcom, self.waits, self.time_limits) == (
             other.state,
             other.tries,
@@ -237,17 +237,19 @@ class Gate:
         return self.mode in ON_A_WORKER and self.row.while_it_waits
 
     @property
+    def ends_like_another(self) -> bool:
+        """Whether Airflow ends the task of another row in the same way, so that one Airflow is enough."""
+        before = ROWS[: ROWS.index(self.row)]
+        return any(self.row.ends_like(other) for other in before if self.mode in other.modes)
+
+    @property
     def is_alike_on_all_airflows(self) -> bool:
         """Whether the oldest and the newest Airflow are enough."""
         # A gate that pokes needs nothing of Airflow until it ends; one that reserves is deferred like others.
         if self.mode == "deferred" and "reserving" in self.row.modes:
             return True
         # Whatever ends at the first check, on a worker, is like one that pokes.
-        if self.mode == "poke" or (self.mode != "triggerer" and not self.row.waits):
-            return True
-        # Why a gate ends is decided without Airflow.
-        before = ROWS[: ROWS.index(self.row)]
-        return any(self.row.ends_like(other) for other in before if self.mode in other.modes)
+        return self.mode == "poke" or (self.mode != "triggerer" and not self.row.waits)
 
     def arguments(self) -> dict[str, Any]:
         """Return the sensor's arguments as JSON."""

@@ -57,6 +57,8 @@ def outcomes(
 def _marks(gate: Gate) -> list[pytest.MarkDecorator]:
     if gate.is_like_another:
         return [pytest.mark.scenario, pytest.mark.on_one_airflow]
+    if gate.ends_like_another:
+        return [pytest.mark.on_one_airflow]
     return [pytest.mark.on_the_ends] if gate.is_alike_on_all_airflows else []
 
 
