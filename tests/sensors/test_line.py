@@ -157,6 +157,15 @@ def test_a_gate_that_cannot_join_the_line_says_so_and_waits(
     assert ledger.line.places() == []
 
 
+def test_a_gate_that_does_not_reserve_needs_no_ledger_to_wait(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, task_log: pytest.LogCaptureFixture
+):
+    connect(monkeypatch, sandbox)
+    sandbox.set_balance(10)
+    assert gate(reserve=False).poke(try_of("monday")) is False
+    assert "without a place in line" not in task_log.text
+
+
 def test_a_gate_that_does_not_reserve_ignores_the_line(ledger: Ledger, sandbox: Sandbox):
     sandbox.set_balance(10)
     assert gate(reserve=False).poke(try_of("monday")) is False

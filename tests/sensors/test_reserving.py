@@ -249,13 +249,14 @@ def test_a_gate_that_turns_out_to_need_nothing_reserves_nothing(
 
 
 def test_a_gate_that_needs_nothing_waits_for_debts_like_one_that_does_not_reserve(
-    ledger: Ledger, sandbox: Sandbox
+    ledger: Ledger, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ):
     next(iter(sandbox.accounts.values())).balance_cents = Decimal(-1)
     polling = gate()
     polling.min_usd = "0"
     assert polling.poke(try_of("monday")) is False
     assert ledger.line.places() == []
+    assert "line" not in caplog.text, "it has asked for a place"
     sensor = gate(deferrable=True)
     sensor.min_usd = "0"
     with pytest.raises(TaskDeferred) as deferred:
