@@ -239,8 +239,8 @@ class Gate:
     @property
     def ends_like_another(self) -> bool:
         """Whether Airflow ends the task of another row in the same way, so that one Airflow is enough."""
-        before = ROWS[: ROWS.index(self.row)]
-        return any(self.row.ends_like(other) for other in before if self.mode in other.modes)
+        before = (Gate(row, self.mode) for row in ROWS[: ROWS.index(self.row)] if self.mode in row.modes)
+        return any(self.row.ends_like(other.row) for other in before if not other.is_like_another)
 
     @property
     def is_alike_on_all_airflows(self) -> bool:
