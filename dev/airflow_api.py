@@ -46,11 +46,12 @@ class AirflowApi:
         :param options: what :meth:`requests.Session.request` takes.
         :raises requests.HTTPError: if the answer is not a success.
         """
-        options.setdefault("timeout", 30)
+        # On a busy machine, Airflow 3 on SQLite may take longer than half a minute.
+        options.setdefault("timeout", 120)
         url = f"{self.base_url}{self._release.api}{path}"
         response = self._http.request(method, url, **options)
         if response.status_code == requests.codes.unauthorized:
-            token = self._http.get(f"{self.base_url}/auth/token", timeout=30).json()["access_token"]
+            token = self._http.get(f"{self.base_url}/auth/token", timeout=120).json()["access_token"]
             self._http.headers["Authorization"] = f"Bearer {token}"
             response = self._http.request(method, url, **options)
         if not response.ok:
@@ -103,8 +104,7 @@ class AirflowApi:
         body: dict[str, Any] = {**self._release.trigger_defaults, "conf": dict(conf or {})}
         if run_id:
             body["dag_run_id"] = run_id
-        # On a busy machine, Airflow 3 on SQLite may take longer than half a minute.
-        answer = self.request("POST", f"/dags/{dag_id}/dagRuns", json=body, timeout=120)
+        answer = self.request("POST", f"/dags/{dag_id}/dagRuns", json=body)
         return str(answer.json()["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
