@@ -51,8 +51,8 @@ class AirflowApi:
         url = f"{self.base_url}{self._release.api}{path}"
         response = self._http.request(method, url, **options)
         if response.status_code == requests.codes.unauthorized:
-            token = self._http.get(f"{self.base_url}/auth/token", timeout=120).json()["access_token"]
-            self._http.headers["Authorization"] = f"Bearer {token}"
+            answer = self._http.get(f"{self.base_url}/auth/token", timeout=options["timeout"])
+            self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             response = self._http.request(method, url, **options)
         if not response.ok:
             message = f"{method} {path}: {response.status_code} {response.text[:2000]}"

@@ -27,7 +27,7 @@ from airflow_provider_youcom.triggers import _check, _poll
 from airflow_provider_youcom.triggers.balance import BalanceTrigger
 from airflow_provider_youcom.triggers.reserving import ReservingBalanceTrigger
 from tests.connections import connect
-from tests.ledger.spending import account_with
+from tests.ledger.spending import account_with, claim_of
 
 CLASS_PATH = "airflow_provider_youcom.triggers.reserving.ReservingBalanceTrigger"
 # The arguments that each released version serialized: gates that wait with them outlive an upgrade.
@@ -249,16 +249,14 @@ def test_a_connection_that_no_longer_names_a_ledger_is_refused(
 
 
 def test_a_reservation_that_has_expired_is_ended_by_a_gate_that_waits(ledger: Ledger):
-    holder = Holder("production", "pipeline", "monday", "gate")
-    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    dead = claim_of("monday", 90, reserve_for_seconds=1e-6)
     ledger.reserve(dead, YouComHook().get_balance, settle_seconds=0)
     assert fire(trigger("tuesday", on_shortfall="skip"))["action"] == "skip"
     assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
 
 
 def test_a_gate_that_waits_ends_what_has_expired_on_another_account_too(ledger: Ledger):
-    holder = Holder("production", "pipeline", "monday", "gate")
-    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    dead = claim_of("monday", 90, reserve_for_seconds=1e-6)
     ledger.decide(dead, account_with(90, "another"), ledger.note())
     assert fire(trigger("tuesday", usd="200", on_shortfall="skip"))["action"] == "skip"
     assert [each.end_reason for each in ledger.history()] == [EndReason.EXPIRED]
@@ -287,8 +285,7 @@ def test_a_gate_that_waits_ends_its_earlier_attempt_once_airflow_says_that_no_ta
 
 
 def test_a_gate_that_can_open_ends_nothing(ledger: Ledger):
-    holder = Holder("production", "pipeline", "monday", "gate")
-    dead = Claim(Attempt(holder, "1", "1"), Decimal(90), reserve_for_seconds=1e-6)
+    dead = claim_of("monday", 90, reserve_for_seconds=1e-6)
     ledger.decide(dead, account_with(90, "another"), ledger.note())
     assert fire(trigger("tuesday"))["action"] == "open"
     assert [each.end_reason for each in ledger.history()] == [None, None]
