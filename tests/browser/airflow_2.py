@@ -66,6 +66,8 @@ class Airflow2Ui:
         self.form.get_by_role("button", name="Test").click()
         answer = self.page.locator(".alert").filter(visible=True)
         expect(answer).to_contain_text("You.com")
+        # It stands above the form, whose button is at its end.
+        self.page.evaluate("scrollTo(0, 0)")
         return answer.inner_text()
 
     def trigger(self, dag_id: str) -> None:
