@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,28 @@ def postgres() -> Iterator[PrivatePostgres]:
 def new_postgres_database(server: PrivatePostgres) -> str:
     """Make a database whose time zone is not UTC, nor a whole number of hours from it."""
     name = f"ledger_{next(_numbers)}"
-    cursor = server.connect("postgres").cursor()
-    cursor.execute(f"CREATE DATABASE {name}")
-    cursor.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
-    cursor.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
-    return server.url.rpartition("/")[0] + f"/{name}"
+    with closing(server.connect("postgres")) as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    return server.url_of(name)
+
+
+@pytest.fixture(scope="session")
+def used_database(postgres: PrivatePostgres) -> str:
+    """The URL of a database that each test empties: a new one takes a tenth of a second of computing."""
+    return new_postgres_database(postgres)
+
+
+def empty(server: PrivatePostgres, database: str) -> None:
+    """Drop what a test has left in a database, and end its connections."""
+    with closing(server.connect(database)) as connection:
+        cursor = connection.cursor()
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        cursor.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        cursor.execute("DROP SCHEMA public CASCADE")
+        cursor.execute("CREATE SCHEMA public")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -45,7 +63,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.db'}"
-    return new_postgres_database(request.getfixturevalue("postgres"))
+    url: str = request.getfixturevalue("used_database")
+    empty(request.getfixturevalue("postgres"), url.rpartition("/")[2])
+    return url
 
 
 @pytest.fixture
