@@ -89,6 +89,8 @@ def test_a_server_that_refuses_a_connection_is_told_apart_from_one_that_will_acc
 
 
 def test_a_message_in_another_encoding_is_read(driver: str) -> None:
+    if driver == "psycopg2" and sys.version_info < (3, 11, 3):
+        pytest.skip("on Python 3.11.2 and older, psycopg2 loses such a message")
     message = "Passwort-Authentifizierung für Benutzer »bob« fehlgeschlagen"
     with postgres_that_says(message, "28P01", encoding="latin-1") as port:
         said = _error_at(_url(driver, port))
