@@ -7,7 +7,6 @@ import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,8 +50,8 @@ def statsd() -> Iterator[StatsdServer]:
 
 @pytest.fixture(scope="package")
 def database_url() -> Iterator[str | None]:
-    """PostgreSQL below Airflow 3.3, where there is one: with SQLite, 3.0 is too slow for a hundred gates."""
-    postgres = None if _version_of(version("apache-airflow")) >= (3, 3) else _postgres()
+    """PostgreSQL, where there is one: on a busy machine, processes of Airflow give up waiting for SQLite."""
+    postgres = _postgres()
     if postgres is None:
         yield None
         return
@@ -148,11 +147,7 @@ def wait_until_logged(
 
 def minor_version(airflow: LocalAirflow) -> tuple[int, ...]:
     """Return the version as a tuple, for instance (3, 3)."""
-    return _version_of(airflow.version)
-
-
-def _version_of(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:2])
+    return tuple(int(part) for part in airflow.version.split(".")[:2])
 
 
 def _postgres() -> PrivatePostgres | None:
