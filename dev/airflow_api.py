@@ -147,7 +147,8 @@ class AirflowApi:
         )
         if state not in wanted:
             tasks = self.task_states(dag_id, run_id)
-            raise LocalAirflowError(f"{what}: it ended in state {state}: {tasks}\n{self.log_tails()}")
+            logs = self._failed_logs(dag_id, run_id, tasks)
+            raise LocalAirflowError(f"{what}: it ended in state {state}: {tasks}\n{logs}")
         return state
 
     def wait_for_task(
@@ -246,6 +247,17 @@ class AirflowApi:
             # An Airflow that is slow, or busy for long, is asked less often, and has the more time to work.
             now = time.monotonic()
             time.sleep(max(0.5, 3 * (now - began), 0.02 * (now - started)))
+
+    def _failed_logs(self, dag_id: str, run_id: str, tasks: TaskStates) -> str:
+        """Return the end of the first log of each task that has failed, and of Airflow's own logs."""
+        logs = []
+        for task_id, map_index in (task for task, state in tasks.items() if state == "failed"):
+            try:
+                log = self.task_log(dag_id, run_id, task_id, map_index=map_index)
+            except requests.RequestException as error:
+                log = str(error)
+            logs.append(f"--- {task_id} {map_index}\n{log[-5000:]}")
+        return "\n".join([*logs, self.log_tails()])
 
     def trouble(self) -> str:
         """Return why waiting longer is useless; empty if it is not."""
