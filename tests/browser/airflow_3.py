@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 from playwright.sync_api import Locator, Page, expect
 
 FORM_SECTIONS = ("Standard Fields", "Extra Fields")
+TASK_TABS = {"Logs": "", "Details": "/details", "Rendered Templates": "/rendered_templates"}
 
 
 class Airflow3Ui:
@@ -93,7 +94,7 @@ class Airflow3Ui:
 
     def read_log(self, dag_id: str, run_id: str, task_id: str, sentence: str) -> str:
         """Open a task's log with wrapped lines, wait until it contains a sentence, and return the log."""
-        self._open_task(dag_id, run_id, task_id)
+        self._open_task(dag_id, run_id, task_id, "Logs")
         expect(self.page.get_by_text("Log message source details")).to_be_visible()
         if not self._wraps_lines:
             self.page.keyboard.press("w")
@@ -104,11 +105,11 @@ class Airflow3Ui:
 
     def open_details(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Open the tab with a task's extra links."""
-        self._open_task(dag_id, run_id, task_id, "/details")
+        self._open_task(dag_id, run_id, task_id, "Details")
 
     def open_rendered_templates(self, dag_id: str, run_id: str, task_id: str) -> None:
         """Open the tab with a task's rendered template fields."""
-        self._open_task(dag_id, run_id, task_id, "/rendered_templates")
+        self._open_task(dag_id, run_id, task_id, "Rendered Templates")
 
     def rendered(self, field: str) -> str:
         """Return the rendered value of a template field of the open task."""
@@ -142,8 +143,12 @@ class Airflow3Ui:
             fail_on_status_code=True,
         )
 
-    def _open_task(self, dag_id: str, run_id: str, task_id: str, tab: str = "") -> None:
-        self.page.goto(f"{self.base_url}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}{tab}")
+    def _open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
+        task = f"{self.base_url}/dags/{dag_id}/runs/{quote(run_id)}/tasks/{task_id}"
+        if self.page.url.startswith(task):
+            self.page.get_by_role("link", name=tab, exact=True).click()
+        else:
+            self.page.goto(f"{task}{TASK_TABS[tab]}")
 
     def _row(self, conn_id: str) -> Locator:
         self.page.goto(f"{self.base_url}/connections")
