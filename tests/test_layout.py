@@ -149,12 +149,14 @@ def documented_members() -> dict[str, set[str]]:
 def public_members(cls: type) -> set[str]:
     """What a class defines, without its fields, and without what it overrides."""
     inherited = set().union(*(vars(each) for each in cls.__mro__[1:]))
+    # Before the loop, since Python 3.14 keeps what it returns in the class.
+    fields = inspect.get_annotations(cls).keys()
     return {
         name
         for name, value in vars(cls).items()
         if not name.startswith("_")
         and (callable(value) or isinstance(value, property | classmethod))
-        and name not in inherited | CALLED_BY_AIRFLOW | inspect.get_annotations(cls).keys()
+        and name not in inherited | CALLED_BY_AIRFLOW | fields
     }
 
 
