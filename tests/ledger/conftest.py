@@ -34,9 +34,9 @@ def postgres() -> Iterator[PrivatePostgres]:
 def new_postgres_database(server: PrivatePostgres) -> str:
     """Make a database whose time zone is not UTC, nor a whole number of hours from it."""
     name = f"ledger_{next(_numbers)}"
+    server.create_database(name)
     with closing(server.connect("postgres")) as connection:
         cursor = connection.cursor()
-        cursor.execute(f"CREATE DATABASE {name}")
         cursor.execute(f"ALTER DATABASE {name} SET timezone = 'Asia/Kathmandu'")
         cursor.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
     return server.url_of(name)
